@@ -1,0 +1,1 @@
+//! The kinds of portreeve.dev: one schema for file and custom resource.

@@ -1,0 +1,4 @@
+//! Portreeve's process: the CLI and the daemon. The only place that does I/O.
+
+pub mod registry;
+pub mod store;

@@ -1,0 +1,233 @@
+//! Image references, normalized as the container runtimes do.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// `sha256:` and 64 lower-case hex digits.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Digest(Arc<str>);
+
+/// A text that is not a SHA-256 digest.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("'{0}' is not a digest: sha256: and 64 lower-case hex digits are needed")]
+pub struct InvalidDigest(String);
+
+impl Digest {
+    /// Checks the form (OCI image-spec, descriptor.md, "Digests").
+    pub fn parse(text: &str) -> Result<Self, InvalidDigest> {
+        let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        match text.strip_prefix("sha256:") {
+            Some(hex) if hex.len() == 64 && hex.bytes().all(is_hex) => Ok(Self(text.into())),
+            _ => Err(InvalidDigest(text.chars().take(100).collect())),
+        }
+    }
+
+    /// With the algorithm: `sha256:…`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Without the algorithm.
+    pub fn hex(&self) -> &str {
+        &self.0["sha256:".len()..]
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl TryFrom<String> for Digest {
+    type Error = InvalidDigest;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&text)
+    }
+}
+
+impl From<Digest> for String {
+    fn from(digest: Digest) -> Self {
+        digest.0.as_ref().to_owned()
+    }
+}
+
+/// `host/path`, the identity of an image across tags and digests.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Repository {
+    /// Registry host with its port: `docker.io`, `127.0.0.1:5000`.
+    pub host: Arc<str>,
+    /// Path on the registry: `library/busybox`.
+    pub path: Arc<str>,
+}
+
+impl fmt::Display for Repository {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.host, self.path)
+    }
+}
+
+/// A reference as a Pod writes it, normalized: `busybox` is `docker.io/library/busybox:latest`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ImageReference {
+    /// Host and path.
+    pub repository: Repository,
+    /// The tag as written; `None` when there is none.
+    pub tag: Option<Arc<str>>,
+    /// The digest as written.
+    pub digest: Option<Digest>,
+}
+
+/// A text that is not an image reference.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("'{text}' is not an image reference: {reason}")]
+pub struct InvalidReference {
+    text: String,
+    reason: &'static str,
+}
+
+impl ImageReference {
+    /// Longest reference accepted, in bytes. Names are at most 255 (distribution spec), tags 128, digests 71.
+    pub const MAX_LENGTH: usize = 512;
+
+    /// Parses and normalizes (grammar and docker.io defaults of github.com/distribution/reference).
+    pub fn parse(text: &str) -> Result<Self, InvalidReference> {
+        let invalid =
+            |reason| InvalidReference { text: text.chars().take(Self::MAX_LENGTH).collect(), reason };
+        if text.is_empty() || text.len() > Self::MAX_LENGTH {
+            return Err(invalid("it is empty or longer than 512 bytes"));
+        }
+        let (rest, digest) = match text.split_once('@') {
+            Some((rest, digest)) => {
+                (rest, Some(Digest::parse(digest).map_err(|_| invalid("its digest is not sha256: and 64 hex digits"))?))
+            }
+            None => (text, None),
+        };
+        let (name, tag) = match rest.rsplit_once(':') {
+            Some((name, tag)) if !tag.contains('/') => (name, Some(tag)),
+            _ => (rest, None),
+        };
+        if tag.is_some_and(|tag| !is_tag(tag)) {
+            return Err(invalid("its tag has other characters than letters, digits, '_', '.' and '-'"));
+        }
+        let (host, path) = split_host(name);
+        if !is_host(host) || !is_path(&path) || path.len() > 255 {
+            return Err(invalid("its repository is not lower-case path components after an optional host"));
+        }
+        let repository = Repository { host: host.into(), path: path.into() };
+        Ok(Self { repository, tag: tag.map(Into::into), digest })
+    }
+
+    /// The tag to ask a registry for when there is no digest.
+    pub fn tag_or_latest(&self) -> &str {
+        self.tag.as_deref().unwrap_or("latest")
+    }
+
+    /// The same image pinned to a digest; a written tag is kept (`name:tag@digest`).
+    pub fn pinned(&self, digest: Digest) -> Self {
+        Self { digest: Some(digest), ..self.clone() }
+    }
+}
+
+impl fmt::Display for ImageReference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.repository)?;
+        match (&self.tag, &self.digest) {
+            (Some(tag), _) => write!(f, ":{tag}")?,
+            (None, None) => f.write_str(":latest")?,
+            (None, Some(_)) => {}
+        }
+        match &self.digest {
+            Some(digest) => write!(f, "@{digest}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The first component is a host when it has a dot or a port or is `localhost`; all else is on Docker Hub.
+fn split_host(name: &str) -> (&str, String) {
+    match name.split_once('/') {
+        Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" => {
+            let host = if first == "index.docker.io" { "docker.io" } else { first };
+            let path = if host == "docker.io" && !rest.contains('/') { format!("library/{rest}") } else { rest.into() };
+            (host, path)
+        }
+        Some(_) => ("docker.io", name.to_owned()),
+        None => ("docker.io", format!("library/{name}")),
+    }
+}
+
+fn is_tag(tag: &str) -> bool {
+    let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    (1..=128).contains(&tag.len())
+        && tag.bytes().enumerate().all(|(index, byte)| word(byte) || (index > 0 && matches!(byte, b'.' | b'-')))
+}
+
+fn is_host(host: &str) -> bool {
+    let (name, port) = match host.rsplit_once(':') {
+        Some((name, port)) if !port.ends_with(']') => (name, Some(port)),
+        _ => (host, None),
+    };
+    let bracketed = name.starts_with('[') && name.ends_with(']');
+    let is_name_byte = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
+    let is_address_byte = |byte: u8| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.' | b'[' | b']');
+    !name.is_empty()
+        && name.bytes().all(|byte| if bracketed { is_address_byte(byte) } else { is_name_byte(byte) })
+        && port.is_none_or(|port| port.parse::<u16>().is_ok())
+}
+
+fn is_path(path: &str) -> bool {
+    path.split('/').all(is_path_component)
+}
+
+/// Lower-case letters and digits, separated by one `.`, one or two `_`, or any number of `-`.
+fn is_path_component(component: &str) -> bool {
+    let alphanumeric = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let bytes = component.as_bytes();
+    let (Some(&first), Some(&last)) = (bytes.first(), bytes.last()) else { return false };
+    let separators_hold = component.split(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit()).all(|separator| {
+        matches!(separator, "" | "." | "_" | "__") || separator.bytes().all(|byte| byte == b'-')
+    });
+    alphanumeric(first) && alphanumeric(last) && separators_hold
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn display(text: &str) -> String {
+        ImageReference::parse(text).unwrap().to_string()
+    }
+
+    #[test]
+    fn short_names_are_docker_hub_names() {
+        assert_eq!(display("busybox"), "docker.io/library/busybox:latest");
+        assert_eq!(display("bitnami/git"), "docker.io/bitnami/git:latest");
+        assert_eq!(display("docker.io/busybox:1.36"), "docker.io/library/busybox:1.36");
+        assert_eq!(display("index.docker.io/a/b"), "docker.io/a/b:latest");
+    }
+
+    #[test]
+    fn hosts_ports_tags_and_digests_are_kept() {
+        let digest = format!("sha256:{}", "a".repeat(64));
+        assert_eq!(display("127.0.0.1:5000/demo/app:1"), "127.0.0.1:5000/demo/app:1");
+        assert_eq!(display(&format!("quay.io/n/h:2@{digest}")), format!("quay.io/n/h:2@{digest}"));
+        assert_eq!(display(&format!("quay.io/n/h@{digest}")), format!("quay.io/n/h@{digest}"));
+        assert_eq!(display("localhost/x"), "localhost/x:latest");
+    }
+
+    #[test]
+    fn what_a_registry_would_refuse_is_refused() {
+        for text in [
+            "", "UPPER/case", "a//b", "/a", "a/", "a b", "q.io/a:tag:tag", "q.io/a:-x", "a@sha256:12", "q.io/a._b",
+            "q.io:99999/a", "a@md5:d41d8cd98f00b204e9800998ecf8427e", "q.io/..", "q.io/a\u{1b}[0m", "q.io/a___b",
+        ] {
+            assert!(ImageReference::parse(text).is_err(), "{text:?} was accepted");
+        }
+        assert!(ImageReference::parse(&"a".repeat(600)).is_err());
+    }
+}

@@ -1,0 +1,150 @@
+//! Codes: the closed list of questions that Portreeve asks.
+//!
+//! Posture codes come from the control files (`C-0016`), all others from the `CODES` list of the crate that owns
+//! them. A question that Kubescape asks too carries Kubescape's id; others are `PR-` and four digits, the first of
+//! which names the topic (0 input and policy problems, 1 image trust, 2 image contract, 3 secrets, 4 credentials,
+//! 5 platform, 6 repository hygiene, 7 posture beyond Kubescape).
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::severity::Severity;
+
+/// The checked name of a question.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Code(Arc<str>);
+
+/// A code that is neither `C-` nor `PR-` with four digits.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("'{0}' is not a code: codes read C-0016 or PR-1001")]
+pub struct InvalidCode(String);
+
+impl Code {
+    /// Checks the form of a code; whether it exists is for the registry of controls and `CODES` lists to say.
+    pub fn parse(text: &str) -> Result<Self, InvalidCode> {
+        let digits = text.strip_prefix("C-").or_else(|| text.strip_prefix("PR-"));
+        match digits {
+            Some(digits) if digits.len() == 4 && digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+                Ok(Self(text.into()))
+            }
+            _ => Err(InvalidCode(text.to_owned())),
+        }
+    }
+
+    /// The code as written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for Code {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl TryFrom<String> for Code {
+    type Error = InvalidCode;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&text)
+    }
+}
+
+impl From<Code> for String {
+    fn from(code: Code) -> Self {
+        code.0.as_ref().to_owned()
+    }
+}
+
+/// A code that is not a posture control: what `explain` prints and what a finding of it starts from.
+#[derive(Clone, Copy, Debug)]
+pub struct CodeEntry {
+    /// `PR-` and four digits.
+    pub code: &'static str,
+    /// A few words, lower case.
+    pub title: &'static str,
+    /// Severity of a failure.
+    pub severity: Severity,
+    /// Why it matters.
+    pub why: &'static str,
+    /// How to fix it.
+    pub fix: &'static str,
+}
+
+impl CodeEntry {
+    /// The entry's code. The `CODES` lists are checked by a test of their crate.
+    pub fn code(&self) -> Code {
+        Code(self.code.into())
+    }
+}
+
+/// Input, exception and policy problems, the codes of this crate.
+pub const UNREADABLE_INPUT: CodeEntry = CodeEntry {
+    code: "PR-0001",
+    title: "input could not be read",
+    severity: Severity::High,
+    why: "A document that cannot be read is not judged; what it declares may still be applied by a more lenient reader.",
+    fix: "Correct the document at the named line, or leave the file out of the paths given.",
+};
+/// An exception that excepted nothing.
+pub const UNUSED_EXCEPTION: CodeEntry = CodeEntry {
+    code: "PR-0002",
+    title: "exception is not used",
+    severity: Severity::Low,
+    why: "An exception that no finding needs hides the next failure that it happens to match.",
+    fix: "Delete the exception, or correct its codes or subjects.",
+};
+/// An exception past its expiry.
+pub const EXPIRED_EXCEPTION: CodeEntry = CodeEntry {
+    code: "PR-0003",
+    title: "exception has expired",
+    severity: Severity::Medium,
+    why: "The accepted risk was accepted until a date that has passed; the failures count again.",
+    fix: "Fix the failures, or have the exception approved again with a new expiry.",
+};
+/// An exception that could not be understood, and so excepts nothing.
+pub const INVALID_EXCEPTION: CodeEntry = CodeEntry {
+    code: "PR-0004",
+    title: "exception is invalid",
+    severity: Severity::Medium,
+    why: "An exception with a mistake excepts nothing; its author believes otherwise.",
+    fix: "Correct the exception at the named place: codes, subjects, owner, reason and expires are needed.",
+};
+/// A store that lost findings while it could not be written.
+pub const FINDINGS_LOST: CodeEntry = CodeEntry {
+    code: "PR-0005",
+    title: "findings were lost",
+    severity: Severity::High,
+    why: "While the store could not be written, doors answered by verdict and the records of those answers were lost.",
+    fix: "Give the store space and write permission; the next rescan finds again what still holds.",
+};
+/// The API server or a kind of objects could not be watched.
+pub const CLUSTER_NOT_READ: CodeEntry = CodeEntry {
+    code: "PR-0006",
+    title: "a kind of objects could not be read",
+    severity: Severity::Medium,
+    why: "Objects that are not read are not judged; absence of findings about them means nothing.",
+    fix: "Grant list and watch on the kind (the chart's ClusterRole does), or make the API server reachable.",
+};
+/// Break-glass was used.
+pub const BREAK_GLASS: CodeEntry = CodeEntry {
+    code: "PR-0007",
+    title: "break-glass was used",
+    severity: Severity::High,
+    why: "A member of the break-glass group changed an object without the checks of the other doors.",
+    fix: "Review the object's findings and confirm with the person who used it.",
+};
+
+/// All codes of this crate.
+pub const CODES: &[CodeEntry] = &[
+    UNREADABLE_INPUT,
+    UNUSED_EXCEPTION,
+    EXPIRED_EXCEPTION,
+    INVALID_EXCEPTION,
+    FINDINGS_LOST,
+    CLUSTER_NOT_READ,
+    BREAK_GLASS,
+];

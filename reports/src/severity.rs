@@ -1,0 +1,142 @@
+//! Severity, confidence, the effect of a finding, and the threshold of a gate.
+
+use serde::{Deserialize, Serialize};
+
+/// How bad a failure is. Ordered: `Info < Low < Medium < High < Critical`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Worth knowing.
+    Info,
+    /// Hardening.
+    Low,
+    /// Should be fixed.
+    Medium,
+    /// Must be fixed soon.
+    High,
+    /// Must be fixed now.
+    Critical,
+}
+
+impl Severity {
+    /// All severities, worst first.
+    pub const ALL: [Self; 5] = [Self::Critical, Self::High, Self::Medium, Self::Low, Self::Info];
+
+    /// The word used in every format.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Critical => "critical",
+        }
+    }
+
+    /// The severity of that name.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|severity| severity.as_str() == word)
+    }
+}
+
+impl std::fmt::Display for Severity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// How sure a failing rule is. An axis of its own beside [`Severity`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Confidence {
+    /// A heuristic.
+    Low,
+    /// Right in most platforms.
+    Medium,
+    /// A fact read from the object.
+    High,
+}
+
+impl Confidence {
+    /// The word used in every format.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+        }
+    }
+
+    /// The confidence of that name.
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Low, Self::Medium, Self::High].into_iter().find(|confidence| confidence.as_str() == word)
+    }
+}
+
+/// What a failure does to the whole. The verdict stays `fail`; only `Block` counts in exits 10 to 15.
+/// Ordered: `Audit < Warn < Block`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Effect {
+    /// Recorded only.
+    Audit,
+    /// Recorded and said.
+    Warn,
+    /// Denies at admission and fails a gate.
+    #[default]
+    Block,
+}
+
+impl Effect {
+    /// The word used in every format.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Audit => "audit",
+            Self::Warn => "warn",
+            Self::Block => "block",
+        }
+    }
+}
+
+/// The `--fail-on` threshold of a gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FailOn {
+    /// Failures at or above this severity.
+    At(Severity),
+    /// No failure by severity alone.
+    None,
+}
+
+impl Default for FailOn {
+    fn default() -> Self {
+        Self::At(Severity::Low)
+    }
+}
+
+impl FailOn {
+    /// `critical`, `high`, `medium`, `low` or `none`.
+    pub fn parse(word: &str) -> Option<Self> {
+        match word {
+            "none" => Some(Self::None),
+            "info" => None,
+            _ => Severity::parse(word).map(Self::At),
+        }
+    }
+
+    /// Whether a failure of this severity reaches the threshold.
+    pub fn reached_by(self, severity: Severity) -> bool {
+        match self {
+            Self::At(threshold) => severity >= threshold,
+            Self::None => false,
+        }
+    }
+}
+
+impl std::str::FromStr for FailOn {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        Self::parse(word).ok_or_else(|| format!("'{word}' is not one of critical, high, medium, low, none"))
+    }
+}

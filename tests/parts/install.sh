@@ -1,0 +1,79 @@
+#!/usr/bin/env bash
+# Installs the real programs that the tests start, pinned, each only when missing.
+# usage: install.sh [tests|peers]      target: $PORTREEVE_PARTS, or $XDG_CACHE_HOME/portreeve/parts
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+parts=${PORTREEVE_PARTS:-${XDG_CACHE_HOME:-$HOME/.cache}/portreeve/parts}
+bin=$parts/bin
+stamps=$parts/.stamps
+mkdir -p "$bin" "$stamps"
+export GOFLAGS=-trimpath CGO_ENABLED=0 GOBIN=$bin
+
+# A part is there when its stamp carries the wanted version and its program runs from the cache.
+missing() { # program version
+  [ -x "$bin/$1" ] && [ "$(cat "$stamps/$1" 2>/dev/null)" = "$2" ] && return 1
+  echo "parts: installing $1 $2" >&2
+}
+stamp() { echo "$2" >"$stamps/$1"; }
+
+go_install() { # program version package
+  missing "$1" "$2" || return 0
+  go install -ldflags "-s -w" "$3@$2"
+  stamp "$1" "$2"
+}
+
+go_module() { # program version folder package [ldflags]
+  missing "$1" "$2" || return 0
+  (cd "$here/$3" && go build -mod=readonly -ldflags "-s -w ${5:-}" -o "$bin/$1" "$4")
+  stamp "$1" "$2"
+}
+
+apt_program() { # program debian-package [path]
+  local path=${3:-}
+  [ -n "$path" ] || path=$(command -v "$1" || true)
+  if [ -z "$path" ] || [ ! -x "$path" ]; then
+    echo "parts: installing $1 (Debian package $2)" >&2
+    [ -n "${apt_updated:-}" ] || { apt-get update -qq; apt_updated=1; }
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$2" >/dev/null
+    path=${3:-$(command -v "$1")}
+  fi
+  ln -sf "$path" "$bin/$1"
+}
+
+npm_program() { # program version package
+  missing "$1" "$2" || return 0
+  npm install --silent --no-audit --no-fund --prefix "$parts/npm/$1" "$3@$2"
+  ln -sf "$parts/npm/$1/node_modules/.bin/$1" "$bin/$1"
+  stamp "$1" "$2"
+}
+
+cargo_program() { # program version
+  missing "$1" "$2" || return 0
+  cargo install --quiet --locked --root "$parts" --target-dir "$parts/cargo-target" "$1@$2"
+  rm -rf "$parts/cargo-target"
+  stamp "$1" "$2"
+}
+
+tests() {
+  local kubernetes=v1.37.2
+  local version="-X k8s.io/component-base/version.gitVersion=$kubernetes"
+  apt_program promtool prometheus
+  apt_program docker-registry docker-registry
+  go_module ociregistry 0.22.1 go ./ociregistry
+  go_install crane v0.22.1 github.com/google/go-containerregistry/cmd/crane
+  go_module etcd v3.7.3 etcd go.etcd.io/etcd/server/v3
+  go_module kube-apiserver $kubernetes k8s k8s.io/kubernetes/cmd/kube-apiserver "$version"
+  go_module kube-controller-manager $kubernetes k8s k8s.io/kubernetes/cmd/kube-controller-manager "$version"
+  go_module kubemark $kubernetes k8s k8s.io/kubernetes/cmd/kubemark "$version"
+  go_module fakecri $kubernetes k8s ./fakecri
+  go_install cosign v3.1.3 github.com/sigstore/cosign/v3/cmd/cosign
+  go_install helm v4.3.1 helm.sh/helm/v4/cmd/helm
+  npm_program sarif-multitool 5.7.0 @microsoft/sarif-multitool
+  cargo_program cargo-deny 0.20.2
+}
+
+peers() {
+  go_install kube-score v1.20.0 github.com/zegl/kube-score/cmd/kube-score
+}
+
+"${1:-tests}"

@@ -2,6 +2,7 @@
 
 use crate::code::Code;
 use crate::finding::Finding;
+use crate::formats::text::plain;
 use crate::report::{Report, is_blocking};
 use crate::severity::FailOn;
 use crate::verdict::{Cause, Verdict};
@@ -191,7 +192,7 @@ fn why_of_findings(code: ExitCode, first: &Finding, count: usize) -> String {
     };
     let others = if count > 1 { format!(" (and {} more)", count - 1) } else { String::new() };
     let cause = first.cause.map_or_else(String::new, |cause| format!(", {cause}"));
-    format!("{meaning}: {} on {}{cause}{others}", first.code, first.subject.display())
+    format!("{meaning}: {} on {}{cause}{others}", first.code, plain(&first.subject.display()))
 }
 
 #[cfg(test)]

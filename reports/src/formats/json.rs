@@ -120,8 +120,8 @@ fn location_value(location: &Location) -> Value {
         "objectPath": location.object_path,
         "object": location.object,
         "file": location.file.as_deref(),
-        "line": location.line,
-        "column": location.column,
+        "line": location.line.filter(|line| *line > 0),
+        "column": location.column.filter(|column| *column > 0),
     })
 }
 

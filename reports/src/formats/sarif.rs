@@ -4,7 +4,7 @@
 //! No finding is dropped for want of a file: one without points to the fallback file, and its logical location names
 //! the subject. Verdicts `pass` and `not-applicable` have no results: readers would take them for alerts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
 use serde_json::{Map, Value, json};
@@ -25,6 +25,8 @@ const MAX_LOCATIONS: usize = 100;
 const MAX_DESCRIPTION: usize = 1000;
 /// Tags of one rule that GitHub keeps.
 const MAX_TAGS: usize = 10;
+/// The tag by which GitHub knows a security rule.
+const SECURITY_TAG: &str = "security";
 
 /// The report as a SARIF log with one run.
 pub fn render(report: &Report, options: &RenderOptions<'_>) -> String {
@@ -113,7 +115,8 @@ impl<'a> Rules<'a> {
 
 impl<'a> Rule<'a> {
     fn of(finding: &'a Finding) -> Self {
-        let frameworks = finding.frameworks.iter().map(|id| &**id).take(MAX_TAGS - 1).collect();
+        let ids: BTreeSet<&str> = finding.frameworks.iter().map(|id| &**id).filter(|id| *id != SECURITY_TAG).collect();
+        let frameworks = ids.into_iter().take(MAX_TAGS - 1).collect();
         Self { severity: finding.severity, confidence: finding.confidence, frameworks }
     }
 
@@ -121,7 +124,7 @@ impl<'a> Rule<'a> {
         let title = nonempty(&text.title, code.as_str());
         let why = nonempty(&text.why, &title);
         let help = format!("{why}\n\nHow to fix: {}", nonempty(&text.fix, "see the message of the result"));
-        let mut tags = vec!["security"];
+        let mut tags = vec![SECURITY_TAG];
         tags.extend(&self.frameworks);
         json!({
             "id": code.as_str(),
@@ -139,10 +142,12 @@ impl<'a> Rule<'a> {
 }
 
 fn result(finding: &Finding, rules: &Rules<'_>, options: &RenderOptions<'_>) -> Value {
-    let mut places = finding.locations.iter();
-    let primary = places.next().cloned().unwrap_or_default();
     let subject = plain(&finding.subject.display()).into_owned();
-    let related: Vec<Value> = places.take(MAX_LOCATIONS - 1).map(|place| location(place, &subject, options)).collect();
+    let primary = finding.locations.first().cloned().unwrap_or_default();
+    // The schema wants them unique.
+    let others: BTreeSet<&Location> = finding.locations.iter().skip(1).filter(|other| **other != primary).collect();
+    let others = others.into_iter().take(MAX_LOCATIONS - 1);
+    let related: Vec<Value> = others.map(|place| location(place, &subject, options)).collect();
     let mut value = json!({
         "ruleId": finding.code.as_str(),
         "ruleIndex": rules.index(&finding.code),

@@ -240,10 +240,7 @@ fn prometheus_has_help_type_and_a_bounded_set_of_series() {
         assert!(declared("HELP") && declared("TYPE"), "{line}");
     }
     assert!(text.contains("portreeve_findings{severity=\"critical\",verdict=\"fail\"} 1\n"));
-    assert!(
-        text.contains("portreeve_verdict{verdict=\"fail\"} 0\nportreeve_verdict{verdict=\"unknown\"}")
-            || text.contains("portreeve_verdict{verdict=\"fail\"} 1\n")
-    );
+    assert!(text.contains("portreeve_verdict{verdict=\"fail\"} 1\n"));
 }
 
 const HOSTILE: &str = "\u{1b}[2J\u{1b}]8;;http://x\u{7}a\u{202e}b\u{2066}\r\n::error::x\0<script>alert(1)</script>\u{9b}31m\u{7f}\u{2028}[x](http://y)\"\\{0}";
@@ -264,7 +261,7 @@ fn hostile_report() -> Report {
         object: Some(text()),
         file: Some(HOSTILE.into()),
         line: Some(1),
-        column: Some(0).filter(|column| *column > 0),
+        column: Some(0),
     };
     let fix = Fix {
         patches: vec![Patch { path: text(), value: json!(HOSTILE) }],
@@ -325,4 +322,16 @@ fn a_hostile_version_stays_inside_its_label() {
     let rendered = render(Format::Prometheus, &hostile_report(), &all());
     let line = rendered.lines().find(|line| line.starts_with("portreeve_build_info")).unwrap();
     assert!(line.ends_with("\"} 1") && line.contains("\\\""), "{line}");
+}
+
+#[test]
+fn lists_that_the_sarif_schema_wants_unique_are_unique() {
+    for result in sarif_results(&hostile_report()) {
+        assert_eq!(result["relatedLocations"].as_array().map(Vec::len), Some(1));
+    }
+    let tagged = draft("C-0016", Severity::High, Verdict::Fail, hub(None));
+    let tagged = tagged.frameworks(vec!["nsa".into(), "security".into(), "nsa".into()]).build().unwrap();
+    let log = parsed(Format::Sarif, &Report { findings: vec![tagged], ..Report::default() }, &all());
+    let tags = &log["runs"][0]["tool"]["driver"]["rules"][0]["properties"]["tags"];
+    assert_eq!(tags, &json!(["security", "nsa"]));
 }

@@ -2,4 +2,6 @@
 
 pub mod config;
 pub mod registry;
+pub mod runtime;
+pub mod scheduler;
 pub mod store;

@@ -25,8 +25,8 @@ pub struct ControlPlane {
     server: String,
     files: Files,
     controllers: OnceCell<Running>,
-    node: OnceCell<[Running; 2]>,
-    _server: [Running; 2],
+    node: OnceCell<Running>,
+    programs: [Running; 2],
 }
 
 /// What the programs read from disk.
@@ -48,8 +48,7 @@ impl ControlPlane {
         let (etcd, etcd_url) = start_etcd(&files).await;
         let (server, url) = start_api_server(&files, &etcd_url).await;
         let api = Api::new(&url, &files.ca_pem, ADMIN_TOKEN);
-        let nothing = OnceCell::new;
-        Self { api, server: url, files, controllers: nothing(), node: OnceCell::new(), _server: [server, etcd] }
+        Self { api, server: url, files, controllers: OnceCell::new(), node: OnceCell::new(), programs: [server, etcd] }
     }
 
     /// The administrator's door.
@@ -122,7 +121,7 @@ impl ControlPlane {
 
     /// Ends the API server, as a crash would; etcd stays.
     pub fn crash_api_server(&mut self) {
-        self._server[0].kill();
+        self.programs[0].kill();
     }
 
     fn write_kubeconfig(&self, user: &str, token: &str) -> PathBuf {
@@ -147,20 +146,17 @@ impl ControlPlane {
         running
     }
 
-    async fn start_node(&self) -> [Running; 2] {
-        let socket = format!("unix://{}", scratch("cri").join("cri.sock").display());
-        let mut runtime = Command::new(Part::path("fakecri"));
-        let runtime = Running::start("fakecri", runtime.arg(option("endpoint", &socket)));
+    async fn start_node(&self) -> Running {
         let mut command = Command::new(Part::path("kubemark"));
         command
-            .args(["--morph=kubelet", "--name=localhost"])
+            .args(["--morph=kubelet", "--name=localhost", "--use-host-image-service=false"])
             .arg(option("kubeconfig", self.kubeconfig().display()))
-            .arg(option("container-runtime-endpoint", &socket))
             .arg(option("kubelet-port", free_port()))
-            .arg(option("kubelet-read-only-port", free_port()));
+            .arg(option("kubelet-read-only-port", free_port()))
+            .env("TMPDIR", scratch("kubelet"));
         let kubelet = Running::start("kubemark", &mut command);
         self.api.wait_for("/api/v1/nodes/localhost", "a ready node", is_ready).await;
-        [kubelet, runtime]
+        kubelet
     }
 }
 
@@ -192,7 +188,7 @@ async fn start_api_server(files: &Files, etcd_url: &str) -> (Running, String) {
         .arg(option("tls-private-key-file", files.path("server.key")))
         .arg(option("cert-dir", files.path("certificates")))
         .arg(option("token-auth-file", files.path("tokens.csv")))
-        .arg(option("service-account-key-file", files.path("accounts.key")))
+        .arg(option("service-account-key-file", files.path("accounts.pub")))
         .arg(option("service-account-signing-key-file", files.path("accounts.key")))
         .args(["--bind-address=127.0.0.1", "--authorization-mode=RBAC", "--endpoint-reconciler-type=none"])
         .args(["--service-account-issuer=https://kubernetes.test", "--service-cluster-ip-range=10.0.0.0/24"]);
@@ -217,7 +213,9 @@ impl Files {
         files.add("ca.pem", &files.ca_pem);
         files.add("server.pem", &certificate.pem());
         files.add("server.key", &key.serialize_pem());
-        files.add("accounts.key", &KeyPair::generate().or_fail("a key").serialize_pem());
+        let accounts = KeyPair::generate().or_fail("a key");
+        files.add("accounts.key", &accounts.serialize_pem());
+        files.add("accounts.pub", &accounts.public_key_pem());
         files.add("tokens.csv", &format!("{ADMIN_TOKEN},admin,admin,system:masters\n"));
         files
     }

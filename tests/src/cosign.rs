@@ -47,11 +47,9 @@ impl Cosign {
         let mut command = self.command();
         command.args(["sign", "--yes", "--key", "test.key"]);
         match storage {
-            Storage::Tag => command.args([
-                "--new-bundle-format=false",
-                "--use-signing-config=false",
-                "--tlog-upload=false",
-            ]),
+            Storage::Tag => {
+                command.args(["--new-bundle-format=false", "--use-signing-config=false", "--tlog-upload=false"])
+            }
             Storage::Bundle => {
                 command.args(["--signing-config", "signing_config.none.json", "--trusted-root", "trusted_root.json"])
             }

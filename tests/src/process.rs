@@ -224,8 +224,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_line_is_awaited_and_the_program_ends_when_dropped() {
-        let mut program =
-            Running::start("shell", Command::new("sh").args(["-c", "echo 'ready now'; exec sleep 1000"]));
+        let mut program = Running::start("shell", Command::new("sh").args(["-c", "echo 'ready now'; exec sleep 1000"]));
         assert_eq!(program.line("ready", START).await, "ready now");
         let id = program.id();
         assert!(Path::new(&format!("/proc/{id}")).exists());
@@ -242,8 +241,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_signal_reaches_the_program() {
-        let mut program =
-            Running::start("shell", Command::new("sh").args(["-c", "trap 'exit 7' INT; echo up; while :; do sleep 0.01; done"]));
+        let mut program = Running::start(
+            "shell",
+            Command::new("sh").args(["-c", "trap 'exit 7' INT; echo up; while :; do sleep 0.01; done"]),
+        );
         program.line("up", START).await;
         program.signal("INT");
         assert_eq!(program.ended(START).await.code(), Some(7));

@@ -5,7 +5,7 @@ use portreeve_policies::control::{Control, builtin_controls};
 use portreeve_reports::formats::RuleText;
 use portreeve_reports::gate::ExitCode;
 use portreeve_reports::source::decode::did_you_mean;
-use portreeve_reports::{Code, CodeEntry};
+use portreeve_reports::{Code, CodeEntry, Severity};
 
 use super::{Failure, Outcome, output};
 
@@ -23,13 +23,12 @@ pub struct ExplainArgs {
 
 /// Runs the command.
 pub fn run(args: &ExplainArgs) -> Outcome {
-    let text = rule_text_of(&args.code).ok_or_else(|| no_such_code(&args.code))?;
+    let (severity, text) = explanation(&args.code).ok_or_else(|| no_such_code(&args.code))?;
     output::print(&format!(
         "{code}: {title} ({severity})\n\nWhy: {why}\n\nFix: {fix}\n\nExcept: a file for `exceptions:` in the \
          configuration or --exceptions:\n\n{exception}",
         code = args.code,
         title = text.title,
-        severity = text.severity,
         why = text.why,
         fix = text.fix,
         exception = exception_template(&args.code),
@@ -44,15 +43,13 @@ pub fn entries() -> impl Iterator<Item = &'static CodeEntry> {
 
 /// The texts of a code, for renderers.
 pub fn rule_text(code: &Code) -> Option<RuleText> {
-    rule_text_of(code.as_str())
+    explanation(code.as_str()).map(|(_, text)| text)
 }
 
-fn rule_text_of(code: &str) -> Option<RuleText> {
-    let of_entry = |entry: &CodeEntry| RuleText {
-        title: entry.title.to_owned(),
-        severity: entry.severity,
-        why: entry.why.to_owned(),
-        fix: entry.fix.to_owned(),
+fn explanation(code: &str) -> Option<(Severity, RuleText)> {
+    let of_entry = |entry: &CodeEntry| {
+        let text = RuleText { title: entry.title.to_owned(), why: entry.why.to_owned(), fix: entry.fix.to_owned() };
+        (entry.severity, text)
     };
     entries().find(|entry| entry.code == code).map(of_entry).or_else(|| {
         let controls = builtin_controls().ok()?;
@@ -60,13 +57,13 @@ fn rule_text_of(code: &str) -> Option<RuleText> {
     })
 }
 
-fn of_control(control: &Control) -> RuleText {
-    RuleText {
+fn of_control(control: &Control) -> (Severity, RuleText) {
+    let text = RuleText {
         title: control.title.to_string(),
-        severity: control.severity,
         why: control.why.to_string(),
         fix: control.fix.to_string(),
-    }
+    };
+    (control.severity, text)
 }
 
 fn no_such_code(code: &str) -> Failure {

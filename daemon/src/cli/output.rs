@@ -4,7 +4,7 @@ use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use portreeve_reports::formats::{Format, RenderOptions, Style, render};
+use portreeve_reports::formats::{Format, RenderOptions, Shown, Style, render};
 use portreeve_reports::gate::{self, ExitCode, Threshold};
 use portreeve_reports::report::Report;
 
@@ -58,8 +58,9 @@ pub fn finish(report: &Report, args: &OutputArgs, threshold: &Threshold, global:
 }
 
 fn options(args: &OutputArgs, target: &Target, global: &GlobalArgs) -> RenderOptions<'static> {
-    let style = if target.file.is_none() && is_coloured(global.color) { Style::Coloured } else { Style::Plain };
-    RenderOptions { all_verdicts: args.all_verdicts, style, rule_text: &explain::rule_text, ..RenderOptions::default() }
+    let style = if target.file.is_none() && is_coloured(global.color) { Style::Colour } else { Style::Plain };
+    let shown = if args.all_verdicts { Shown::All } else { Shown::Open };
+    RenderOptions { shown, style, rules: &explain::rule_text, ..RenderOptions::default() }
 }
 
 /// Colour on a terminal, unless the environment says otherwise (no-color.org, bixense.com/clicolors).

@@ -169,14 +169,14 @@ fn choose_frameworks(names: &[String], all: &[Framework]) -> Result<Vec<Framewor
 
 /// The controls named, or those of the frameworks named, or all.
 fn select(controls: &[Control], ids: &[String], frameworks: &[Framework]) -> Result<Vec<Control>, LoadError> {
-    let known: Vec<&str> = controls.iter().map(|control| control.id.as_str()).collect();
+    let known: Vec<&str> = controls.iter().map(|control| control.code.as_str()).collect();
     if let Some(unknown) = ids.iter().find(|id| !known.contains(&id.as_str())) {
         return Err(no_such_name("control", unknown, &known));
     }
     let by_framework = |control: &Control| {
-        frameworks.is_empty() || frameworks.iter().any(|framework| framework.controls.contains(&control.id))
+        frameworks.is_empty() || frameworks.iter().any(|framework| framework.controls.contains(&control.code))
     };
-    let by_id = |control: &Control| ids.is_empty() || ids.iter().any(|id| id == control.id.as_str());
+    let by_id = |control: &Control| ids.is_empty() || ids.iter().any(|id| id == control.code.as_str());
     Ok(controls.iter().filter(|control| by_framework(control) && by_id(control)).cloned().collect())
 }
 

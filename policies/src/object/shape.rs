@@ -1,7 +1,7 @@
 //! The types of the fields that rules read. A field of another type makes its object unreadable: the API server would
 //! refuse it, and a rule that looked for a boolean and found `"true"` would take it for absent.
 
-use portreeve_reports::source::{Node, Place};
+use portreeve_reports::source::{Node, Place, Value};
 
 use super::Object;
 use crate::workload::{containers, pod_template, template_path};
@@ -228,6 +228,8 @@ fn containers_problem(spec: &Node, path: &str) -> Option<Problem> {
     None
 }
 
+const A_STRING: &str = "a string";
+
 impl Shape {
     /// The first value below `node` that has another type.
     fn check(&self, node: &Node, path: &str) -> Option<Problem> {
@@ -235,7 +237,7 @@ impl Shape {
             return None;
         }
         match self {
-            Text => (node.as_str().is_none()).then(|| Self::wrong(node, path, "a string")),
+            Text => (node.as_str().is_none()).then(|| Self::wrong(node, path, A_STRING)),
             Bool => (node.as_bool().is_none()).then(|| Self::wrong(node, path, "true or false")),
             Int => (node.as_int().is_none()).then(|| Self::wrong(node, path, "a whole number")),
             Scalar => (node.as_map().is_some() || node.as_list().is_some() || node.as_bool().is_some())
@@ -275,7 +277,9 @@ impl Shape {
     }
 
     fn wrong(node: &Node, path: &str, wanted: &str) -> Problem {
-        let what = format!("must be {wanted}, not {}; correct it", node.kind_name());
+        let is_unquoted = wanted == A_STRING && matches!(node.value, Value::Bool(_) | Value::Int(_) | Value::Float(_));
+        let remedy = if is_unquoted { "put it in quotes" } else { "correct it" };
+        let what = format!("must be {wanted}, not {}; {remedy}", node.kind_name());
         Problem { path: path.to_owned(), place: node.place, what }
     }
 }

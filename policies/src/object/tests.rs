@@ -68,7 +68,7 @@ fn a_generated_name_ends_with_a_star() {
 
 #[test]
 fn the_controlling_owner_is_found_among_references() {
-    let references = "ownerReferences: [{apiVersion: v1, kind: Node, name: n}, \
+    let references = "ownerReferences: [{apiVersion: v1, kind: Node, name: node-1}, \
                       {apiVersion: apps/v1, kind: ReplicaSet, name: hub-1, controller: true}]";
     let pod = object(&POD.replace("name: p}", &format!("name: p, {references}}}")));
     let owner = Owner { group: "apps".into(), kind: "ReplicaSet".into(), name: "hub-1".into() };
@@ -84,7 +84,7 @@ fn lists_are_their_items() {
     assert_eq!(names, ["a", "b"]);
     assert_eq!(found.objects[0].origin.place, Place { line: 4, column: 3 });
     assert_eq!(found.unreadable.len(), 1);
-    assert_eq!(found.unreadable[0].place.line, 7);
+    assert_eq!(found.unreadable[0].place.line, 8);
 
     let typed = read("{apiVersion: v1, kind: ConfigMapList, items: [{metadata: {name: a}}]}");
     assert_eq!((&*typed.objects[0].kind, &*typed.objects[0].api_version), ("ConfigMap", "v1"));
@@ -213,6 +213,13 @@ fn a_field_of_the_wrong_type_is_named_and_its_object_is_unknown() {
         assert_eq!(finding.subject.key(), SubjectKey(["object", "", "Pod", "default", "p"].join("\u{1f}")));
         assert_eq!(finding.locations[0].object_path, *path);
     }
+}
+
+#[test]
+fn a_word_that_kubernetes_reads_as_a_boolean_is_to_be_quoted() {
+    let found =
+        problem("apiVersion: v1\nkind: Pod\nmetadata: {name: p, labels: {a: on}}\nspec: {containers: [{name: c}]}\n");
+    assert_eq!(found.message, "'metadata.labels['a']' must be a string, not a boolean; put it in quotes");
 }
 
 #[test]

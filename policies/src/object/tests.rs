@@ -273,6 +273,26 @@ fn other_kinds_that_rules_read_are_checked_too() {
 }
 
 #[test]
+fn lists_that_would_hide_the_images_of_custom_kinds_are_named() {
+    for (text, path) in [
+        (
+            "{apiVersion: kubernetes.dask.org/v1, kind: DaskCluster, metadata: {name: d}, spec: {worker: {spec: {containers: {}}}}}",
+            "spec.worker.spec.containers",
+        ),
+        (
+            "{apiVersion: argoproj.io/v1alpha1, kind: Workflow, metadata: {name: d}, spec: {templates: [{script: {image: 3}}]}}",
+            "spec.templates[0].script.image",
+        ),
+        (
+            "{apiVersion: argoproj.io/v1alpha1, kind: Workflow, metadata: {name: d}, spec: {templates: [{container: x}]}}",
+            "spec.templates[0].container",
+        ),
+    ] {
+        assert_eq!(problem(text).object_path, path, "{text}");
+    }
+}
+
+#[test]
 fn two_unreadable_documents_of_a_file_are_two_findings() {
     let found = read("a: 1\n---\nb: 2\n");
     let fingerprints: Vec<_> = found.unreadable.iter().map(|one| one.finding().fingerprint).collect();

@@ -1,7 +1,7 @@
 //! The types of the fields that rules read. A field of another type makes its object unreadable: the API server would
 //! refuse it, and a rule that looked for a boolean and found `"true"` would take it for absent.
 
-use portreeve_reports::source::{Node, Place, Value};
+use portreeve_reports::source::{Node, Place, Value, shown};
 
 use super::Object;
 use crate::workload::{ContainerKind, at_pattern, containers, custom_kind, pod_template, template_path};
@@ -241,7 +241,8 @@ fn containers_problem(spec: &Node, path: &str) -> Option<Problem> {
             return Some(absent(container.node, at));
         }
         if !names.insert(container.name) {
-            let what = format!("is '{}', like that of another container of this pod; rename one", container.name);
+            let what =
+                format!("is '{}', like that of another container of this pod; rename one", shown(container.name));
             return Some(Problem { path: at, place: container.node.place, what });
         }
     }
@@ -283,7 +284,7 @@ impl Shape {
     fn check_values(&self, node: &Node, path: &str) -> Option<Problem> {
         let Some(map) = node.as_map() else { return Some(Self::wrong(node, path, "a map")) };
         map.iter().find_map(|entry| {
-            self.check(&entry.node, "").map(|problem| problem.below(&format!("{path}['{}']", entry.key)))
+            self.check(&entry.node, "").map(|problem| problem.below(&format!("{path}['{}']", shown(&entry.key))))
         })
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -9,9 +10,10 @@ use portreeve_reports::FailOn;
 use portreeve_reports::gate::{Percent, Threshold};
 
 use super::Failure;
+use crate::config::valid::Registry;
 use crate::config::{Config, LoadedConfig, load};
 use crate::judge::{FileSource, Judge, JudgeSettings, Rules};
-use crate::registry::{HostOptions, RegistryClient, RegistryOptions};
+use crate::registry::{DockerConfig, HostOptions, RegistryClient, RegistryOptions};
 
 /// Options of every command.
 #[derive(Debug, Args)]
@@ -128,13 +130,43 @@ pub fn judge(settings: &JudgeSettings, source: &FileSource, registry: RegistryCl
 
 /// The registry client of the configuration and the command line.
 pub fn registry(config: &Config, args: &RegistryArgs, global: &GlobalArgs) -> Result<RegistryClient, Failure> {
-    let mut hosts = crate::registry::configured_hosts(&config.registries).map_err(Failure::usage)?;
+    let mut hosts = config.registries.iter().map(host_options).collect::<Result<Vec<_>, _>>()?;
     for host in &args.plain_http {
         match hosts.iter_mut().find(|known| known.host == *host) {
             Some(known) => known.plain_http = true,
-            None => hosts.push(HostOptions { plain_http: true, ..HostOptions::new(host) }),
+            None => hosts.push(HostOptions { host: host.clone(), plain_http: true, ..HostOptions::default() }),
         }
     }
-    RegistryClient::new(RegistryOptions { hosts, offline: global.offline, ..RegistryOptions::default() })
+    let docker_config = user_docker_config()?.map(Arc::new);
+    RegistryClient::new(RegistryOptions { hosts, docker_config, offline: global.offline, ..RegistryOptions::default() })
         .map_err(Failure::usage)
+}
+
+fn host_options(registry: &Registry) -> Result<HostOptions, Failure> {
+    let read = |file: &PathBuf| FileSource::WorkingTree.read(file).map_err(Failure::usage);
+    let credentials = match &registry.docker_config {
+        None => None,
+        Some(file) => DockerConfig::parse(&read(file)?)
+            .map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?
+            .credentials(&registry.host)
+            .map_err(|failure| Failure::usage(format!("{}: {failure}", file.display())))?,
+    };
+    Ok(HostOptions {
+        host: registry.host.clone(),
+        plain_http: registry.plain_http,
+        ca_pem: registry.ca_file.as_ref().map(read).transpose()?,
+        credentials,
+        ..HostOptions::default()
+    })
+}
+
+/// The configuration that docker, cosign and crane read: `$DOCKER_CONFIG/config.json`, or `~/.docker/config.json`.
+fn user_docker_config() -> Result<Option<DockerConfig>, Failure> {
+    let folder = std::env::var_os("DOCKER_CONFIG").map(PathBuf::from);
+    let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".docker"));
+    let Some(file) = folder.or(home).map(|folder| folder.join("config.json")).filter(|file| file.is_file()) else {
+        return Ok(None);
+    };
+    let bytes = FileSource::WorkingTree.read(&file).map_err(Failure::usage)?;
+    DockerConfig::parse(&bytes).map(Some).map_err(|error| Failure::usage(format!("{}: {error}", file.display())))
 }

@@ -1,16 +1,20 @@
 //! `portreeve image sign`: signatures that cosign verifies.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
-use portreeve_policies::image::ImageReference;
+use jiff::Timestamp;
+use portreeve_policies::image::{Digest, ImageReference};
 use portreeve_reports::gate::ExitCode;
-use portreeve_trust::sign::SigningKey;
+use portreeve_trust::evidence::{Lookup, SignatureLayer};
+use portreeve_trust::sign::{Descriptor, MANIFEST, SigningKey, sign_v2, sign_v3};
 
 use super::args::{self, GlobalArgs, RegistryArgs};
 use super::{Failure, Outcome, block_on, output};
 use crate::judge::FileSource;
-use crate::registry::{Deadline, SignatureStorage};
+use crate::judge::load::digest_of;
+use crate::registry::{Deadline, ReferrerManifest, RegistryClient, ResolvedManifest};
 
 /// Environment variable with the password of an encrypted key; the name is cosign's.
 const PASSWORD_VARIABLE: &str = "COSIGN_PASSWORD";
@@ -72,15 +76,100 @@ pub fn run(args: &ImageArgs, global: &GlobalArgs) -> Outcome {
     let key = SigningKey::from_pem(&pem, password.as_deref().map(str::as_bytes)).map_err(|error| {
         Failure::usage(format!("{}: {error} (an encrypted key's password is read from {PASSWORD_VARIABLE})", args.key.display()))
     })?;
-    let storage = match args.storage {
-        Storage::V2 => SignatureStorage::V2,
-        Storage::V3 => SignatureStorage::V3,
-    };
-    let deadline = Deadline::after(global.timeout);
-    let signed = block_on(global, async {
-        registry.sign(&reference, &key, storage, (args.dry_run, deadline)).await.map_err(Failure::other)
-    })?;
+    let signer = Signer { registry: &registry, reference: &reference, deadline: Deadline::after(global.timeout) };
+    let digest = block_on(global, signer.sign(args, &key))?;
     let verb = if args.dry_run { "would sign" } else { "signed" };
-    output::say(&format!("{verb} {}@{} ({})", reference.repository, signed.digest, signed.place));
+    output::say(&format!("{verb} {}@{digest}", reference.repository));
     Ok(ExitCode::Clean)
+}
+
+/// Signs one image.
+struct Signer<'a> {
+    registry: &'a RegistryClient,
+    reference: &'a ImageReference,
+    deadline: Deadline,
+}
+
+impl Signer<'_> {
+    async fn sign(&self, args: &SignArgs, key: &SigningKey) -> Result<Digest, Failure> {
+        let subject = match self.registry.resolve(self.reference, self.deadline).await {
+            Lookup::Found(manifest) => manifest,
+            Lookup::Absent => return Err(Failure::usage(format!("no such image: {}", self.reference))),
+            Lookup::Indeterminate(_, why) => return Err(Failure::other(why)),
+        };
+        match args.storage {
+            Storage::V2 => self.sign_v2(key, &subject, args.dry_run).await?,
+            Storage::V3 => self.sign_v3(key, &subject, args.dry_run).await?,
+        }
+        Ok(subject.digest)
+    }
+
+    async fn sign_v2(&self, key: &SigningKey, subject: &ResolvedManifest, dry_run: bool) -> Result<(), Failure> {
+        let existing = self.existing_layers(&subject.digest).await?;
+        let signed = sign_v2(key, self.reference, &subject.digest, &existing).map_err(Failure::other)?;
+        if dry_run {
+            return Ok(());
+        }
+        self.put_blob(signed.payload).await?;
+        self.put_blob(signed.config).await?;
+        let manifest = (MANIFEST, signed.manifest);
+        self.registry
+            .put_manifest(self.reference, Some(&signed.tag), manifest, self.deadline)
+            .await
+            .map_err(Failure::other)?;
+        Ok(())
+    }
+
+    async fn sign_v3(&self, key: &SigningKey, subject: &ResolvedManifest, dry_run: bool) -> Result<(), Failure> {
+        let descriptor = Descriptor {
+            media_type: subject.media_type.clone(),
+            digest: subject.digest.clone(),
+            size: subject.size,
+            annotations: BTreeMap::new(),
+        };
+        let signed = sign_v3(key, &descriptor, Timestamp::now()).map_err(Failure::other)?;
+        if dry_run {
+            return Ok(());
+        }
+        self.put_blob(signed.bundle).await?;
+        self.put_blob(signed.config).await?;
+        let referrer = ReferrerManifest {
+            bytes: signed.manifest,
+            artifact_type: signed.artifact_type.to_owned(),
+            annotations: signed.descriptor.annotations,
+        };
+        self.registry
+            .push_referrer(self.reference, &subject.digest, referrer, self.deadline)
+            .await
+            .map_err(Failure::other)?;
+        Ok(())
+    }
+
+    async fn put_blob(&self, bytes: Vec<u8>) -> Result<(), Failure> {
+        self.registry.put_blob(self.reference, bytes, self.deadline).await.map(drop).map_err(Failure::other)
+    }
+
+    /// The signatures that are behind the tag already. They are kept; one that cannot be read stops the signing,
+    /// because the tag would be written without it.
+    async fn existing_layers(&self, digest: &Digest) -> Result<Vec<Descriptor>, Failure> {
+        let evidence = self.registry.evidence(self.reference, digest, self.deadline).await;
+        let layers = match &evidence.tag_signatures {
+            Lookup::Found(layers) => layers,
+            Lookup::Absent => return Ok(Vec::new()),
+            Lookup::Indeterminate(_, why) => return Err(Failure::other(format!("existing signatures: {why}"))),
+        };
+        layers.iter().map(existing_layer).collect()
+    }
+}
+
+fn existing_layer(layer: &SignatureLayer) -> Result<Descriptor, Failure> {
+    let Lookup::Found(payload) = &layer.payload else {
+        return Err(Failure::other("an existing signature could not be read, and would be lost by signing again"));
+    };
+    Ok(Descriptor {
+        media_type: layer.media_type.clone(),
+        digest: Digest::parse(&digest_of(payload)).map_err(Failure::other)?,
+        size: payload.len() as u64,
+        annotations: layer.annotations.clone(),
+    })
 }

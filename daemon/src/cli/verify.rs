@@ -6,15 +6,14 @@ use clap::Args;
 use jiff::Timestamp;
 use portreeve_policies::image::ImageReference;
 use portreeve_policies::workload::ImageUse;
-use portreeve_reports::exceptions::Exceptions;
-use portreeve_reports::gate::{self, ExitCode};
+use portreeve_reports::gate::ExitCode;
 use portreeve_reports::report::Report;
 use portreeve_trust::evidence::Lookup;
-use portreeve_trust::policy::ImagePolicy;
 
 use super::args::{self, GlobalArgs, RegistryArgs, ThresholdArgs};
 use super::output::{self, OutputArgs};
 use super::{Failure, Outcome, block_on};
+use crate::judge::load::KeyFiles;
 use crate::judge::{FileSource, Judge, JudgeOptions, JudgeSettings, Rules, images};
 use crate::registry::Deadline;
 
@@ -74,13 +73,12 @@ pub fn run(args: &VerifyArgs, global: &GlobalArgs) -> Outcome {
 }
 
 fn rules_of_keys(files: &[PathBuf], threshold: usize) -> Result<Rules, Failure> {
-    let keys = files
-        .iter()
-        .map(|file| Ok((file.display().to_string(), FileSource::WorkingTree.read(file).map_err(Failure::usage)?)))
-        .collect::<Result<Vec<_>, Failure>>()?;
-    let policy = ImagePolicy::for_keys(&keys, threshold).map_err(Failure::usage)?;
-    let inputs = crate::judge::load::key_inputs(&keys);
-    Rules::of_image_policy(policy, Exceptions::default(), inputs).map_err(Failure::usage)
+    let read = |file: &PathBuf| {
+        let bytes = FileSource::WorkingTree.read(file).map_err(Failure::usage)?;
+        Ok((file.display().to_string(), bytes))
+    };
+    let keys = files.iter().map(read).collect::<Result<KeyFiles, Failure>>()?;
+    Rules::of_keys(&keys, threshold).map_err(Failure::usage)
 }
 
 fn parse(image: &str) -> Result<ImageUse, Failure> {
@@ -108,6 +106,6 @@ fn with_missing(exit: ExitCode, missing: &[String]) -> ExitCode {
     for image in missing {
         output::say(&format!("no such image: {image}"));
     }
-    if missing.is_empty() { exit } else { gate::ExitCode::worst([exit, ExitCode::NothingToCheck]) }
+    if missing.is_empty() { exit } else { ExitCode::worst([exit, ExitCode::NothingToCheck]) }
 }
 

@@ -39,7 +39,8 @@ pub(super) async fn judge(
     let judged: Vec<(Vec<Finding>, ImageReport)> = futures::stream::iter(groups(uses))
         .map(|group| async move {
             let (digest, judgement) = judge_one(policy, registry, &group, options).await;
-            (findings(&group, digest.as_ref(), &judgement), image_report(&group, digest.as_ref(), &judgement))
+            let image = rule_subject(&group, digest);
+            (findings(&image, &judgement), image_report(&image, &judgement))
         })
         .buffered(CONCURRENCY)
         .collect()
@@ -101,16 +102,18 @@ async fn judge_one(
     (None, judgement)
 }
 
-fn findings(group: &Group<'_>, digest: Option<&Digest>, judgement: &ImageJudgement) -> Vec<Finding> {
-    let Some(first) = group.uses.first() else { return Vec::new() };
-    let image = rules::ImageUse {
+fn rule_subject(group: &Group<'_>, digest: Option<Digest>) -> rules::ImageUse {
+    rules::ImageUse {
         reference: shown(group.reference),
         repository: group.reference.repository.clone(),
-        digest: digest.cloned(),
+        digest,
         objects: group.uses.iter().filter_map(|image| image.object.clone()).collect(),
-        location: first.location.clone(),
-    };
-    rules::findings(&image, judgement).unwrap_or_else(|error| vec![broken(&image, &error.to_string())])
+        location: group.uses.first().map(|image| image.location.clone()).unwrap_or_default(),
+    }
+}
+
+fn findings(image: &rules::ImageUse, judgement: &ImageJudgement) -> Vec<Finding> {
+    rules::findings(image, judgement).unwrap_or_else(|error| vec![broken(image, &error.to_string())])
 }
 
 /// The reference as it was meant, without the digest: pinning a tag does not make it another image.
@@ -121,7 +124,7 @@ fn shown(reference: &ImageReference) -> String {
     }
 }
 
-fn image_report(group: &Group<'_>, digest: Option<&Digest>, judgement: &ImageJudgement) -> ImageReport {
+fn image_report(image: &rules::ImageUse, judgement: &ImageJudgement) -> ImageReport {
     let verdict = match judgement.fact {
         ImageFact::Verified { .. } => Verdict::Pass,
         ImageFact::NotAsked(_) => Verdict::NotApplicable,
@@ -129,10 +132,10 @@ fn image_report(group: &Group<'_>, digest: Option<&Digest>, judgement: &ImageJud
         ImageFact::Unknown(..) => Verdict::Unknown,
     };
     ImageReport {
-        reference: shown(group.reference),
-        digest: digest.map(ToString::to_string),
+        reference: image.reference.clone(),
+        digest: image.digest.as_ref().map(ToString::to_string),
         verdict,
-        evidence: rules::accounted(judgement),
+        evidence: rules::evidence(image, judgement),
     }
 }
 

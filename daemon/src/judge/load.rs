@@ -9,9 +9,9 @@ use portreeve_policies::engine::{Engine, Params};
 use portreeve_policies::framework::{Framework, builtin_frameworks};
 use portreeve_reports::exceptions::Exceptions;
 use portreeve_reports::report::PolicyInput;
-use portreeve_reports::source::{Limits, Problems, decode::did_you_mean};
+use portreeve_reports::source::{Fields, Limits, Problems, decode::did_you_mean};
 use portreeve_reports::Code;
-use portreeve_trust::policy::{ImagePolicy, ImagePolicySpec};
+use portreeve_trust::policy::{ImagePolicy, ImagePolicySpec, InvalidKeys};
 use sha2::{Digest as _, Sha256};
 
 use super::source::{FileSource, FileSourceError};
@@ -58,6 +58,9 @@ pub enum LoadError {
     /// A file has mistakes.
     #[error("{0}")]
     Invalid(#[from] Problems),
+    /// Keys that cannot be used.
+    #[error(transparent)]
+    Keys(#[from] InvalidKeys),
     /// A name that does not exist.
     #[error("there is no {what} '{name}'{hint}; `portreeve list {what}s` prints them")]
     NoSuchName {
@@ -101,6 +104,23 @@ impl Rules {
             unimplemented: deduplicated(unimplemented),
             enforced: deduplicated(enforced.iter().flat_map(|framework| framework.controls.clone()).collect()),
             inputs: inputs.list,
+        })
+    }
+}
+
+/// Public keys by the names of their files.
+pub type KeyFiles = BTreeMap<String, Vec<u8>>;
+
+impl Rules {
+    /// Rules that ask nothing but whether images are signed by these keys (`verify --key`).
+    pub fn of_keys(keys: &KeyFiles, threshold: usize) -> Result<Self, LoadError> {
+        Ok(Self {
+            engine: Engine::new(Vec::new(), &Params::default())?,
+            image_policy: Some(ImagePolicy::for_keys(keys, threshold)?),
+            exceptions: Exceptions::default(),
+            unimplemented: Vec::new(),
+            enforced: Vec::new(),
+            inputs: keys.iter().map(|(name, bytes)| PolicyInput { name: name.clone(), digest: digest_of(bytes) }).collect(),
         })
     }
 }
@@ -174,18 +194,18 @@ fn read_image_policy(file: &Path, inputs: &mut Inputs<'_>) -> Result<ImagePolicy
         return Err(wrong("an image policy file holds exactly one ImagePolicy"));
     }
     let document = documents.pop().ok_or_else(|| wrong("the file is empty"))??;
-    let Document::ImagePolicy { node, .. } = document else {
+    let Document::ImagePolicy { spec, .. } = document else {
         return Err(wrong("kind ImagePolicy is needed here"));
     };
     let mut problems = Problems::new(&shown);
-    let spec = ImagePolicySpec::decode(&node, &mut problems);
-    let spec = problems.into_result(spec)?.ok_or_else(|| wrong("'spec' is missing"))?;
+    let decoded = Fields::of(&spec, "spec", &mut problems).and_then(|fields| fields.finish_with(ImagePolicySpec::decode));
+    let spec = problems.into_result(decoded)?.ok_or_else(|| wrong("'spec' is missing"))?;
     let folder = file.parent().unwrap_or(Path::new(""));
     let mut keys = BTreeMap::new();
     for name in spec.key_files() {
         keys.insert(name.to_owned(), inputs.read(&folder.join(name))?);
     }
-    Ok(ImagePolicy::build(&spec, &keys, &shown)?)
+    Ok(ImagePolicy::build(&spec, &keys)?)
 }
 
 /// A file that cannot be read is an error; an exception with a mistake excepts nothing and becomes a finding.

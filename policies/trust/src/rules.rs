@@ -136,7 +136,8 @@ fn message(entry: &CodeEntry, verdict: Verdict, image: &ImageUse, fact: &ImageFa
     }
 }
 
-fn evidence(image: &ImageUse, judgement: &ImageJudgement) -> Vec<Evidence> {
+/// What was seen: the rule, the digest, and every place looked at with what was there.
+pub fn evidence(image: &ImageUse, judgement: &ImageJudgement) -> Vec<Evidence> {
     let told = |name: &str, value: String| Evidence { name: name.into(), value };
     let mut evidence = vec![told("reference", image.reference.clone())];
     evidence.extend(image.digest.iter().map(|digest| told("digest", digest.to_string())));

@@ -3,10 +3,11 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use portreeve_policies::image::ImageReference;
 use portreeve_reports::Effect;
+use portreeve_reports::source::{Fields, Limits, Problems, yaml};
 
 use super::*;
 use crate::evidence::{ImageEvidence, Lookup, Referrer, ReferrerContent, SignatureLayer};
-use crate::policy::ImagePolicy;
+use crate::policy::{ImagePolicy, ImagePolicySpec};
 use crate::sign::{SigningKey, sign_v2};
 use crate::verify::judge;
 
@@ -62,10 +63,18 @@ fn judgement(key: &SigningKey, evidence: &ImageEvidence) -> ImageJudgement {
     judge(&policy, &image, None, Some(evidence), Timestamp::UNIX_EPOCH)
 }
 
-fn with_fact(fact: ImageFact) -> ImageJudgement {
-    let mut judgement = judgement(&SigningKey::generate().unwrap(), &nothing());
-    judgement.fact = fact;
-    judgement
+/// What a policy without keys says of the hub's image.
+fn by_policy(text: &str) -> ImageJudgement {
+    let document = yaml::read(text.as_bytes(), &Limits::default()).remove(0).unwrap();
+    let mut problems = Problems::new("policy.yaml");
+    let spec = Fields::of(&document, "spec", &mut problems).and_then(|map| map.finish_with(ImagePolicySpec::decode));
+    let policy = ImagePolicy::build(&problems.into_result(spec).unwrap().unwrap(), &BTreeMap::new()).unwrap();
+    let image = ImageReference::parse("quay.io/nebari/hub").unwrap().pinned(nothing().digest);
+    judge(&policy, &image, None, None, Timestamp::UNIX_EPOCH)
+}
+
+fn unsigned() -> ImageJudgement {
+    judgement(&SigningKey::generate().unwrap(), &nothing())
 }
 
 fn verdicts(findings: &[Finding]) -> Vec<(String, Verdict)> {
@@ -94,16 +103,17 @@ fn the_list_of_codes_is_reviewed_when_it_changes() {
 #[test]
 fn every_outcome_answers_all_three_questions() {
     use Verdict::{Fail, NotApplicable, Pass, Unknown};
-    let verified = ImageFact::Verified { digest: nothing().digest, authorities: vec!["a".into()] };
-    for (fact, expected) in [
-        (verified, [Pass, Pass, Pass]),
-        (ImageFact::Unsigned, [Fail, NotApplicable, NotApplicable]),
-        (ImageFact::Untrusted(vec!["x".into(), "y".into()]), [Pass, Fail, NotApplicable]),
-        (ImageFact::Mismatch("x".into()), [NotApplicable, NotApplicable, Fail]),
-        (ImageFact::NotAsked("x".into()), [NotApplicable; 3]),
-        (ImageFact::Unknown(Cause::TimedOut, "x".into()), [Unknown; 3]),
+    let [key, stranger] = [(); 2].map(|()| SigningKey::generate().unwrap());
+    let late = ImageEvidence { referrers: Lookup::Indeterminate(Cause::TimedOut, "x".into()), ..nothing() };
+    for (judgement, expected) in [
+        (judgement(&key, &signed_by(&key)), [Pass, Pass, Pass]),
+        (judgement(&key, &nothing()), [Fail, NotApplicable, NotApplicable]),
+        (judgement(&key, &signed_by(&stranger)), [Pass, Fail, NotApplicable]),
+        (by_policy("{noMatch: deny, rules: []}"), [NotApplicable, NotApplicable, Fail]),
+        (by_policy("{noMatch: allow, rules: []}"), [NotApplicable; 3]),
+        (judgement(&key, &late), [Unknown; 3]),
     ] {
-        let findings = findings(&hub(), &with_fact(fact)).unwrap();
+        let findings = findings(&hub(), &judgement).unwrap();
         let codes = ["PR-1001", "PR-1002", "PR-1003"].map(str::to_owned);
         assert_eq!(verdicts(&findings), codes.into_iter().zip(expected).collect::<Vec<_>>());
         for finding in findings {
@@ -136,7 +146,7 @@ fn findings_of_two_digests_of_one_repository_become_one_with_the_worst_verdict()
     let key = SigningKey::generate().unwrap();
     let good = findings(&hub(), &judgement(&key, &signed_by(&key))).unwrap();
     let other = image_use("quay.io/nebari/hub:2", &DIGEST.replace('9', "8"));
-    let bad = findings(&other, &with_fact(ImageFact::Unsigned)).unwrap();
+    let bad = findings(&other, &unsigned()).unwrap();
     let merged = merge(vec![good.clone(), bad.clone()]);
     assert_eq!(merged, merge(vec![bad, good]));
     assert_eq!(
@@ -151,14 +161,10 @@ fn findings_of_two_digests_of_one_repository_become_one_with_the_worst_verdict()
 
 #[test]
 fn merging_keeps_the_strongest_effect_of_the_worst_verdict() {
-    let [weak, strong] = [Effect::Audit, Effect::Block].map(|effect| {
-        let mut judgement = with_fact(ImageFact::Unsigned);
-        judgement.effect = effect;
-        judgement
-    });
+    let [weak, strong] = ["audit", "enforce"].map(|mode| by_policy(&format!("{{mode: {mode}, rules: []}}")));
     for order in [[&weak, &strong], [&strong, &weak]] {
         let merged = merge(order.iter().map(|judgement| findings(&hub(), judgement).unwrap()).collect());
-        assert_eq!((merged.len(), merged[0].effect), (3, Effect::Block));
+        assert_eq!((merged.len(), merged[2].verdict, merged[2].effect), (3, Verdict::Fail, Effect::Block));
     }
 }
 
@@ -166,7 +172,7 @@ fn merging_keeps_the_strongest_effect_of_the_worst_verdict() {
 fn t08_what_one_finding_tells_is_bounded_and_what_is_left_out_is_counted() {
     let groups = (0..300).map(|index| {
         let image = image_use(&format!("quay.io/nebari/hub:{index}"), DIGEST);
-        findings(&image, &with_fact(ImageFact::Unsigned)).unwrap()
+        findings(&image, &unsigned()).unwrap()
     });
     let merged = merge(groups.collect());
     assert_eq!(merged[0].evidence.len(), MAX_TOLD + 1);

@@ -45,7 +45,7 @@ fn judged(policy: &ImagePolicy, digest: &Digest, evidence: &ImageEvidence) -> Im
 }
 
 fn fact(evidence: &ImageEvidence) -> ImageFact {
-    judged(&signer(), &evidence.digest, evidence).fact
+    judged(&signer(), &evidence.digest, evidence).fact()
 }
 
 fn only_tag(mut evidence: ImageEvidence) -> ImageEvidence {
@@ -93,7 +93,7 @@ fn what_cosign_signed_is_verified_in_both_storages_and_in_each_alone() {
     for evidence in [one(), only_tag(one()), only_referrers(one()), two()] {
         let judgement = judged(&signer(), &evidence.digest, &evidence);
         let expected = ImageFact::Verified { digest: evidence.digest.clone(), authorities: vec!["signer.pub".into()] };
-        assert_eq!(judgement.fact, expected, "{:?}", judgement.accounted);
+        assert_eq!(judgement.fact(), expected, "{:?}", judgement.accounted);
         let token = judgement.verified().unwrap();
         assert_eq!((token.digest(), token.repository().to_string()), (&evidence.digest, evidence.repository));
         assert_eq!(judgement.accounted.len(), 2);
@@ -104,7 +104,7 @@ fn what_cosign_signed_is_verified_in_both_storages_and_in_each_alone() {
 fn another_key_does_not_trust_it() {
     for evidence in [one(), only_tag(one()), only_referrers(one())] {
         let judgement = judged(&trusting(&[("stranger.pub", STRANGER)], 1), &evidence.digest, &evidence);
-        assert!(matches!(judgement.fact, ImageFact::Untrusted(_)), "{:?}", judgement.fact);
+        assert!(matches!(judgement.fact(), ImageFact::Untrusted(_)), "{:?}", judgement.fact());
         assert!(judgement.verified().is_none());
     }
 }
@@ -113,7 +113,7 @@ fn another_key_does_not_trust_it() {
 fn a_threshold_of_two_is_not_met_by_one_key_that_signed_twice() {
     let evidence = one();
     let both = trusting(&[("signer.pub", SIGNER), ("stranger.pub", STRANGER)], 2);
-    assert!(matches!(judged(&both, &evidence.digest, &evidence).fact, ImageFact::Untrusted(_)));
+    assert!(matches!(judged(&both, &evidence.digest, &evidence).fact(), ImageFact::Untrusted(_)));
     let twice = BTreeMap::from([("a".to_owned(), SIGNER.to_vec()), ("b".to_owned(), SIGNER.to_vec())]);
     let error = ImagePolicy::for_keys(&twice, 2).unwrap_err().to_string();
     assert_eq!(error, "a threshold of 2 cannot be met by 1 different key(s)");
@@ -132,7 +132,7 @@ fn signatures_moved_to_another_image_are_not_trusted() {
 #[test]
 fn evidence_about_another_image_is_not_weighed() {
     let judgement = judged(&signer(), &two().digest, &one());
-    assert!(matches!(judgement.fact, ImageFact::Unknown(Cause::Unreadable, _)), "{:?}", judgement.fact);
+    assert!(matches!(judgement.fact(), ImageFact::Unknown(Cause::Unreadable, _)), "{:?}", judgement.fact());
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn a_payload_spliced_with_the_signature_of_another_is_not_trusted() {
 fn an_attestation_is_no_signature() {
     let evidence = attested();
     let judgement = judged(&signer(), &evidence.digest, &evidence);
-    assert_eq!(judgement.fact, ImageFact::Unsigned);
+    assert_eq!(judgement.fact(), ImageFact::Unsigned);
     let said = judgement.accounted.iter().any(
         |entry| matches!(&entry.outcome, Outcome::NotASignature(what) if what.contains("https://slsa.dev/provenance/v1")),
     );
@@ -217,7 +217,11 @@ fn no_evidence_and_no_digest_are_unknown() {
     let now = Timestamp::UNIX_EPOCH;
     for (image, evidence) in [(image.pinned(one().digest), None), (image, Some(&one()))] {
         let judgement = judge(&signer(), &image, None, evidence, now);
-        assert!(matches!(judgement.fact, ImageFact::Unknown(cause, _) if cause.is_obtainable()), "{:?}", judgement.fact);
+        assert!(
+            matches!(judgement.fact(), ImageFact::Unknown(cause, _) if cause.is_obtainable()),
+            "{:?}",
+            judgement.fact()
+        );
     }
 }
 

@@ -21,7 +21,7 @@ fn judged(key: &SigningKey, evidence: &ImageEvidence) -> ImageFact {
     let keys = BTreeMap::from([("key.pub".to_owned(), key.public_key_pem().unwrap().into_bytes())]);
     let policy = ImagePolicy::for_keys(&keys, 1).unwrap();
     let image = image().pinned(evidence.digest.clone());
-    judge(&policy, &image, None, Some(evidence), Timestamp::UNIX_EPOCH).fact
+    judge(&policy, &image, None, Some(evidence), Timestamp::UNIX_EPOCH).fact()
 }
 
 fn nothing() -> ImageEvidence {

@@ -4,6 +4,7 @@
 //! * [`process`]: starting, awaiting, reading and ending a program. Nothing outlives the test process.
 //! * [`control_plane`]: etcd, kube-apiserver and, on demand, the controllers and a node; [`api`] talks to it.
 //! * [`registry`], [`cosign`]: registries of three kinds, small real images, and signatures by the original tool.
+//! * [`source_scan`], [`tidy`]: what the house forbids, as checks over the sources.
 //! * [`binary`]: the `portreeve` binary, built once for a test process and never stale.
 //!
 //! A harness that cannot do its work fails the test: functions here return what was asked for or end the test with a
@@ -17,6 +18,7 @@ pub mod parts;
 pub mod process;
 pub mod registry;
 pub mod source_scan;
+pub mod tidy;
 
 use std::path::{Path, PathBuf};
 

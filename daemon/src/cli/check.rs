@@ -66,7 +66,7 @@ fn judge_files(args: &CheckArgs, judge: &Judge, options: &JudgeOptions) -> Resul
     judged.merge(judge.excepted(inputs.unreadable, Vec::new(), options));
     let mut objects_read = inputs.objects.len();
     for review in &inputs.reviews {
-        let (findings, count) = judge.reviewed_objects(review, &world, options);
+        let (findings, count) = judge.reviewed(review, &world, options);
         judged.merge(findings);
         objects_read += count;
     }

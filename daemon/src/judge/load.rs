@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use portreeve_api::Document;
 use portreeve_policies::control::Control;
-use portreeve_policies::engine::{Engine, Params};
+use portreeve_policies::control::Params;
+use portreeve_policies::engine::Engine;
 use portreeve_policies::framework::{Framework, builtin_frameworks};
 use portreeve_reports::exceptions::Exceptions;
 use portreeve_reports::report::PolicyInput;
@@ -194,11 +195,11 @@ fn read_image_policy(file: &Path, inputs: &mut Inputs<'_>) -> Result<ImagePolicy
         return Err(wrong("an image policy file holds exactly one ImagePolicy"));
     }
     let document = documents.pop().ok_or_else(|| wrong("the file is empty"))??;
-    let Document::ImagePolicy { spec, .. } = document else {
+    let Document::ImagePolicy { node, .. } = document else {
         return Err(wrong("kind ImagePolicy is needed here"));
     };
     let mut problems = Problems::new(&shown);
-    let decoded = Fields::of(&spec, "spec", &mut problems).and_then(|fields| fields.finish_with(ImagePolicySpec::decode));
+    let decoded = Fields::of(&node, "spec", &mut problems).and_then(|fields| fields.finish_with(ImagePolicySpec::decode));
     let spec = problems.into_result(decoded)?.ok_or_else(|| wrong("'spec' is missing"))?;
     let folder = file.parent().unwrap_or(Path::new(""));
     let mut keys = BTreeMap::new();

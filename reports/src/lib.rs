@@ -21,6 +21,9 @@ pub mod source;
 pub mod subject;
 pub mod verdict;
 
+#[cfg(test)]
+mod testing;
+
 pub use code::{Code, CodeEntry};
 pub use finding::{Evidence, Finding, FindingBuilder, Fix, Location, Patch, Source};
 pub use fingerprint::Fingerprint;

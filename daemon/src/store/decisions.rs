@@ -61,7 +61,8 @@ impl Store {
 
 fn decision(row: &SqliteRow) -> Result<Decision, sqlx::Error> {
     Ok(Decision {
-        at: Timestamp::from_millisecond(row.try_get("decided_at")?).map_err(|error| undecodable("decided_at", error))?,
+        at: Timestamp::from_millisecond(row.try_get("decided_at")?)
+            .map_err(|error| undecodable("decided_at", error))?,
         uid: row.try_get("uid")?,
         door: row.try_get("door")?,
         operation: row.try_get("operation")?,

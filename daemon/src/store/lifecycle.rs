@@ -79,7 +79,9 @@ fn step(row: Option<&Row>, judged: Judged, at: Timestamp) -> Option<Step> {
         Some(row) if !row.is_open => verdict.is_open().then_some(Step::Reopen(judged)),
         Some(row) if !verdict.is_open() => resolve(row, at),
         Some(row) if !verdict.is_decided() && row.cell.1.is_decided() => Some(stale(row, &judged.finding)),
-        Some(row) if row.body == judged.body && row.stale_cause.is_empty() => Some(Step::Touch(row.fingerprint.clone())),
+        Some(row) if row.body == judged.body && row.stale_cause.is_empty() => {
+            Some(Step::Touch(row.fingerprint.clone()))
+        }
         Some(row) => Some(Step::Change(judged, row.cell)),
     }
 }
@@ -146,5 +148,5 @@ impl Resolvable {
 
 /// The question of a finding.
 pub(super) fn question(finding: &Finding) -> Question {
-    (finding.source.to_owned(), finding.code.as_str().to_owned(), finding.check.as_ref().to_owned())
+    (finding.source.as_str().to_owned(), finding.code.as_str().to_owned(), finding.check.as_ref().to_owned())
 }

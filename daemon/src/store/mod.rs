@@ -41,9 +41,9 @@ pub use health::{LostCounter, StoreHealth};
 pub use model::{
     Changes, Counts, Decision, FindingQuery, NamespaceRow, Page, State, StoredFinding, SubjectFindings, Summary,
 };
-pub use recorder::{Ack, NotRecorded, Record, Recorder, RecorderHandle, recorder};
+pub use recorder::{Ack, NotRecorded, Recorder, RecorderHandle, recorder};
 pub use url::{InvalidStoreUrl, StoreUrl};
-pub use write::{Pruned, Retention};
+pub use write::{Pruned, Record, Retention};
 
 use crate::runtime::metrics::StoreMetrics;
 
@@ -64,8 +64,8 @@ struct Inner {
     is_writable: AtomicBool,
     sequence: AtomicU64,
     metrics: StoreMetrics,
-    /// Held, never read: the lock ends with the last clone of the store.
-    _lock: File,
+    /// Ends with the last clone of the store, or its closing.
+    lock: File,
 }
 
 impl Store {
@@ -88,7 +88,7 @@ impl Store {
             is_writable: AtomicBool::new(true),
             sequence: AtomicU64::new(0),
             metrics,
-            _lock: opened.lock,
+            lock: opened.lock,
         };
         let store = Self { inner: Arc::new(inner) };
         let counts = store.load_counts().await?;
@@ -135,6 +135,14 @@ impl Store {
     /// Records what admission answered. Returns after the commit.
     pub async fn record_decision(&self, decision: Decision) -> Result<(), StoreError> {
         self.write_all(vec![Record::Decision(decision)]).await.map(|_| ())
+    }
+
+    /// Waits for what is being written, moves the log into the database, and closes and unlocks it for every clone.
+    pub async fn close(&self) -> Result<(), StoreError> {
+        self.inner.readers.close().await;
+        self.inner.writer.close().await;
+        let failed = |source| StoreError::File { path: self.inner.path.clone(), source };
+        self.inner.lock.unlock().map_err(failed)
     }
 
     fn failed(&self, source: sqlx::Error) -> StoreError {

@@ -51,7 +51,7 @@ pub(super) async fn open(url: &StoreUrl) -> Result<Opened, StoreError> {
 }
 
 fn lock(url: &StoreUrl) -> Result<File, StoreError> {
-    let folder = url.path().parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder(url);
     if !folder.is_dir() {
         return Err(StoreError::NoFolder(folder.to_owned()));
     }
@@ -78,7 +78,13 @@ async fn create(url: &StoreUrl) -> Result<(), StoreError> {
     sqlx::query("PRAGMA application_id = 1347572822").execute(&mut connection).await.map_err(failed)?;
     MIGRATIONS.run(&mut connection).await.map_err(|source| migrate_error(&fresh, source))?;
     connection.close().await.map_err(failed)?;
-    std::fs::rename(&fresh, url.path()).map_err(file_error)
+    std::fs::rename(&fresh, url.path()).map_err(file_error)?;
+    // The name itself must survive a power cut.
+    File::open(folder(url)).and_then(|folder| folder.sync_all()).map_err(file_error)
+}
+
+fn folder(url: &StoreUrl) -> &Path {
+    url.path().parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Refuses a damaged, foreign or newer database before anything is written to it.
@@ -100,7 +106,8 @@ async fn inspect(connection: &mut SqliteConnection, path: &Path) -> Result<(), S
     if id != APPLICATION_ID {
         return Err(StoreError::Foreign(path.to_owned()));
     }
-    let answer: String = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&mut *connection).await.map_err(failed)?;
+    let answer: String =
+        sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&mut *connection).await.map_err(failed)?;
     if answer != "ok" {
         return Err(StoreError::Corrupt { path: path.to_owned(), detail: answer });
     }

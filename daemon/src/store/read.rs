@@ -83,9 +83,9 @@ type SqliteQuery<'q> = sqlx::query::Query<'q, sqlx::Sqlite, sqlx::sqlite::Sqlite
 
 fn filter<'q>(text: SqliteQuery<'q>, cluster: &'q str, query: &'q FindingQuery) -> SqliteQuery<'q> {
     text.bind(cluster)
-        .bind(query.state.map(|state| state.as_str()))
-        .bind(query.severity.map(|severity| severity.as_str()))
-        .bind(query.verdict.map(|verdict| verdict.as_str()))
+        .bind(query.state.map(super::model::State::as_str))
+        .bind(query.severity.map(portreeve_reports::Severity::as_str))
+        .bind(query.verdict.map(portreeve_reports::Verdict::as_str))
         .bind(query.code.as_deref())
         .bind(query.namespace.as_deref())
         .bind(query.subject.as_ref().map(|subject| subject.0.as_str()))

@@ -108,12 +108,12 @@ impl Recorder {
         loop {
             tokio::select! {
                 biased;
+                () = shutdown.cancelled(), if !self.queue.is_closed() => self.queue.close(),
+                _ = prune.tick() => self.prune().await,
                 first = self.queue.recv() => match first {
                     Some(first) => self.commit_group(first).await,
                     None => return,
                 },
-                () = shutdown.cancelled(), if !self.queue.is_closed() => self.queue.close(),
-                _ = prune.tick() => self.prune().await,
             }
         }
     }

@@ -67,7 +67,8 @@ pub(super) fn lifecycle_row(row: &SqliteRow) -> Result<Row, sqlx::Error> {
 pub(super) fn stored_finding(row: &SqliteRow) -> Result<StoredFinding, sqlx::Error> {
     let (severity, verdict, effect) = cell(row)?;
     let body: String = row.try_get("body")?;
-    let unreadable = |error: serde_json::Error| sqlx::Error::ColumnDecode { index: "body".into(), source: error.into() };
+    let unreadable =
+        |error: serde_json::Error| sqlx::Error::ColumnDecode { index: "body".into(), source: error.into() };
     let stale_cause: String = row.try_get("stale_cause")?;
     let resolved_at: Option<i64> = row.try_get("resolved_at")?;
     Ok(StoredFinding {

@@ -31,7 +31,9 @@ impl Store {
         let mut namespaces: BTreeMap<String, NamespaceRow> = BTreeMap::new();
         for row in &rows {
             let name: String = row.try_get("namespace")?;
-            let held = namespaces.entry(name.clone()).or_insert_with(|| NamespaceRow { namespace: name, ..Default::default() });
+            let held = namespaces
+                .entry(name.clone())
+                .or_insert_with(|| NamespaceRow { namespace: name, ..Default::default() });
             let (severity, verdict, _) = cell(row)?;
             tally(held, severity, verdict, count(row.try_get("n")?));
         }

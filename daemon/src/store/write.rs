@@ -338,7 +338,7 @@ async fn upsert(
         .bind(&target.subject.0)
         .bind(&subject)
         .bind(finding.subject.namespace().unwrap_or_default())
-        .bind(finding.source)
+        .bind(finding.source.as_str())
         .bind(finding.code.as_str())
         .bind(finding.check.as_ref())
         .bind(finding.severity.as_str())

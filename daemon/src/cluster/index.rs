@@ -10,8 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use portreeve_policies::object::{Object, Unreadable};
-use portreeve_policies::workload::covers;
-use portreeve_policies::world::World;
+use portreeve_policies::world::{Known, RelatedKind, World, covers};
 use portreeve_reports::{Cause, Finding, ObjectRef, Subject, SubjectKey};
 
 use crate::cluster::feed::Change;
@@ -98,8 +97,6 @@ impl Default for Index {
 impl Index {
     /// An index that knows nothing: what rules ask about related objects is unknown until their kind is listed.
     pub fn new() -> Self {
-        let mut world = World::default();
-        KINDS.iter().filter_map(|kind| kind.related).for_each(|related| world.hide(related, Cause::Unreachable));
         Self {
             objects: HashMap::new(),
             members: HashMap::new(),
@@ -107,7 +104,7 @@ impl Index {
             owned: HashMap::new(),
             namespaces: HashMap::new(),
             listings: KINDS.iter().map(|kind| (kind.plural, Listing::Waiting)).collect(),
-            world,
+            world: World::empty(Cause::Unreachable),
         }
     }
 
@@ -183,7 +180,7 @@ impl Index {
 
     /// Whether the object is what its owner's template says, and so judged with its owner.
     fn is_covered(&self, object: &Object) -> bool {
-        self.world.owner_template(object).is_some_and(|owner| covers(owner, object))
+        matches!(self.world.owner_template(object), Known::Found(owner) if covers(&owner, object))
     }
 
     /// Whether a subject of the store is proven not to exist: nothing of it is here, and all that could be was listed.
@@ -297,7 +294,7 @@ impl Index {
         self.anchor(problem::kind_subject(kind).key(), anchor);
         let mut change = Change::default();
         if before != Some(Listing::Listed) {
-            kind.related.into_iter().for_each(|related| self.world.show(related));
+            kind.related.into_iter().for_each(|related| self.reveal(related));
             change = self.visibility_changed(kind);
         }
         change
@@ -313,6 +310,14 @@ impl Index {
         }
         kind.related.into_iter().for_each(|related| self.world.hide(related, cause));
         self.visibility_changed(kind)
+    }
+
+    /// What is asked about is known when all kinds that answer are listed: any workload may own a pod.
+    fn reveal(&mut self, related: RelatedKind) {
+        let mut answering = KINDS.iter().filter(|kind| kind.related == Some(related));
+        if answering.all(|kind| self.is_listed(Some(kind))) {
+            self.world.reveal(related);
+        }
     }
 
     fn visibility_changed(&self, kind: &WatchedKind) -> Change {
@@ -408,12 +413,15 @@ impl Index {
         }
     }
 
-    /// The objects whose rules ask about this one: those of the same namespace, when its kind is a related one.
+    /// The objects whose rules ask about this one: all of its namespace. Owners are asked about by what they own,
+    /// which is looked at anyway.
     fn neighbours(&self, key: &ObjectKey) -> Vec<ObjectKey> {
-        let Some(kind) = WatchedKind::find(&key.group, &key.kind).filter(|kind| kind.related.is_some()) else {
-            return Vec::new();
+        let related = WatchedKind::find(&key.group, &key.kind).and_then(|kind| kind.related);
+        let namespace = match related {
+            Some(RelatedKind::ServiceAccount | RelatedKind::NetworkPolicy) => &key.namespace,
+            Some(RelatedKind::Namespace) => &key.name,
+            Some(RelatedKind::Workload) | None => return Vec::new(),
         };
-        let namespace = if kind.kind == "Namespace" { &key.name } else { &key.namespace };
         self.namespaces.get(namespace).into_iter().flatten().cloned().collect()
     }
 }

@@ -25,18 +25,22 @@ const fn related(group: &'static str, kind: &'static str, plural: &'static str, 
     WatchedKind { group, version: "v1", kind, plural, related: Some(related) }
 }
 
+const fn workload(group: &'static str, kind: &'static str, plural: &'static str) -> WatchedKind {
+    related(group, kind, plural, RelatedKind::Workload)
+}
+
 /// Every watched kind.
 pub static KINDS: [WatchedKind; 12] = [
     related("", "Namespace", "namespaces", RelatedKind::Namespace),
     related("", "ServiceAccount", "serviceaccounts", RelatedKind::ServiceAccount),
     related("networking.k8s.io", "NetworkPolicy", "networkpolicies", RelatedKind::NetworkPolicy),
-    plain("apps", "Deployment", "deployments"),
-    plain("apps", "ReplicaSet", "replicasets"),
-    plain("apps", "StatefulSet", "statefulsets"),
-    plain("apps", "DaemonSet", "daemonsets"),
-    plain("batch", "CronJob", "cronjobs"),
-    plain("batch", "Job", "jobs"),
-    plain("", "ReplicationController", "replicationcontrollers"),
+    workload("apps", "Deployment", "deployments"),
+    workload("apps", "ReplicaSet", "replicasets"),
+    workload("apps", "StatefulSet", "statefulsets"),
+    workload("apps", "DaemonSet", "daemonsets"),
+    workload("batch", "CronJob", "cronjobs"),
+    workload("batch", "Job", "jobs"),
+    workload("", "ReplicationController", "replicationcontrollers"),
     plain("", "Pod", "pods"),
     plain("", "ConfigMap", "configmaps"),
 ];

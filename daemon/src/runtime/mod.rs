@@ -3,7 +3,7 @@
 //! * [`supervisor`]: the only place that spawns tasks; a task that ends early ends the process with its name.
 //! * [`readiness`]: ready means that every part has said so once.
 //! * [`telemetry`]: structured logs to stderr, without bodies and secrets.
-//! * [`metrics`]: what the process counts.
+//! * [`metrics`]: every metric, registered once; labels are closed sets.
 
 pub mod metrics;
 pub mod readiness;

@@ -10,9 +10,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use portreeve_policies::object::{Object, Unreadable};
-use portreeve_policies::world::{Known, RelatedKind, World, covers};
+use portreeve_policies::world::{RelatedKind, World};
 use portreeve_reports::{Cause, Finding, ObjectRef, Subject, SubjectKey};
 
+use crate::cluster::covered;
 use crate::cluster::feed::Change;
 use crate::cluster::key::ObjectKey;
 use crate::cluster::kinds::{KINDS, WatchedKind};
@@ -179,8 +180,8 @@ impl Index {
     }
 
     /// Whether the object is what its owner's template says, and so judged with its owner.
-    fn is_covered(&self, object: &Object) -> bool {
-        matches!(self.world.owner_template(object), Known::Found(owner) if covers(&owner, object))
+    pub fn is_covered(&self, object: &Object) -> bool {
+        covered::is_covered(object, &self.world)
     }
 
     /// Whether a subject of the store is proven not to exist: nothing of it is here, and all that could be was listed.

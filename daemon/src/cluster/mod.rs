@@ -5,11 +5,12 @@
 //! * Readers use a [`writer::ClusterView`]; none of them waits for the API server.
 
 pub mod client;
+mod covered;
 pub mod feed;
 pub mod folder;
 pub mod index;
 pub mod key;
 pub mod kinds;
-pub mod problem;
+mod problem;
 pub mod watches;
 pub mod writer;

@@ -49,6 +49,17 @@ pub struct Snapshot {
     pub is_synced: bool,
 }
 
+/// An object of the index.
+#[derive(Clone, Debug)]
+pub struct ObjectState {
+    /// The object.
+    pub object: Arc<Object>,
+    /// The object as a subject, with its topmost known owner.
+    pub reference: ObjectRef,
+    /// Whether its owner is judged in its place.
+    pub is_covered: bool,
+}
+
 /// The readers' side of the index. Clones share it.
 #[derive(Clone, Debug)]
 pub struct ClusterView {
@@ -144,17 +155,21 @@ impl ClusterView {
         self.snapshot.clone().wait_for(|snapshot| snapshot.is_synced).await.is_ok()
     }
 
-    /// What to judge of a subject; `None` when it is proven to be gone.
-    pub fn subject(&self, key: &SubjectKey) -> Option<SubjectState> {
-        read(&self.index).subject(key)
+    /// What to judge of each subject, and the world of the same moment; `None` for one that is proven to be gone.
+    pub fn subjects(&self, keys: Vec<SubjectKey>) -> (World, Vec<(SubjectKey, Option<SubjectState>)>) {
+        let index = read(&self.index);
+        let states = keys.into_iter().map(|key| {
+            let state = index.subject(&key);
+            (key, state)
+        });
+        (index.world(), states.collect())
     }
 
-    /// An object and its reference with its topmost known owner.
-    pub fn object(&self, key: &ObjectKey) -> Option<(Arc<Object>, ObjectRef)> {
+    /// An object as it was last read.
+    pub fn object(&self, key: &ObjectKey) -> Option<ObjectState> {
         let index = read(&self.index);
         let object = Arc::clone(index.object(key)?);
-        let reference = index.reference(&object);
-        Some((object, reference))
+        Some(ObjectState { reference: index.reference(&object), is_covered: index.is_covered(&object), object })
     }
 
     /// All subjects and objects, for a rescan.

@@ -64,6 +64,19 @@ pub struct Unreadable {
 }
 
 impl Unreadable {
+    /// A whole file that could not be read.
+    pub fn of_file(file: &str, cause: Cause, message: impl Into<String>) -> Self {
+        Self {
+            file: Some(file.into()),
+            place: Place { line: 1, column: 1 },
+            cause,
+            message: message.into(),
+            index: 0,
+            identity: None,
+            object_path: String::new(),
+        }
+    }
+
     /// The finding: PR-0001, `unknown` with the cause.
     pub fn finding(&self) -> Finding {
         let path = self.file.as_deref().unwrap_or("-");

@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use portreeve_policies::object::{Object, ReadOptions, Unreadable, read_objects};
-use portreeve_reports::source::{Limits, Node, Place};
+use portreeve_reports::source::{Limits, Node};
 use portreeve_reports::{Cause, Finding};
 
 use super::Failure;
@@ -56,9 +56,7 @@ impl Inputs {
 
     fn add_file(&mut self, file: &Path, name: &str, options: &ReadOptions) {
         let too_large = std::fs::metadata(file).is_ok_and(|metadata| metadata.len() > options.limits.bytes as u64);
-        let unreadable = |cause, message: String| {
-            Unreadable::of_file(name, Place { line: 1, column: 1 }, cause, message).finding()
-        };
+        let unreadable = |cause, message: String| Unreadable::of_file(name, cause, message).finding();
         if too_large {
             let most = options.limits.bytes >> 20;
             self.unreadable.push(unreadable(Cause::TooLarge, format!("the file is larger than {most} MiB")));

@@ -11,6 +11,7 @@ mod read;
 
 use std::sync::Arc;
 
+use portreeve_reports::finding::Source;
 use portreeve_reports::source::{Node, Place, Problems};
 use portreeve_reports::{Code, Confidence, Severity};
 
@@ -25,18 +26,13 @@ include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
 /// Files of the built-in frameworks.
 pub(crate) const FRAMEWORK_FILES: &[(&str, &[u8])] = FRAMEWORKS;
 
-/// `source` of findings of the embedded controls.
-pub const BUILTIN: &str = "builtin";
-/// `source` of findings of users' own controls.
-pub const CUSTOM: &str = "custom";
-
 /// One authored control.
 #[derive(Clone, Debug)]
 pub struct Control {
     /// Name of the file it was read from, for messages.
     pub file: Arc<str>,
-    /// [`BUILTIN`] or [`CUSTOM`].
-    pub source: &'static str,
+    /// [`Source::Builtin`] or [`Source::Custom`].
+    pub source: Source,
     /// `C-0057`.
     pub code: Code,
     /// A few words, lower case, naming what a failure is.
@@ -189,5 +185,5 @@ pub enum ExampleInput {
 
 /// The embedded controls, in the order of their codes.
 pub fn builtin_controls() -> Result<Vec<Control>, Problems> {
-    CONTROLS.iter().map(|(file, bytes)| read::read_as(BUILTIN, file, bytes)).collect()
+    CONTROLS.iter().map(|(file, bytes)| read::read_as(Source::Builtin, file, bytes)).collect()
 }

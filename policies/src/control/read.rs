@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use portreeve_reports::finding::Source;
 use portreeve_reports::source::{Fields, Limits, Node, Problems, yaml};
 use portreeve_reports::{Code, Confidence, Severity};
 
 use super::{
-    CUSTOM, Check, Control, Each, Example, ExampleInput, Examples, Expression, FieldPath, Items, KindName, Target, path,
+    Check, Control, Each, Example, ExampleInput, Examples, Expression, FieldPath, Items, KindName, Target, path,
 };
 
 /// A control file is a page of text.
@@ -14,11 +15,11 @@ const LIMITS: Limits = Limits { bytes: 256 << 10, depth: 64, nodes: 20_000, docu
 
 /// Reads a user's control file.
 pub fn read_control(file: &str, bytes: &[u8]) -> Result<Control, Problems> {
-    read_as(CUSTOM, file, bytes)
+    read_as(Source::Custom, file, bytes)
 }
 
 /// Reads a control file as one of the given source.
-pub(super) fn read_as(source: &'static str, file: &str, bytes: &[u8]) -> Result<Control, Problems> {
+pub(super) fn read_as(source: Source, file: &str, bytes: &[u8]) -> Result<Control, Problems> {
     let mut problems = Problems::new(file);
     let control = document(bytes, &mut problems)
         .and_then(|node| Fields::of(&node, "", &mut problems)?.finish_with(|fields| control(source, file, fields)));
@@ -48,7 +49,7 @@ pub(crate) fn document(bytes: &[u8], problems: &mut Problems) -> Option<Node> {
     }
 }
 
-fn control(source: &'static str, file: &str, fields: &mut Fields) -> Option<Control> {
+fn control(source: Source, file: &str, fields: &mut Fields) -> Option<Control> {
     let code = fields.required_parsed("id", Code::parse);
     let title = fields.required_str("title");
     let severity = fields.required_parsed("severity", severity);

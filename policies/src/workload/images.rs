@@ -17,10 +17,24 @@ pub struct ImageUse {
     pub reference: Result<ImageReference, InvalidReference>,
     /// Namespace of the object.
     pub namespace: String,
-    /// The object, with the container that uses the image; none for image volumes.
-    pub object: ObjectRef,
+    /// The object, with the container that uses the image (none for image volumes); `None` for an image that a
+    /// person named.
+    pub object: Option<ObjectRef>,
     /// Where the reference stands.
     pub location: Location,
+}
+
+impl ImageUse {
+    /// An image that a person named: no object uses it, and it is in no namespace.
+    pub fn named(text: &str) -> Self {
+        Self {
+            text: text.to_owned(),
+            reference: ImageReference::parse(text),
+            namespace: String::new(),
+            object: None,
+            location: Location::default(),
+        }
+    }
 }
 
 /// The images of all containers (init and ephemeral ones included) and image volumes of an object.
@@ -73,7 +87,7 @@ impl Found<'_> {
             text: text.to_owned(),
             reference: ImageReference::parse(text),
             namespace: self.object.namespace.to_string(),
-            object: ObjectRef { container: container.map(Into::into), ..self.subject.clone() },
+            object: Some(ObjectRef { container: container.map(Into::into), ..self.subject.clone() }),
             location: self.object.location(path, node.map_or(holder, |node| node.place)),
         });
     }

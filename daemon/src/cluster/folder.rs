@@ -164,10 +164,8 @@ impl State {
 
     fn read(&mut self, file: &Path) -> Vec<Event> {
         let name = self.name(file);
-        let options = ReadOptions {
-            limits: self.options.limits,
-            default_namespace: self.options.default_namespace.clone(),
-        };
+        let options =
+            ReadOptions { limits: self.options.limits, default_namespace: self.options.default_namespace.clone() };
         match walk::bytes(file, options.limits.bytes) {
             Ok(bytes) => self.claims.file_read(&name, &bytes, &options),
             Err((cause, why)) => vec![claims::unreadable(&name, cause, &why)],

@@ -277,9 +277,7 @@ impl Index {
     /// All objects of a kind, after a list: what is not among them is gone.
     pub fn reset(&mut self, kind: &'static WatchedKind, items: Vec<Item>) -> Change {
         let listed: BTreeSet<ObjectKey> = items.iter().map(Item::key).collect();
-        let is_gone = |key: &&ObjectKey| {
-            *key.group == *kind.group && *key.kind == *kind.kind && !listed.contains(*key)
-        };
+        let is_gone = |key: &&ObjectKey| *key.group == *kind.group && *key.kind == *kind.kind && !listed.contains(*key);
         let gone: Vec<ObjectKey> = self.objects.keys().filter(is_gone).cloned().collect();
         let mut change = Change::default();
         gone.iter().for_each(|key| change.merge(self.delete(key)));
@@ -434,3 +432,6 @@ fn is_same(held: &Held, object: &Object) -> bool {
         before.root == object.root && before.origin == object.origin && object.origin.file.is_none()
     })
 }
+
+#[cfg(test)]
+mod tests;

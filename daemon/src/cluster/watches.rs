@@ -104,12 +104,7 @@ impl Watches {
         }
     }
 
-    async fn watch(
-        &self,
-        kind: &'static WatchedKind,
-        strategy: InitialListStrategy,
-        pause: &mut Duration,
-    ) -> Restart {
+    async fn watch(&self, kind: &'static WatchedKind, strategy: InitialListStrategy, pause: &mut Duration) -> Restart {
         let is_streamed = strategy == InitialListStrategy::StreamingList;
         let api: Api<RawObject> = Api::all_with(self.client.clone(), &resource(kind));
         let config = watcher::Config { initial_list_strategy: strategy, ..watcher::Config::default() };
@@ -166,11 +161,7 @@ async fn next<S: Stream + Unpin>(stream: &mut S, is_impatient: bool) -> Option<S
 }
 
 /// The watcher's events as the index's. A list is handed over when it is complete: only then is absence proven.
-fn fold(
-    kind: &'static WatchedKind,
-    event: watcher::Event<RawObject>,
-    listed: &mut Option<Vec<Item>>,
-) -> Option<Event> {
+fn fold(kind: &'static WatchedKind, event: watcher::Event<RawObject>, listed: &mut Option<Vec<Item>>) -> Option<Event> {
     match event {
         watcher::Event::Apply(object) => Some(Event::Applied(object.into_item(kind))),
         watcher::Event::Delete(object) => Some(Event::Deleted(object.key(kind))),

@@ -86,8 +86,9 @@ impl Workloads {
         for subject in self.cluster.everything().subjects {
             waiting.rescan.push(subject, now);
         }
-        let (gone, unproven) =
-            std::mem::take(&mut waiting.unproven).into_iter().partition(|subject| self.cluster.is_proven_absent(subject));
+        let (gone, unproven) = std::mem::take(&mut waiting.unproven)
+            .into_iter()
+            .partition(|subject| self.cluster.is_proven_absent(subject));
         waiting.unproven = unproven;
         // The index knows nothing of them, which the round takes for a proven deletion.
         Vec::into_iter(gone).for_each(|subject| waiting.rescan.push(subject, now));
@@ -132,12 +133,7 @@ impl Workloads {
 
 impl Waiting {
     fn new(unproven: Vec<SubjectKey>) -> Self {
-        Self {
-            urgent: Queue::new(DEBOUNCE),
-            rescan: Queue::new(Duration::ZERO),
-            failed: BTreeSet::new(),
-            unproven,
-        }
+        Self { urgent: Queue::new(DEBOUNCE), rescan: Queue::new(Duration::ZERO), failed: BTreeSet::new(), unproven }
     }
 
     fn changed(&mut self, subjects: BTreeSet<SubjectKey>, now: Instant) {

@@ -127,7 +127,9 @@ fn message(entry: &CodeEntry, verdict: Verdict, image: &ImageUse, fact: &ImageFa
         }
         (Verdict::Fail, ImageFact::Mismatch(why)) => format!("{reference} is against the image policy: {why}"),
         (Verdict::Unknown, ImageFact::Unknown(_, why)) => format!("{reference} could not be verified: {why}"),
-        (_, ImageFact::Verified { authorities, .. }) => format!("{reference} is vouched for by {}", authorities.join(", ")),
+        (_, ImageFact::Verified { authorities, .. }) => {
+            format!("{reference} is vouched for by {}", authorities.join(", "))
+        }
         (_, ImageFact::NotAsked(why)) => format!("nothing is asked of {reference}: {why}"),
         (Verdict::Pass, _) => format!("{reference}: {}", entry.title),
         _ => format!("{reference}: '{}' is not a question here", entry.title),

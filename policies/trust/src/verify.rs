@@ -161,7 +161,8 @@ pub fn judge(
         Selection::Rule(rule) => judge_by_rule(rule, image, evidence, now),
         Selection::NoMatch(no_match) => Judged::of(without_rule(no_match, &image.repository)),
     }));
-    let judged = verdict.unwrap_or_else(|_| Judged::of(unknown(Cause::Unreadable, "the verifier panicked; report this as a bug")));
+    let judged = verdict
+        .unwrap_or_else(|_| Judged::of(unknown(Cause::Unreadable, "the verifier panicked; report this as a bug")));
     let (effect, rule) = match selection {
         Selection::Rule(rule) => (rule.mode().effect(), Some(rule)),
         Selection::NoMatch(NoMatch::Deny) => (policy.mode().effect(), None),
@@ -218,16 +219,19 @@ fn judge_by_rule(rule: &Rule, image: &ImageReference, evidence: Option<&ImageEvi
         return Judged::of(unknown(Cause::Unreadable, "the image has no digest; a tag cannot be verified"));
     };
     match rule.basis() {
-        Basis::Deny { reason } => Judged::of(ImageFact::Mismatch(format!("denied by rule '{}': {reason}", rule.name()))),
+        Basis::Deny { reason } => {
+            Judged::of(ImageFact::Mismatch(format!("denied by rule '{}': {reason}", rule.name())))
+        }
         Basis::Allow(allow) => {
             let verdict = allowed(allow, digest, now).map(|grounds| vouch(image, digest, grounds));
             Judged { verdict, accounted: Vec::new() }
         }
         Basis::Keys(authorities) => match evidence {
             None => Judged::of(unknown(Cause::Unreachable, "no registry was asked about the image's signatures")),
-            Some(evidence) if evidence.digest != *digest => {
-                Judged::of(unknown(Cause::Unreadable, format!("the evidence is about another image, {}", evidence.digest)))
-            }
+            Some(evidence) if evidence.digest != *digest => Judged::of(unknown(
+                Cause::Unreadable,
+                format!("the evidence is about another image, {}", evidence.digest),
+            )),
             Some(evidence) => {
                 let (accounted, vouching) = Checker { authorities, digest, now }.look_everywhere(evidence);
                 let verdict = weigh(authorities, &accounted, &vouching).map(|grounds| vouch(image, digest, grounds));
@@ -257,7 +261,11 @@ fn allowed(allow: &StaticAllow, digest: &Digest, now: Timestamp) -> Result<Groun
 }
 
 /// What all places together come to.
-fn weigh(authorities: &KeyAuthorities, accounted: &[Accounted], vouching: &BTreeSet<usize>) -> Result<Grounds, ImageFact> {
+fn weigh(
+    authorities: &KeyAuthorities,
+    accounted: &[Accounted],
+    vouching: &BTreeSet<usize>,
+) -> Result<Grounds, ImageFact> {
     let named = |indices: &mut dyn Iterator<Item = usize>| -> Vec<String> {
         indices.filter_map(|index| authorities.list().get(index)).map(|authority| authority.name.clone()).collect()
     };

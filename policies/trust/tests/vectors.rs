@@ -217,7 +217,11 @@ fn no_evidence_and_no_digest_are_unknown() {
     let now = Timestamp::UNIX_EPOCH;
     for (image, evidence) in [(image.pinned(one().digest), None), (image, Some(&one()))] {
         let judgement = judge(&signer(), &image, None, evidence, now);
-        assert!(matches!(judgement.fact, ImageFact::Unknown(cause, _) if cause.is_obtainable()), "{:?}", judgement.fact);
+        assert!(
+            matches!(judgement.fact, ImageFact::Unknown(cause, _) if cause.is_obtainable()),
+            "{:?}",
+            judgement.fact
+        );
     }
 }
 

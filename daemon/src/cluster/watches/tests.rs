@@ -61,6 +61,7 @@ fn changes_and_deletes_name_their_object() {
     let key = ObjectKey { group: "".into(), kind: "Pod".into(), namespace: "dev".into(), name: "web".into() };
     let applied = fold(pods(), Watched::Apply(raw(pod("web"))), &mut None);
     assert!(matches!(applied, Some(Event::Applied(item)) if item.key() == key));
-    let deleted = fold(pods(), Watched::Delete(raw(json!({"metadata": {"name": "web", "namespace": "dev"}}))), &mut None);
+    let deleted =
+        fold(pods(), Watched::Delete(raw(json!({"metadata": {"name": "web", "namespace": "dev"}}))), &mut None);
     assert!(matches!(deleted, Some(Event::Deleted(deleted)) if deleted == key));
 }

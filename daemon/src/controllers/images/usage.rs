@@ -33,7 +33,8 @@ pub(super) fn is_image(subject: &SubjectKey) -> bool {
 pub(super) fn uses_of(state: &ObjectState) -> Vec<ImageUse> {
     let declared = image_uses(&state.object, &state.reference);
     let is_declared = |image: &RunningImage| declared.iter().any(|declared| declared.reference == image.reference);
-    let running = running_images(&state.object).into_iter().filter(|image| image.digest.is_some() && !is_declared(image));
+    let running =
+        running_images(&state.object).into_iter().filter(|image| image.digest.is_some() && !is_declared(image));
     let mut uses: Vec<ImageUse> = running.map(|image| running_use(state, image)).collect();
     if !state.is_covered {
         uses.extend(declared);
@@ -46,7 +47,7 @@ fn running_use(state: &ObjectState, image: RunningImage) -> ImageUse {
         text: image.text,
         reference: image.reference,
         namespace: state.object.namespace.to_string(),
-        object: ObjectRef { container: Some(image.container), ..state.reference.clone() },
+        object: Some(ObjectRef { container: Some(image.container), ..state.reference.clone() }),
         location: Location { object_path: image.object_path, ..Location::default() },
     }
 }

@@ -94,7 +94,8 @@ impl ImagePolicySpec {
         let patterns: usize = self.rules.iter().map(|rule| rule.images.len() * rule.namespaces.len()).sum();
         if patterns > MAX_PATTERNS {
             let place = fields.place();
-            fields.problem(place, format!("{patterns} patterns (images × namespaces); at most {MAX_PATTERNS} are read"));
+            fields
+                .problem(place, format!("{patterns} patterns (images × namespaces); at most {MAX_PATTERNS} are read"));
             return None;
         }
         Some(())
@@ -170,8 +171,7 @@ fn parse_each<T, E: std::fmt::Display>(
 }
 
 fn decode_basis(fields: &mut Fields<'_, '_>) -> Option<BasisSpec> {
-    let (has_authorities, has_static) =
-        (fields.optional("authorities").is_some(), fields.optional("static").is_some());
+    let (has_authorities, has_static) = (fields.optional("authorities").is_some(), fields.optional("static").is_some());
     let place = fields.place();
     match (has_authorities, has_static) {
         (true, false) => fields.optional_map("authorities", decode_authorities),

@@ -142,8 +142,13 @@ fn a_static_allow_needs_owner_reason_and_expiry() {
 
 #[test]
 fn the_most_specific_rule_counts_whatever_the_order() {
-    let mut list = [("all", "'**'", "'*'"), ("registry", "quay.io/**", "'*'"), ("group", "quay.io/nebari/**", "'*'"),
-        ("name", "quay.io/nebari/hub", "'*'"), ("prod", "quay.io/nebari/hub", "'prod-*'")];
+    let mut list = [
+        ("all", "'**'", "'*'"),
+        ("registry", "quay.io/**", "'*'"),
+        ("group", "quay.io/nebari/**", "'*'"),
+        ("name", "quay.io/nebari/hub", "'*'"),
+        ("prod", "quay.io/nebari/hub", "'prod-*'"),
+    ];
     for _ in 0..list.len() {
         let policy = built(&rules(&list));
         assert_eq!(chosen(&policy, "busybox", Some("dev")), "all");
@@ -195,10 +200,7 @@ fn a_policy_is_not_built_without_its_keys() {
     let same = key();
     let twice = BTreeMap::from([("a.pub".to_owned(), same.clone()), ("b.pub".to_owned(), same)]);
     let said = ImagePolicy::build(&spec, &twice).unwrap_err().to_string();
-    assert_eq!(
-        said,
-        "policy.yaml:11:7: rule 'platform images': a threshold of 2 cannot be met by 1 different key(s)"
-    );
+    assert_eq!(said, "policy.yaml:11:7: rule 'platform images': a threshold of 2 cannot be met by 1 different key(s)");
     assert!(matches!(ImagePolicy::for_keys(&BTreeMap::new(), 1), Err(InvalidKeys::NoKey)));
     let one = BTreeMap::from([("a.pub".to_owned(), key())]);
     assert!(matches!(ImagePolicy::for_keys(&one, 0), Err(InvalidKeys::Threshold { .. })));
@@ -214,10 +216,19 @@ fn the_digest_changes_with_everything_that_can_change_a_verdict() {
     let original = digest(SUPPORTED, &a, &b);
     assert_eq!(original, digest(&format!("{SUPPORTED}# a comment\n"), &a, &b));
     assert_ne!(original, digest(SUPPORTED, &b, &a));
-    for (from, to) in [("noMatch: warn", "noMatch: deny"), ("mode: warn", "mode: audit"), ("threshold: 2", "threshold: 1"),
-        ("required: true", "required: false"), ("2027-06-30,", "2027-07-01,"), ("nebari", "nebula"), ("[\"*\"]", "[\"a*\"]"),
-        ("sha256:9", "sha256:8"), ("2027-03-01", "2027-03-02"), ("no miners", "miners"), ("mode: enforce", "mode: audit")]
-    {
+    for (from, to) in [
+        ("noMatch: warn", "noMatch: deny"),
+        ("mode: warn", "mode: audit"),
+        ("threshold: 2", "threshold: 1"),
+        ("required: true", "required: false"),
+        ("2027-06-30,", "2027-07-01,"),
+        ("nebari", "nebula"),
+        ("[\"*\"]", "[\"a*\"]"),
+        ("sha256:9", "sha256:8"),
+        ("2027-03-01", "2027-03-02"),
+        ("no miners", "miners"),
+        ("mode: enforce", "mode: audit"),
+    ] {
         assert!(SUPPORTED.contains(from), "{from}");
         assert_ne!(original, digest(&SUPPORTED.replacen(from, to, 1), &a, &b), "{to}");
     }

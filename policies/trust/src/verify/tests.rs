@@ -88,9 +88,12 @@ fn a_static_deny_and_an_image_without_rule_are_never_verified() {
 
 #[test]
 fn an_image_that_no_rule_names_fails_by_the_no_match_of_the_policy() {
-    for (no_match, mode, effect) in [("deny", "enforce", Effect::Block), ("warn", "enforce", Effect::Warn),
-        ("warn", "audit", Effect::Audit), ("deny", "audit", Effect::Audit)]
-    {
+    for (no_match, mode, effect) in [
+        ("deny", "enforce", Effect::Block),
+        ("warn", "enforce", Effect::Warn),
+        ("warn", "audit", Effect::Audit),
+        ("deny", "audit", Effect::Audit),
+    ] {
         let policy = policy(&format!("mode: {mode}\nnoMatch: {no_match}\nrules: []\n"), &[]);
         let judgement = judge(&policy, &image(), Some("jhub"), None, Timestamp::UNIX_EPOCH);
         assert!(matches!(judgement.fact, ImageFact::Mismatch(_)));
@@ -133,11 +136,14 @@ fn reasons_say_who_signed_and_what_is_missing() {
     let policy = policy(TWO_OF_THREE, &[("a", &a), ("b", &b), ("c", &c)]);
     let judgement = judge(&policy, &image(), None, Some(&signed_by(&[&b, &c])), at("2027-01-01T00:00:00Z"));
     let ImageFact::Untrusted(reasons) = judgement.fact else { panic!("{:?}", judgement.fact) };
-    assert_eq!(reasons, [
-        "signed by 'b', 'again b', of 2 keys needed; 'a' must sign",
-        "signature tag, layer 1: signed by 'c', whose key is trusted from 2026-01-01T00:00:00Z to \
+    assert_eq!(
+        reasons,
+        [
+            "signed by 'b', 'again b', of 2 keys needed; 'a' must sign",
+            "signature tag, layer 1: signed by 'c', whose key is trusted from 2026-01-01T00:00:00Z to \
          2026-12-31T23:59:59.999999999Z only",
-    ]);
+        ]
+    );
     assert_eq!(
         judgement.notes,
         ["no namespace was given; the rule is for namespaces prod and was chosen by its images"]

@@ -3,7 +3,7 @@
 use portreeve_policies::object::Object;
 use portreeve_policies::workload::pod_template;
 use portreeve_policies::world::{Known, World, covers};
-use portreeve_reports::source::Node;
+use portreeve_reports::source::{Map, Node};
 
 /// Labels that controllers put on the templates they make.
 const CONTROLLER_LABELS: &[&str] = &[
@@ -35,7 +35,7 @@ fn child<'a>(metadata: Option<&'a Node>, key: &str) -> Option<&'a Node> {
 
 /// Labels in the order of their names, without those of controllers.
 fn labels(metadata: Option<&Node>) -> impl Iterator<Item = (&str, Option<&str>)> {
-    let entries = child(metadata, "labels").and_then(Node::as_map).into_iter().flat_map(|map| map.iter());
+    let entries = child(metadata, "labels").and_then(Node::as_map).into_iter().flat_map(Map::iter);
     let own = entries.filter(|entry| !CONTROLLER_LABELS.contains(&&*entry.key));
     let mut labels: Vec<_> = own.map(|entry| (&*entry.key, entry.node.as_str())).collect();
     labels.sort_unstable();

@@ -5,12 +5,14 @@
 
 mod usage;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use jiff::Timestamp;
+use portreeve_policies::workload::ImageUse;
 use portreeve_reports::SubjectKey;
 use tokio_util::sync::CancellationToken;
 
@@ -26,12 +28,14 @@ use usage::{RepositoryName, Usage};
 
 /// How long changes of one repository are gathered: the pods of a rollout come one after the other.
 const DEBOUNCE: Duration = Duration::from_millis(5);
-/// Repositories that are judged at the same time.
-const ROUND: usize = 16;
+/// Repositories that are judged at the same time: a registry that hangs holds up its own only.
+const SLOTS: usize = 16;
 /// What a registry may take for one repository.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// When what was not stored is judged again.
 const RETRY: Duration = Duration::from_secs(5);
+/// How long nothing to do is slept through; events, rescans and answers end it.
+const IDLE: Duration = Duration::from_secs(3_600);
 
 /// What the controller works with.
 #[derive(Clone)]
@@ -52,7 +56,10 @@ pub struct Images {
 struct Work {
     usage: Usage,
     queue: Queue<RepositoryName>,
-    failed: BTreeSet<RepositoryName>,
+    /// Not stored.
+    failed: Queue<RepositoryName>,
+    /// Being judged, and whether their uses have changed since.
+    running: BTreeMap<RepositoryName, bool>,
     /// Image subjects of the store that are not in use, while not all kinds could be listed.
     unproven: BTreeSet<SubjectKey>,
 }
@@ -70,20 +77,23 @@ impl Images {
         let mut work = Work::new(stored);
         self.changed(&mut work, self.cluster.everything());
         self.resolve_unused(&mut work).await;
+        let mut running = FuturesUnordered::new();
         loop {
+            for repository in work.start(Instant::now()) {
+                let uses = work.usage.uses(&repository);
+                running.push(self.judge(repository, uses));
+            }
             let pause = work.pause(Instant::now());
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return,
+                Some((repository, is_stored)) = running.next() => work.finished(repository, is_stored, Instant::now()),
                 change = self.feed.take() => self.changed(&mut work, change),
                 () = self.rescan.fired() => {
                     self.resolve_unused(&mut work).await;
-                    work.push_all();
+                    work.push_all(Instant::now());
                 }
-                () = tokio::time::sleep(pause) => tokio::select! {
-                    () = shutdown.cancelled() => return,
-                    () = self.round(&mut work) => {}
-                },
+                () = tokio::time::sleep(pause) => {}
             }
         }
     }
@@ -112,22 +122,9 @@ impl Images {
         work.unproven = round.finish().await;
     }
 
-    async fn round(&self, work: &mut Work) {
-        if work.queue.is_empty() {
-            let now = Instant::now();
-            std::mem::take(&mut work.failed).into_iter().for_each(|repository| work.queue.push(repository, now));
-        }
-        let repositories = work.queue.take_due(Instant::now(), ROUND);
-        let usage = &work.usage;
-        let judged = futures::stream::iter(repositories).map(|repository| self.judge(usage, repository));
-        let failed: Vec<Option<RepositoryName>> = judged.buffer_unordered(ROUND).collect().await;
-        work.failed.extend(failed.into_iter().flatten());
-    }
-
-    /// Judges one repository and records the outcome; comes back when it was not stored.
-    async fn judge(&self, usage: &Usage, repository: RepositoryName) -> Option<RepositoryName> {
+    /// Judges one repository and records the outcome; says whether it was stored.
+    async fn judge(&self, repository: RepositoryName, uses: Vec<ImageUse>) -> (RepositoryName, bool) {
         let at = Timestamp::now();
-        let uses = usage.uses(&repository);
         let mut round = Round::new(&self.recorder, at);
         if uses.is_empty() {
             round.deleted(repository.subject()).await;
@@ -136,23 +133,101 @@ impl Images {
             let judged = self.judge.images(&uses, &options).await;
             round.judged(repository.subject(), judged.findings).await;
         }
-        let failed = round.finish().await;
-        (!failed.is_empty()).then_some(repository)
+        (repository, round.finish().await.is_empty())
     }
 }
 
 impl Work {
     fn new(stored: Vec<SubjectKey>) -> Self {
-        let unproven = stored.into_iter().filter(usage::is_image).collect();
-        Self { usage: Usage::default(), queue: Queue::new(DEBOUNCE), failed: BTreeSet::new(), unproven }
+        Self {
+            usage: Usage::default(),
+            queue: Queue::new(DEBOUNCE),
+            failed: Queue::new(RETRY),
+            running: BTreeMap::new(),
+            unproven: stored.into_iter().filter(usage::is_image).collect(),
+        }
     }
 
-    fn push_all(&mut self) {
-        let now = Instant::now();
+    fn push_all(&mut self, now: Instant) {
         self.usage.repositories().for_each(|repository| self.queue.push(repository.clone(), now));
     }
 
+    /// Takes what is due into free slots. A repository is judged once at a time, so that an older answer cannot
+    /// overtake a newer one.
+    fn start(&mut self, now: Instant) -> Vec<RepositoryName> {
+        let mut started = Vec::new();
+        while self.running.len() < SLOTS {
+            let mut due = self.queue.take_due(now, 1);
+            due.extend(if due.is_empty() { self.failed.take_due(now, 1) } else { Vec::new() });
+            let Some(repository) = due.pop() else { break };
+            match self.running.get_mut(&repository) {
+                Some(is_changed) => *is_changed = true,
+                None => {
+                    self.running.insert(repository.clone(), false);
+                    started.push(repository);
+                }
+            }
+        }
+        started
+    }
+
+    fn finished(&mut self, repository: RepositoryName, is_stored: bool, now: Instant) {
+        let is_changed = self.running.remove(&repository).unwrap_or_default();
+        if is_changed {
+            self.queue.push(repository, now);
+        } else if !is_stored {
+            self.failed.push(repository, now);
+        }
+    }
+
+    /// How long until there is something to start; with all slots taken, an answer comes first.
     fn pause(&self, now: Instant) -> Duration {
-        self.queue.next_due().map_or(RETRY, |due| due.saturating_duration_since(now))
+        let due = [&self.queue, &self.failed].into_iter().filter_map(Queue::next_due).min();
+        let due = due.filter(|_| self.running.len() < SLOTS);
+        due.map_or(IDLE, |due| due.saturating_duration_since(now))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn repository(number: usize) -> RepositoryName {
+        RepositoryName(format!("quay.io/a/{number}"))
+    }
+
+    #[test]
+    fn a_repository_that_changes_while_it_is_judged_is_judged_again_after() {
+        let start = Instant::now();
+        let mut work = Work::new(Vec::new());
+        work.queue.push(repository(1), start);
+        assert_eq!(work.start(start + DEBOUNCE), [repository(1)]);
+        work.queue.push(repository(1), start);
+        assert!(work.start(start + DEBOUNCE).is_empty(), "it runs");
+        work.finished(repository(1), true, start);
+        assert_eq!(work.start(start + DEBOUNCE), [repository(1)]);
+        work.finished(repository(1), true, start);
+        assert_eq!(work.pause(start), IDLE);
+    }
+
+    #[test]
+    fn what_was_not_stored_comes_back_later() {
+        let start = Instant::now();
+        let mut work = Work::new(Vec::new());
+        work.finished(repository(1), false, start);
+        assert_eq!(work.pause(start), RETRY);
+        assert!(work.start(start).is_empty());
+        assert_eq!(work.start(start + RETRY), [repository(1)]);
+    }
+
+    #[test]
+    fn no_more_than_the_slots_run_at_a_time() {
+        let start = Instant::now();
+        let mut work = Work::new(Vec::new());
+        (0..SLOTS + 5).for_each(|number| work.queue.push(repository(number), start));
+        assert_eq!(work.start(start + DEBOUNCE).len(), SLOTS);
+        assert_eq!(work.pause(start + DEBOUNCE), IDLE);
+        work.finished(repository(0), true, start);
+        assert_eq!(work.start(start + DEBOUNCE).len(), 1);
     }
 }

@@ -28,6 +28,8 @@ const ROUND: usize = 64;
 const RESCAN_ROUND: usize = 16;
 /// When what was not stored is judged again.
 const RETRY: Duration = Duration::from_secs(5);
+/// How long nothing to do is slept through; events and rescans end it.
+const IDLE: Duration = Duration::from_secs(3_600);
 
 /// What the controller works with.
 #[derive(Clone)]
@@ -51,7 +53,7 @@ struct Waiting {
     /// Of a rescan.
     rescan: Queue<SubjectKey>,
     /// Not stored.
-    failed: BTreeSet<SubjectKey>,
+    failed: Queue<SubjectKey>,
     /// Subjects of the store that were neither seen nor proven to be gone.
     unproven: Vec<SubjectKey>,
 }
@@ -71,8 +73,8 @@ impl Workloads {
         self.plan_rescan(&mut waiting);
         loop {
             let pause = waiting.pause(Instant::now());
+            // In no fixed order: a stream of events must not keep the rounds from their turn.
             tokio::select! {
-                biased;
                 () = shutdown.cancelled() => return,
                 change = self.feed.take() => waiting.changed(change.subjects, Instant::now()),
                 () = self.rescan.fired() => self.plan_rescan(&mut waiting),
@@ -96,8 +98,11 @@ impl Workloads {
 
     async fn round(&self, waiting: &mut Waiting) {
         let subjects = waiting.take(Instant::now());
-        if !subjects.is_empty() {
-            waiting.failed.extend(self.judge(subjects).await);
+        if subjects.is_empty() {
+            return;
+        }
+        for subject in self.judge(subjects).await {
+            waiting.failed.push(subject, Instant::now());
         }
     }
 
@@ -133,30 +138,26 @@ impl Workloads {
 
 impl Waiting {
     fn new(unproven: Vec<SubjectKey>) -> Self {
-        Self { urgent: Queue::new(DEBOUNCE), rescan: Queue::new(Duration::ZERO), failed: BTreeSet::new(), unproven }
+        Self { urgent: Queue::new(DEBOUNCE), rescan: Queue::new(Duration::ZERO), failed: Queue::new(RETRY), unproven }
     }
 
     fn changed(&mut self, subjects: BTreeSet<SubjectKey>, now: Instant) {
         subjects.into_iter().for_each(|subject| self.urgent.push(subject, now));
     }
 
-    /// How long until there is something to do: events first, then a rescan, then what failed.
+    /// How long until there is something to do.
     fn pause(&self, now: Instant) -> Duration {
-        let urgent = self.urgent.next_due().map(|due| due.saturating_duration_since(now));
-        let rescan = (!self.rescan.is_empty()).then_some(Duration::ZERO);
-        urgent.into_iter().chain(rescan).min().unwrap_or(RETRY)
+        let due = [&self.urgent, &self.rescan, &self.failed].into_iter().filter_map(Queue::next_due).min();
+        due.map_or(IDLE, |due| due.saturating_duration_since(now))
     }
 
-    /// The subjects of the next round.
+    /// The subjects of the next round: events first, then a rescan, then what failed.
     fn take(&mut self, now: Instant) -> Vec<SubjectKey> {
-        let urgent = self.urgent.take_due(now, ROUND);
-        if !urgent.is_empty() {
-            return urgent;
-        }
-        if self.rescan.is_empty() {
-            std::mem::take(&mut self.failed).into_iter().for_each(|subject| self.rescan.push(subject, now));
-        }
-        self.rescan.take_due(now, RESCAN_ROUND)
+        let mut queues =
+            [(&mut self.urgent, ROUND), (&mut self.rescan, RESCAN_ROUND), (&mut self.failed, RESCAN_ROUND)]
+                .into_iter()
+                .map(|(queue, most)| queue.take_due(now, most));
+        queues.find(|taken| !taken.is_empty()).unwrap_or_default()
     }
 }
 
@@ -172,21 +173,22 @@ mod tests {
     fn events_go_before_a_rescan_and_failures_after_it() {
         let start = Instant::now();
         let mut waiting = Waiting::new(Vec::new());
-        (0..40).for_each(|number| waiting.rescan.push(key(&format!("rescan-{number}")), start));
-        waiting.failed.insert(key("failed"));
-        waiting.changed([key("event")].into(), start);
+        (0..20).for_each(|number| waiting.rescan.push(key(&format!("rescan-{number}")), start));
+        waiting.failed.push(key("failed"), start);
         assert_eq!(waiting.take(start).len(), RESCAN_ROUND);
-        assert_eq!(waiting.take(start + DEBOUNCE), [key("event")]);
-        assert_eq!(waiting.take(start + DEBOUNCE).len(), RESCAN_ROUND);
-        assert_eq!(waiting.take(start + DEBOUNCE).len(), 8);
-        assert_eq!(waiting.take(start + DEBOUNCE), [key("failed")]);
-        assert!(waiting.take(start + DEBOUNCE).is_empty());
+        waiting.changed([key("event")].into(), start);
+        assert_eq!(waiting.take(start + RETRY), [key("event")]);
+        assert_eq!(waiting.take(start + RETRY).len(), 4);
+        assert_eq!(waiting.take(start + RETRY), [key("failed")]);
+        assert!(waiting.take(start + RETRY).is_empty());
     }
 
     #[test]
-    fn an_event_is_due_within_the_debounce_and_idleness_ends_by_the_retry() {
+    fn an_event_is_due_after_the_debounce_and_a_failure_after_the_retry() {
         let start = Instant::now();
         let mut waiting = Waiting::new(Vec::new());
+        assert_eq!(waiting.pause(start), IDLE);
+        waiting.failed.push(key("failed"), start);
         assert_eq!(waiting.pause(start), RETRY);
         waiting.changed([key("event")].into(), start);
         assert_eq!(waiting.pause(start), DEBOUNCE);

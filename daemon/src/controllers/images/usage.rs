@@ -10,7 +10,7 @@ use crate::cluster::writer::ObjectState;
 
 /// `host/path`, or what was written where that is no reference: the identity that the judge gives its findings.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct RepositoryName(String);
+pub(super) struct RepositoryName(pub(super) String);
 
 impl RepositoryName {
     fn of(image: &ImageUse) -> Self {

@@ -6,7 +6,9 @@
 //! * `cluster`, `registry`, `store`, `runtime`, `scheduler`, `config`: what they stand on.
 
 pub mod cli;
+pub mod cluster;
 pub mod config;
+pub mod controllers;
 pub mod judge;
 pub mod registry;
 pub mod runtime;

@@ -310,7 +310,9 @@ impl Check<'_> {
         let Some(raw) = raw else { return Some(SocketAddr::from(([127, 0, 0, 1], port))) };
         match raw.value.parse() {
             Ok(address) => Some(address),
-            Err(_) => self.fail(raw.place, format!("'{key}': '{}' is not an address such as 127.0.0.1:{port}", raw.value)),
+            Err(_) => {
+                self.fail(raw.place, format!("'{key}': '{}' is not an address such as 127.0.0.1:{port}", raw.value))
+            }
         }
     }
 
@@ -321,7 +323,10 @@ impl Check<'_> {
             return Some(address);
         }
         let place = raw.map_or_else(Place::default, |raw| raw.place);
-        self.fail(place, format!("'http.listen': the dashboard has no sign-in yet and stays on loopback, not {address}"))
+        self.fail(
+            place,
+            format!("'http.listen': the dashboard has no sign-in yet and stays on loopback, not {address}"),
+        )
     }
 
     fn store_url(&self, raw: Option<&Placed<String>>) -> String {

@@ -1,4 +1,5 @@
 //! Portreeve's process: the CLI and the daemon. The only place that does I/O.
 
+pub mod demo;
 pub mod registry;
 pub mod store;

@@ -8,6 +8,9 @@ use http::header::LOCATION;
 use http::{HeaderName, Method};
 use portreeve_policies::image::{Digest, ImageReference};
 use portreeve_reports::Cause;
+use portreeve_trust::sign::{fallback_tag, signature_tag};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use url::Url;
 
 use super::auth::Access;
@@ -23,15 +26,25 @@ use super::wire::{ANY, ANY_MANIFEST, Descriptor, Index, OCI_INDEX, OCI_MANIFEST,
 /// Subject").
 const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 
-/// A manifest with a `subject`, and what the index of its subject says about it.
-#[derive(Clone, Debug)]
-pub struct ReferrerManifest {
-    /// The exact manifest, of type `application/vnd.oci.image.manifest.v1+json`.
-    pub bytes: Vec<u8>,
-    /// Its artifact type.
-    pub artifact_type: String,
-    /// Its annotations.
-    pub annotations: BTreeMap<String, String>,
+/// What a manifest that refers to another says about itself.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Referring {
+    subject: Subject,
+    #[serde(default)]
+    artifact_type: Option<String>,
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+struct Subject {
+    digest: Digest,
+}
+
+#[derive(Deserialize)]
+struct SignatureManifest {
+    layers: Vec<portreeve_trust::sign::Descriptor>,
 }
 
 impl RegistryClient {
@@ -66,34 +79,54 @@ impl RegistryClient {
         Ok(digest)
     }
 
-    /// Stores a referrer of `subject`. When the registry does not list it by itself, it is added to the index behind
-    /// the `sha256-<hex>` tag; two writers at the same moment can lose one entry there, because registries have no
-    /// conditional writes.
+    /// The layers behind the `.sig` tag of a digest, which a new signature is added to; none when there is no such tag.
     ///
     /// # Errors
-    /// As [`Self::put_blob`]; also when the index behind the tag cannot be read or is full.
+    /// As [`Self::put_blob`]; also when what is there is no such manifest: then it must not be overwritten.
+    pub async fn signature_layers(
+        &self,
+        image: &ImageReference,
+        digest: &Digest,
+        deadline: Deadline,
+    ) -> Result<Vec<portreeve_trust::sign::Descriptor>, Failure> {
+        let push = Push::new(&self.inner, image, deadline)?;
+        match push.read::<SignatureManifest>(&format!("manifests/{}", signature_tag(digest))).await? {
+            Some(manifest) => Ok(manifest.layers),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Stores a manifest that has a `subject` under its digest, which is returned. When the registry does not list it
+    /// by itself, it is added to the index behind the subject's `sha256-<hex>` tag; two writers at the same moment can
+    /// lose one entry there, because registries have no conditional writes.
+    ///
+    /// # Errors
+    /// As [`Self::put_blob`]; also when the manifest has no subject, or the index behind the tag cannot be read or is
+    /// full.
     pub async fn push_referrer(
         &self,
         image: &ImageReference,
-        subject: &Digest,
-        referrer: ReferrerManifest,
+        manifest: Vec<u8>,
         deadline: Deadline,
     ) -> Result<Digest, Failure> {
-        let push = Push::new(&self.inner, image, deadline)?;
+        let referring: Referring = serde_json::from_slice(&manifest)
+            .map_err(|error| Failure::unreadable(format!("the manifest to push refers to nothing: {error}")))?;
         let descriptor = Descriptor {
             media_type: OCI_MANIFEST.to_owned(),
-            digest: digest_of(&referrer.bytes),
-            size: referrer.bytes.len() as u64,
-            artifact_type: Some(referrer.artifact_type),
-            annotations: referrer.annotations,
+            digest: digest_of(&manifest),
+            size: manifest.len() as u64,
+            artifact_type: referring.artifact_type,
+            annotations: referring.annotations,
         };
-        let content = Content { media_type: OCI_MANIFEST.to_owned(), bytes: referrer.bytes.into() };
-        let stored = push.manifest(descriptor.digest.as_str(), content).await?;
-        if !stored.headers.contains_key(OCI_SUBJECT) && !push.is_listed(subject, &descriptor.digest).await? {
-            push.add_to_fallback_index(subject, descriptor.clone()).await?;
+        let (digest, subject) = (descriptor.digest.clone(), referring.subject.digest);
+        let push = Push::new(&self.inner, image, deadline)?;
+        let content = Content { media_type: OCI_MANIFEST.to_owned(), bytes: manifest.into() };
+        let stored = push.manifest(digest.as_str(), content).await?;
+        if !stored.headers.contains_key(OCI_SUBJECT) && !push.is_listed(&subject, &digest).await? {
+            push.add_to_fallback_index(&subject, descriptor).await?;
         }
-        self.inner.forget_evidence(image, subject).await;
-        Ok(descriptor.digest)
+        self.inner.forget_evidence(image, &subject).await;
+        Ok(digest)
     }
 }
 
@@ -150,35 +183,32 @@ impl<'a> Push<'a> {
         }
     }
 
+    async fn read<T: DeserializeOwned>(&self, rest: &str) -> Result<Option<T>, Failure> {
+        let request = Request::get(self.target.url(rest), ANY_MANIFEST, Cap::of(MANIFEST_BYTES));
+        match self.inner.requests.send(&self.target, &request, self.deadline).await? {
+            Some(answer) => {
+                check_announced_digest(&request, &answer)?;
+                parse(&request, &answer.body).map(Some)
+            }
+            None => Ok(None),
+        }
+    }
+
     /// Whether the referrers API exists and lists the new manifest; some registries have the API and do not say so.
     async fn is_listed(&self, subject: &Digest, referrer: &Digest) -> Result<bool, Failure> {
-        let url = self.target.url(&format!("referrers/{subject}"));
-        let request = Request::get(url, OCI_INDEX, Cap::of(MANIFEST_BYTES));
-        let Some(answer) = self.inner.requests.send(&self.target, &request, self.deadline).await? else {
-            return Ok(false);
-        };
-        let index: Index = parse(&request, &answer.body)?;
-        Ok(index.manifests.iter().any(|listed| listed.digest == *referrer))
+        let index: Option<Index> = self.read(&format!("referrers/{subject}")).await?;
+        Ok(index.is_some_and(|index| index.manifests.iter().any(|listed| listed.digest == *referrer)))
     }
 
     async fn add_to_fallback_index(&self, subject: &Digest, descriptor: Descriptor) -> Result<(), Failure> {
-        let tag = format!("sha256-{}", subject.hex());
-        let url = self.target.url(&format!("manifests/{tag}"));
-        let request = Request::get(url, ANY_MANIFEST, Cap::of(MANIFEST_BYTES));
-        let mut manifests = match self.inner.requests.send(&self.target, &request, self.deadline).await? {
-            Some(answer) => {
-                check_announced_digest(&request, &answer)?;
-                parse::<Index>(&request, &answer.body)?.manifests
-            }
-            None => Vec::new(),
-        };
+        let tag = fallback_tag(subject);
+        let existing: Option<Index> = self.read(&format!("manifests/{tag}")).await?;
+        let mut manifests = existing.map(|index| index.manifests).unwrap_or_default();
         if manifests.iter().any(|listed| listed.digest == descriptor.digest) {
             return Ok(());
         }
         if manifests.len() >= EVIDENCE_ENTRIES {
-            return Err(
-                request.fail(Cause::TooLarge, format_args!("the index already lists {EVIDENCE_ENTRIES} referrers"))
-            );
+            return Err(Failure::too_large(format!("the index {tag} already lists {EVIDENCE_ENTRIES} referrers")));
         }
         manifests.push(descriptor);
         let index = Index { schema_version: 2, media_type: Some(OCI_INDEX.to_owned()), manifests };

@@ -125,7 +125,6 @@ impl RegistryClient {
         if !stored.headers.contains_key(OCI_SUBJECT) && !push.is_listed(&subject, &digest).await? {
             push.add_to_fallback_index(&subject, descriptor).await?;
         }
-        self.inner.forget_evidence(image, &subject).await;
         Ok(digest)
     }
 }
@@ -170,7 +169,9 @@ impl<'a> Push<'a> {
 
     async fn manifest(&self, reference: &str, content: Content) -> Result<Answer, Failure> {
         let url = self.target.url(&format!("manifests/{reference}"));
-        self.write(Method::PUT, url, Payload::Content(content)).await
+        let stored = self.write(Method::PUT, url, Payload::Content(content)).await;
+        self.inner.forget_answers();
+        stored
     }
 
     async fn write(&self, method: Method, url: Url, payload: Payload) -> Result<Answer, Failure> {

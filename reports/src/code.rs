@@ -148,3 +148,38 @@ pub const CODES: &[CodeEntry] = &[
     CLUSTER_NOT_READ,
     BREAK_GLASS,
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_closed_list_of_this_crate_is_unique_parses_and_is_reviewed_when_it_changes() {
+        let mut list: Vec<String> =
+            CODES.iter().map(|entry| format!("{} {} {}", entry.code, entry.severity, entry.title)).collect();
+        insta::assert_snapshot!(list.join("\n"), @r"
+        PR-0001 high input could not be read
+        PR-0002 low exception is not used
+        PR-0003 medium exception has expired
+        PR-0004 medium exception is invalid
+        PR-0005 high findings were lost
+        PR-0006 medium a kind of objects could not be read
+        PR-0007 high break-glass was used
+        ");
+        list.dedup_by_key(|line| line[..7].to_owned());
+        assert_eq!(list.len(), CODES.len());
+        for entry in CODES {
+            assert_eq!(Code::parse(entry.code).unwrap(), entry.code());
+            assert!(!entry.why.is_empty() && !entry.fix.is_empty(), "{} is not explained", entry.code);
+        }
+    }
+
+    #[test]
+    fn only_two_prefixes_with_four_digits_are_codes() {
+        assert!(Code::parse("C-0016").is_ok() && Code::parse("PR-1001").is_ok());
+        for word in ["", "C-", "C-16", "C-00016", "c-0016", "PR-10O1", "XX-0001", "C-0016 ", "C-٠٠١٦"] {
+            let error = Code::parse(word).unwrap_err();
+            assert!(error.to_string().contains("codes read C-0016 or PR-1001"), "{word}");
+        }
+    }
+}

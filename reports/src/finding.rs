@@ -8,6 +8,41 @@ use crate::severity::{Confidence, Effect, Severity};
 use crate::subject::Subject;
 use crate::verdict::{Cause, Verdict};
 
+/// Whose rule a finding comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Source {
+    /// A control or check of ours.
+    #[default]
+    Builtin,
+    /// A control that the user authored.
+    Custom,
+    /// A ValidatingAdmissionPolicy.
+    Vap,
+    /// A Gatekeeper constraint.
+    Gatekeeper,
+    /// A Kyverno policy.
+    Kyverno,
+    /// A Rego rule.
+    Rego,
+}
+
+impl Source {
+    /// All sources.
+    pub const ALL: [Self; 6] = [Self::Builtin, Self::Custom, Self::Vap, Self::Gatekeeper, Self::Kyverno, Self::Rego];
+
+    /// The word used in every format and in the fingerprint.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Builtin => "builtin",
+            Self::Custom => "custom",
+            Self::Vap => "vap",
+            Self::Gatekeeper => "gatekeeper",
+            Self::Kyverno => "kyverno",
+            Self::Rego => "rego",
+        }
+    }
+}
+
 /// Where a finding points: an object path, and the file place it was read from where there is one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Location {
@@ -56,8 +91,8 @@ pub struct Fix {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Finding {
-    /// `builtin`, `custom`, `vap`, `gatekeeper`, `kyverno` or `rego`.
-    pub source: &'static str,
+    /// Whose rule asked.
+    pub source: Source,
     /// The question.
     pub code: Code,
     /// The part of the question, for codes that ask several.
@@ -115,7 +150,7 @@ pub struct FindingBuilder {
 
 #[derive(Clone, Debug)]
 struct FindingDraft {
-    source: &'static str,
+    source: Source,
     code: Code,
     check: Arc<str>,
     effect: Effect,
@@ -134,10 +169,10 @@ struct FindingDraft {
 }
 
 impl FindingBuilder {
-    /// Starts a `builtin` finding with full confidence and effect `block`.
+    /// Starts a builtin finding with full confidence and effect `block`.
     pub fn new(code: Code, severity: Severity, verdict: Verdict) -> Self {
         let finding = FindingDraft {
-            source: "builtin",
+            source: Source::default(),
             code,
             check: "".into(),
             effect: Effect::default(),
@@ -158,7 +193,7 @@ impl FindingBuilder {
     }
 
     /// Sets where the rule comes from.
-    pub fn source(mut self, source: &'static str) -> Self {
+    pub fn source(mut self, source: Source) -> Self {
         self.finding.source = source;
         self
     }
@@ -252,7 +287,13 @@ impl FindingBuilder {
             return Err(BuildError::CauseMismatch(draft.code));
         }
         Ok(Finding {
-            fingerprint: Fingerprint::of(draft.source, draft.code.as_str(), &draft.check, &subject, &self.item),
+            fingerprint: Fingerprint::of(
+                draft.source.as_str(),
+                draft.code.as_str(),
+                &draft.check,
+                &subject,
+                &self.item,
+            ),
             source: draft.source,
             code: draft.code,
             check: draft.check,
@@ -270,5 +311,49 @@ impl FindingBuilder {
             owner: draft.owner,
             related: draft.related,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn draft(verdict: Verdict) -> FindingBuilder {
+        let code = Code::parse("C-0016").unwrap();
+        FindingBuilder::new(code, Severity::High, verdict)
+    }
+
+    fn file() -> Subject {
+        Subject::File { path: "k8s/hub.yaml".to_owned() }
+    }
+
+    #[test]
+    fn a_finding_without_a_subject_is_refused() {
+        let refused = draft(Verdict::Fail).location(Location::default()).build();
+        assert_eq!(refused.unwrap_err().to_string(), "finding C-0016 has no subject");
+    }
+
+    #[test]
+    fn a_finding_without_a_place_is_refused() {
+        let refused = draft(Verdict::Fail).subject(file()).build();
+        assert_eq!(refused.unwrap_err().to_string(), "finding C-0016 has no place");
+    }
+
+    #[test]
+    fn unknown_needs_a_cause_and_nothing_else_may_have_one() {
+        for verdict in Verdict::ALL {
+            let placed = draft(verdict).subject(file()).location(Location::default());
+            let unknown = verdict == Verdict::Unknown;
+            assert_eq!(placed.clone().build().is_ok(), !unknown, "{verdict} without a cause");
+            assert_eq!(placed.cause(Cause::Manual).build().is_ok(), unknown, "{verdict} with a cause");
+        }
+    }
+
+    #[test]
+    fn place_wording_and_severity_do_not_change_the_fingerprint() {
+        let first = draft(Verdict::Fail).subject(file()).location(Location::default()).message("one").build().unwrap();
+        let elsewhere = Location { line: Some(9), object_path: "spec".to_owned(), ..Location::default() };
+        let second = draft(Verdict::Pass).subject(file()).location(elsewhere).message("two").build().unwrap();
+        assert_eq!(first.fingerprint, second.fingerprint);
     }
 }

@@ -21,8 +21,11 @@ pub mod source;
 pub mod subject;
 pub mod verdict;
 
+#[cfg(test)]
+mod testing;
+
 pub use code::{Code, CodeEntry};
-pub use finding::{Evidence, Finding, FindingBuilder, Fix, Location, Patch};
+pub use finding::{Evidence, Finding, FindingBuilder, Fix, Location, Patch, Source};
 pub use fingerprint::Fingerprint;
 pub use severity::{Confidence, Effect, FailOn, Severity};
 pub use subject::{ObjectRef, Owner, Subject, SubjectKey};

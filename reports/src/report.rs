@@ -1,1 +1,272 @@
-//! report
+//! A report: everything that one run found, and what that means as a whole.
+
+use std::collections::BTreeMap;
+
+use crate::code::Code;
+use crate::finding::{Evidence, Finding};
+use crate::severity::{Effect, Severity};
+use crate::verdict::{Cause, Verdict};
+
+/// A policy, configuration or exception file that the run was judged by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyInput {
+    /// Path, or `ref:path` when it was read from a git ref.
+    pub name: String,
+    /// `sha256:` and the digest of its bytes.
+    pub digest: String,
+}
+
+/// What became of one image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageReport {
+    /// The reference as written.
+    pub reference: String,
+    /// The digest that was judged, where known.
+    pub digest: Option<String>,
+    /// The image's verdict over all questions of image trust.
+    pub verdict: Verdict,
+    /// Signers, predicates and what else the verdict rests on.
+    pub evidence: Vec<Evidence>,
+}
+
+/// Everything that one run found. `findings` holds all verdicts; renderers choose what they show.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Report {
+    /// Version of Portreeve.
+    pub tool_version: String,
+    /// Name or UID of the cluster, for runs against one.
+    pub cluster: Option<String>,
+    /// What the run was judged by.
+    pub inputs: Vec<PolicyInput>,
+    /// All findings, exceptions and effects applied.
+    pub findings: Vec<Finding>,
+    /// All images that were looked at.
+    pub images: Vec<ImageReport>,
+    /// Codes that the run was asked for and that have no rule yet: each is a control with coverage 0.
+    pub unimplemented: Vec<Code>,
+    /// Number of objects that could be read.
+    pub objects_read: usize,
+}
+
+/// A share of questions that were decided, from 0 to 1.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+pub struct Coverage(f64);
+
+impl Coverage {
+    /// Nothing was decided.
+    pub const NONE: Self = Self(0.0);
+
+    /// The mean of shares; [`Coverage::NONE`] of none, because nothing was decided.
+    fn mean(shares: impl ExactSizeIterator<Item = f64>) -> Self {
+        let count = shares.len();
+        if count == 0 { Self::NONE } else { Self(shares.sum::<f64>() / count as f64) }
+    }
+
+    /// From 0 to 1.
+    pub fn ratio(self) -> f64 {
+        self.0
+    }
+
+    /// From 0 to 100, rounded down to one decimal: 100 is only shown when everything was decided.
+    pub fn percent(self) -> f64 {
+        (self.0 * 1000.0).floor() / 10.0
+    }
+}
+
+impl std::fmt::Display for Coverage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:.1} %", self.percent())
+    }
+}
+
+/// How often a control was decided, and how often it was asked where it applies or might.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    decided: usize,
+    asked: usize,
+}
+
+impl Tally {
+    fn add(&mut self, verdict: Verdict) {
+        self.asked += 1;
+        self.decided += usize::from(verdict.is_decided());
+    }
+
+    fn share(self) -> f64 {
+        if self.asked == 0 { 0.0 } else { self.decided as f64 / self.asked as f64 }
+    }
+}
+
+/// Findings by verdict, and failures by severity.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    by_verdict: BTreeMap<Verdict, usize>,
+    failures: BTreeMap<Severity, usize>,
+}
+
+impl Counts {
+    /// Findings with this verdict.
+    pub fn verdict(&self, verdict: Verdict) -> usize {
+        self.by_verdict.get(&verdict).copied().unwrap_or(0)
+    }
+
+    /// Failures of this severity, whatever their effect.
+    pub fn failures(&self, severity: Severity) -> usize {
+        self.failures.get(&severity).copied().unwrap_or(0)
+    }
+}
+
+impl Report {
+    /// The verdict of the whole: fail > error > unknown > pass; `None` when there was nothing to judge. Of failures
+    /// only those with effect `block` count, of unknowns only those that could have been had.
+    pub fn verdict(&self) -> Option<Verdict> {
+        let any = |counts: fn(&Finding) -> bool| self.findings.iter().any(counts);
+        if any(is_blocking) {
+            Some(Verdict::Fail)
+        } else if any(|finding| finding.verdict == Verdict::Error) {
+            Some(Verdict::Error)
+        } else if any(|finding| finding.cause.is_some_and(Cause::is_obtainable)) {
+            Some(Verdict::Unknown)
+        } else {
+            self.has_subjects().then_some(Verdict::Pass)
+        }
+    }
+
+    /// Whether anything was there to judge. Findings about input and exceptions (`PR-0xxx`) are not about a subject
+    /// of the run: an empty folder beside an exceptions file is still nothing.
+    pub fn has_subjects(&self) -> bool {
+        let judged = |finding: &Finding| !finding.code.as_str().starts_with("PR-0");
+        self.objects_read > 0 || !self.images.is_empty() || self.findings.iter().any(judged)
+    }
+
+    /// Coverage of the whole: the mean over its controls, a control being a code that was asked.
+    pub fn coverage(&self) -> Coverage {
+        let tallies = self.tallies();
+        Coverage::mean(tallies.values().map(|tally| tally.share()))
+    }
+
+    /// Coverage of a framework with these codes. A code that no subject of the run was asked is left out, unless it
+    /// is unimplemented; a framework of which nothing was asked has none.
+    pub fn framework_coverage(&self, codes: &[Code]) -> Coverage {
+        let tallies = self.tallies();
+        let shares: Vec<f64> = codes.iter().filter_map(|code| tallies.get(code)).map(|tally| tally.share()).collect();
+        Coverage::mean(shares.into_iter())
+    }
+
+    /// Findings by verdict, and failures by severity.
+    pub fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        for finding in &self.findings {
+            *counts.by_verdict.entry(finding.verdict).or_default() += 1;
+            if finding.verdict == Verdict::Fail {
+                *counts.failures.entry(finding.severity).or_default() += 1;
+            }
+        }
+        counts
+    }
+
+    /// An unimplemented code has an empty tally, whatever findings carry it: a control that does not exist decides
+    /// nothing.
+    fn tallies(&self) -> BTreeMap<&Code, Tally> {
+        let mut tallies: BTreeMap<&Code, Tally> = BTreeMap::new();
+        for finding in &self.findings {
+            tallies.entry(&finding.code).or_default().add(finding.verdict);
+        }
+        tallies.extend(self.unimplemented.iter().map(|code| (code, Tally::default())));
+        tallies
+    }
+}
+
+/// Whether a finding denies and fails a gate.
+pub fn is_blocking(finding: &Finding) -> bool {
+    finding.verdict == Verdict::Fail && finding.effect == Effect::Block
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{code, draft, finding, hub};
+
+    fn report(verdicts: &[Verdict]) -> Report {
+        let judged = |verdict: &Verdict| finding("C-0016", Severity::High, *verdict, hub(None));
+        Report { findings: verdicts.iter().map(judged).collect(), objects_read: 1, ..Report::default() }
+    }
+
+    fn unknown(cause: Cause) -> Finding {
+        draft("C-0016", Severity::High, Verdict::Unknown, hub(None)).cause(cause).build().unwrap()
+    }
+
+    #[test]
+    fn the_worst_verdict_is_the_whole() {
+        use Verdict::{Error, Excepted, Fail, NotApplicable, Pass, Unknown};
+        let cases: [(&[Verdict], Verdict); 6] = [
+            (&[Pass, Unknown, Error, Fail], Fail),
+            (&[Pass, Unknown, Error], Error),
+            (&[Pass, Unknown, Excepted], Unknown),
+            (&[Pass, Excepted], Pass),
+            (&[NotApplicable], Pass),
+            (&[], Pass),
+        ];
+        for (verdicts, whole) in cases {
+            assert_eq!(report(verdicts).verdict(), Some(whole), "{verdicts:?}");
+        }
+    }
+
+    #[test]
+    fn failures_that_only_warn_or_are_audited_do_not_fail_the_whole() {
+        for effect in [Effect::Warn, Effect::Audit] {
+            let failure = draft("C-0016", Severity::Critical, Verdict::Fail, hub(None)).effect(effect);
+            let report = Report { findings: vec![failure.build().unwrap()], ..Report::default() };
+            assert_eq!(report.verdict(), Some(Verdict::Pass));
+            assert_eq!(report.counts().failures(Severity::Critical), 1, "it is counted all the same");
+        }
+    }
+
+    #[test]
+    fn only_causes_that_could_have_been_had_make_the_whole_unknown() {
+        for cause in Cause::ALL {
+            let report = Report { findings: vec![unknown(cause)], objects_read: 1, ..Report::default() };
+            let whole = if cause.is_obtainable() { Verdict::Unknown } else { Verdict::Pass };
+            assert_eq!(report.verdict(), Some(whole), "{cause}");
+            assert_eq!(report.coverage(), Coverage::NONE, "{cause}");
+        }
+    }
+
+    #[test]
+    fn nothing_read_has_no_verdict_and_no_coverage() {
+        assert_eq!(Report::default().verdict(), None);
+        assert_eq!(Report::default().coverage(), Coverage::NONE);
+        let unused = draft("PR-0002", Severity::Low, Verdict::Fail, hub(None)).effect(Effect::Warn).build().unwrap();
+        assert_eq!(Report { findings: vec![unused], ..Report::default() }.verdict(), None);
+    }
+
+    #[test]
+    fn coverage_is_the_mean_over_controls_and_not_over_findings() {
+        let mut report = report(&[Verdict::Pass, Verdict::Fail, Verdict::Unknown, Verdict::Error]);
+        report.findings.push(finding("C-0017", Severity::Low, Verdict::NotApplicable, hub(None)));
+        assert_eq!(report.coverage().ratio(), 0.75);
+        report.unimplemented = vec![code("C-0001"), code("C-0002")];
+        assert_eq!(report.coverage().ratio(), 0.375);
+    }
+
+    #[test]
+    fn a_framework_counts_its_own_codes_only() {
+        let mut report = report(&[Verdict::Pass]);
+        report.findings.push(finding("C-0017", Severity::Low, Verdict::Unknown, hub(None)));
+        report.unimplemented = vec![code("C-0001")];
+        let of = |codes: &[&str]| {
+            let codes: Vec<Code> = codes.iter().map(|text| code(text)).collect();
+            report.framework_coverage(&codes).ratio()
+        };
+        assert_eq!(of(&["C-0016"]), 1.0);
+        assert_eq!(of(&["C-0016", "C-0001"]), 0.5);
+        assert_eq!(of(&["C-0016", "C-0017", "C-0001", "C-0002"]), 1.0 / 3.0);
+        assert_eq!(of(&["C-0002"]), 0.0);
+    }
+
+    #[test]
+    fn a_percentage_is_never_rounded_up_to_all() {
+        assert_eq!(Coverage(0.9999).to_string(), "99.9 %");
+        assert_eq!(Coverage(1.0).to_string(), "100.0 %");
+    }
+}

@@ -133,10 +133,43 @@ impl FailOn {
     }
 }
 
+/// A word that is not a threshold.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is not one of critical, high, medium, low, none")]
+pub struct InvalidFailOn(String);
+
 impl std::str::FromStr for FailOn {
-    type Err = String;
+    type Err = InvalidFailOn;
 
     fn from_str(word: &str) -> Result<Self, Self::Err> {
-        Self::parse(word).ok_or_else(|| format!("'{word}' is not one of critical, high, medium, low, none"))
+        Self::parse(word).ok_or_else(|| InvalidFailOn(word.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_severity_reads_back_from_its_word() {
+        for severity in Severity::ALL {
+            assert_eq!(Severity::parse(severity.as_str()), Some(severity));
+        }
+        assert_eq!(Severity::parse("High"), None);
+    }
+
+    #[test]
+    fn the_default_threshold_is_low_and_lets_info_through() {
+        let threshold = FailOn::default();
+        assert!(threshold.reached_by(Severity::Low) && threshold.reached_by(Severity::Critical));
+        assert!(!threshold.reached_by(Severity::Info));
+        assert!(!FailOn::None.reached_by(Severity::Critical));
+    }
+
+    #[test]
+    fn a_mistyped_threshold_is_an_error_that_names_the_words() {
+        let error = "hihg".parse::<FailOn>().unwrap_err();
+        assert_eq!(error.to_string(), "'hihg' is not one of critical, high, medium, low, none");
+        assert!("info".parse::<FailOn>().is_err());
     }
 }

@@ -128,10 +128,12 @@ impl Subject {
         }
     }
 
-    /// The store's key for all findings about this subject: its parts joined by U+001F, which no Kubernetes name and
-    /// no image reference contains.
+    /// The store's key for all findings about this subject: its parts joined by U+001F. Control characters in a part
+    /// are escaped, so that a name in a hostile file cannot spell another subject's key (and databases that refuse
+    /// NUL take every key).
     pub fn key(&self) -> SubjectKey {
-        SubjectKey(self.identity_parts().join("\u{1f}"))
+        let parts: Vec<String> = self.identity_parts().into_iter().map(escape_controls).collect();
+        SubjectKey(parts.join("\u{1f}"))
     }
 
     /// The container, for a finding about one.
@@ -159,5 +161,71 @@ impl Subject {
             Self::Credential { class, holder, key } => format!("{class} {holder} [{key}]"),
             Self::Component { platform, component } => format!("{platform}/{component}"),
         }
+    }
+}
+
+fn escape_controls(part: &str) -> String {
+    part.chars().fold(String::with_capacity(part.len()), |mut text, character| {
+        if character == '\\' || character.is_control() {
+            text.extend(character.escape_default());
+        } else {
+            text.push(character);
+        }
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pod(name: &str, owner: Option<&str>) -> Subject {
+        let owner = owner.map(|name| Owner { group: "apps".into(), kind: "Deployment".into(), name: name.into() });
+        let namespace = "jhub".to_owned();
+        let api_version = "v1".to_owned();
+        Subject::Object(ObjectRef {
+            api_version,
+            kind: "Pod".into(),
+            namespace,
+            name: name.into(),
+            container: None,
+            owner,
+        })
+    }
+
+    #[test]
+    fn pods_of_one_deployment_have_the_key_of_the_deployment() {
+        let deployment = Subject::Object(ObjectRef {
+            api_version: "apps/v1".into(),
+            kind: "Deployment".into(),
+            namespace: "jhub".into(),
+            name: "hub".into(),
+            ..ObjectRef::default()
+        });
+        assert_eq!(pod("hub-5d-x1", Some("hub")).key(), deployment.key());
+        assert_eq!(pod("hub-5d-x2", Some("hub")).key(), deployment.key());
+        assert_ne!(pod("hub", None).key(), deployment.key());
+    }
+
+    #[test]
+    fn a_separator_inside_a_name_cannot_spell_another_key() {
+        let credential = |class: &str, holder: &str, key: &str| Subject::Credential {
+            class: class.into(),
+            holder: holder.into(),
+            key: key.into(),
+        };
+        assert_ne!(credential("a\u{1f}b", "c", "d").key(), credential("a", "b\u{1f}c", "d").key());
+        assert_ne!(credential("a\\u{1f}b", "c", "d").key(), credential("a\u{1f}b", "c", "d").key());
+        assert!(!credential("\0", "c", "d").key().0.contains('\0'));
+    }
+
+    #[test]
+    fn tag_and_digest_are_not_part_of_an_images_identity() {
+        let image = |reference: &str, digest: Option<&str>| Subject::Image {
+            repository: "quay.io/nebari/hub".into(),
+            reference: reference.into(),
+            digest: digest.map(str::to_owned),
+        };
+        assert_eq!(image("quay.io/nebari/hub:1", None).key(), image("quay.io/nebari/hub:2", Some("sha256:aa")).key());
     }
 }

@@ -130,3 +130,25 @@ impl std::fmt::Display for Cause {
         f.pad(self.as_str())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_and_error_are_open_and_never_decided() {
+        for verdict in [Verdict::Unknown, Verdict::Error] {
+            assert!(verdict.is_open() && !verdict.is_decided());
+        }
+        assert!(Verdict::Excepted.is_open() && Verdict::Excepted.is_decided());
+        assert!(!Verdict::Pass.is_open() && !Verdict::NotApplicable.is_open());
+    }
+
+    #[test]
+    fn exactly_six_causes_could_have_been_had() {
+        let obtainable: Vec<&str> =
+            Cause::ALL.into_iter().filter(|cause| cause.is_obtainable()).map(Cause::as_str).collect();
+        let expected = ["unreadable", "unreachable", "forbidden", "rate-limited", "timed-out", "too-large"];
+        assert_eq!(obtainable, expected);
+    }
+}

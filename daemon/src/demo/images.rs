@@ -30,7 +30,7 @@ pub struct DemoImages {
 
 /// Why the layout could not be written.
 #[derive(Debug, thiserror::Error)]
-pub enum DemoError {
+pub enum LayoutError {
     /// A file could not be written.
     #[error("cannot write {}", path.display())]
     Write {
@@ -62,7 +62,7 @@ pub enum DemoError {
 ///
 /// # Errors
 /// When a file cannot be written or signing fails.
-pub fn build_layout(directory: &Path, registry_host: &str) -> Result<DemoImages, DemoError> {
+pub fn build_layout(directory: &Path, registry_host: &str) -> Result<DemoImages, LayoutError> {
     let (trusted, stranger) = (SigningKey::generate()?, SigningKey::generate()?);
     let mut layout = LayoutWriter::new(directory, registry_host)?;
 
@@ -87,15 +87,15 @@ struct LayoutWriter<'a> {
 }
 
 impl<'a> LayoutWriter<'a> {
-    fn new(directory: &'a Path, host: &'a str) -> Result<Self, DemoError> {
+    fn new(directory: &'a Path, host: &'a str) -> Result<Self, LayoutError> {
         let blobs = directory.join("blobs/sha256");
-        fs::create_dir_all(&blobs).map_err(|source| DemoError::Write { path: blobs, source })?;
+        fs::create_dir_all(&blobs).map_err(|source| LayoutError::Write { path: blobs, source })?;
         Ok(Self { directory, host, entries: Vec::new(), references: Vec::new() })
     }
 
     /// A one-layer image under `demo/<name>:1`.
-    fn image(&mut self, name: &str) -> Result<(ImageReference, Descriptor), DemoError> {
-        let layer = layer(name).map_err(DemoError::Layer)?;
+    fn image(&mut self, name: &str) -> Result<(ImageReference, Descriptor), LayoutError> {
+        let layer = layer(name).map_err(LayoutError::Layer)?;
         let layer_digest = self.blob(&layer)?;
         let config = serde_json::to_vec(&json!({
             "architecture": "amd64", "os": "linux",
@@ -114,7 +114,7 @@ impl<'a> LayoutWriter<'a> {
         Ok((reference, Descriptor { media_type, digest, size, annotations: Default::default() }))
     }
 
-    fn sign_v2(&mut self, key: &SigningKey, image: &ImageReference, digest: &Digest) -> Result<(), DemoError> {
+    fn sign_v2(&mut self, key: &SigningKey, image: &ImageReference, digest: &Digest) -> Result<(), LayoutError> {
         let signed = sign_v2(key, image, digest, &[])?;
         self.blob(&signed.payload)?;
         self.blob(&signed.config)?;
@@ -122,7 +122,7 @@ impl<'a> LayoutWriter<'a> {
         Ok(())
     }
 
-    fn referrer(&mut self, name: &str, signed: &SignedV3) -> Result<(), DemoError> {
+    fn referrer(&mut self, name: &str, signed: &SignedV3) -> Result<(), LayoutError> {
         self.blob(&signed.bundle)?;
         self.blob(&signed.config)?;
         self.manifest(&format!("demo/{name}"), &signed.manifest)?;
@@ -130,7 +130,7 @@ impl<'a> LayoutWriter<'a> {
     }
 
     /// A manifest listed as `repository:tag`, or as `repository` when it is reached by digest only.
-    fn manifest(&mut self, name: &str, bytes: &[u8]) -> Result<Digest, DemoError> {
+    fn manifest(&mut self, name: &str, bytes: &[u8]) -> Result<Digest, LayoutError> {
         let digest = self.blob(bytes)?;
         self.entries.push(json!({
             "mediaType": MANIFEST, "digest": digest, "size": bytes.len(),
@@ -139,22 +139,22 @@ impl<'a> LayoutWriter<'a> {
         Ok(digest)
     }
 
-    fn blob(&self, bytes: &[u8]) -> Result<Digest, DemoError> {
+    fn blob(&self, bytes: &[u8]) -> Result<Digest, LayoutError> {
         let digest = digest_of(bytes);
         self.write(&format!("blobs/sha256/{}", digest.hex()), bytes)?;
         Ok(digest)
     }
 
-    fn finish(self) -> Result<Vec<ImageReference>, DemoError> {
+    fn finish(self) -> Result<Vec<ImageReference>, LayoutError> {
         self.write("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
         let index = json!({"schemaVersion": 2, "manifests": self.entries});
         self.write("index.json", &serde_json::to_vec(&index)?)?;
         Ok(self.references)
     }
 
-    fn write(&self, name: &str, bytes: &[u8]) -> Result<(), DemoError> {
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<(), LayoutError> {
         let path = self.directory.join(name);
-        fs::write(&path, bytes).map_err(|source| DemoError::Write { path, source })
+        fs::write(&path, bytes).map_err(|source| LayoutError::Write { path, source })
     }
 }
 
@@ -171,16 +171,16 @@ fn layer(name: &str) -> io::Result<Vec<u8>> {
 
 /// The same bundle with the last byte of its signature changed; the manifest names the changed bundle, so that only
 /// verification can tell.
-fn tampered(mut signed: SignedV3) -> Result<SignedV3, DemoError> {
+fn tampered(mut signed: SignedV3) -> Result<SignedV3, LayoutError> {
     let mut bundle: Value = serde_json::from_slice(&signed.bundle)?;
-    let signature = bundle.pointer_mut("/dsseEnvelope/signatures/0/sig").ok_or(DemoError::Bundle)?;
+    let signature = bundle.pointer_mut("/dsseEnvelope/signatures/0/sig").ok_or(LayoutError::Bundle)?;
     let decoded = signature.as_str().and_then(|text| STANDARD.decode(text).ok());
-    let mut bytes = decoded.ok_or(DemoError::Bundle)?;
-    *bytes.last_mut().ok_or(DemoError::Bundle)? ^= 1;
+    let mut bytes = decoded.ok_or(LayoutError::Bundle)?;
+    *bytes.last_mut().ok_or(LayoutError::Bundle)? ^= 1;
     *signature = STANDARD.encode(bytes).into();
     signed.bundle = serde_json::to_vec(&bundle)?;
     let mut manifest: Value = serde_json::from_slice(&signed.manifest)?;
-    let layer = manifest.pointer_mut("/layers/0").ok_or(DemoError::Bundle)?;
+    let layer = manifest.pointer_mut("/layers/0").ok_or(LayoutError::Bundle)?;
     *layer = json!({
         "mediaType": signed.artifact_type, "digest": digest_of(&signed.bundle), "size": signed.bundle.len(),
     });

@@ -29,5 +29,6 @@ pub use client::{RegistryClient, ResolvedManifest};
 pub use credentials::{Credentials, DockerConfig, InvalidDockerConfig};
 pub use failure::{Deadline, Failure};
 pub use options::{HostOptions, RegistryError, RegistryOptions};
+pub use push::ReferrerManifest;
 pub use statistics::{RequestOutcome, Statistics};
 pub use wire::digest_of;

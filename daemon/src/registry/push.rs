@@ -8,8 +8,7 @@ use http::header::LOCATION;
 use http::{HeaderName, Method};
 use portreeve_policies::image::{Digest, ImageReference};
 use portreeve_reports::Cause;
-use portreeve_trust::sign::{fallback_tag, signature_tag};
-use serde::Deserialize;
+use portreeve_trust::sign::fallback_tag;
 use serde::de::DeserializeOwned;
 use url::Url;
 
@@ -26,25 +25,15 @@ use super::wire::{ANY, ANY_MANIFEST, Descriptor, Index, OCI_INDEX, OCI_MANIFEST,
 /// Subject").
 const OCI_SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 
-/// What a manifest that refers to another says about itself.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Referring {
-    subject: Subject,
-    #[serde(default)]
-    artifact_type: Option<String>,
-    #[serde(default)]
-    annotations: BTreeMap<String, String>,
-}
-
-#[derive(Deserialize)]
-struct Subject {
-    digest: Digest,
-}
-
-#[derive(Deserialize)]
-struct SignatureManifest {
-    layers: Vec<portreeve_trust::sign::Descriptor>,
+/// A manifest with a `subject`, and what the index of its subject says about it.
+#[derive(Clone, Debug)]
+pub struct ReferrerManifest {
+    /// The exact manifest, of type `application/vnd.oci.image.manifest.v1+json`.
+    pub bytes: Vec<u8>,
+    /// Its artifact type.
+    pub artifact_type: String,
+    /// Its annotations.
+    pub annotations: BTreeMap<String, String>,
 }
 
 impl RegistryClient {
@@ -61,69 +50,50 @@ impl RegistryClient {
         Push::new(&self.inner, image, deadline)?.blob(bytes.into()).await
     }
 
-    /// Stores a manifest under the tag of `place` (or, without one, under its digest only), and returns its digest.
+    /// Stores a manifest (its media type and bytes) under a tag, or without one under its digest, which is returned.
     ///
     /// # Errors
     /// As [`Self::put_blob`].
     pub async fn put_manifest(
         &self,
-        place: &ImageReference,
-        media_type: &str,
-        bytes: Vec<u8>,
+        image: &ImageReference,
+        tag: Option<&str>,
+        (media_type, bytes): (&str, Vec<u8>),
         deadline: Deadline,
     ) -> Result<Digest, Failure> {
         let digest = digest_of(&bytes);
         let content = Content { media_type: media_type.to_owned(), bytes: bytes.into() };
-        let push = Push::new(&self.inner, place, deadline)?;
-        push.manifest(place.tag.as_deref().unwrap_or(digest.as_str()), content).await?;
+        let push = Push::new(&self.inner, image, deadline)?;
+        push.manifest(tag.unwrap_or(digest.as_str()), content).await?;
         Ok(digest)
     }
 
-    /// The layers behind the `.sig` tag of a digest, which a new signature is added to; none when there is no such tag.
+    /// Stores a referrer of `subject` under its digest, which is returned. When the registry does not list it by
+    /// itself, it is added to the index behind the `sha256-<hex>` tag; two writers at the same moment can lose one
+    /// entry there, because registries have no conditional writes.
     ///
     /// # Errors
-    /// As [`Self::put_blob`]; also when what is there is no such manifest: then it must not be overwritten.
-    pub async fn signature_layers(
-        &self,
-        image: &ImageReference,
-        digest: &Digest,
-        deadline: Deadline,
-    ) -> Result<Vec<portreeve_trust::sign::Descriptor>, Failure> {
-        let push = Push::new(&self.inner, image, deadline)?;
-        match push.read::<SignatureManifest>(&format!("manifests/{}", signature_tag(digest))).await? {
-            Some(manifest) => Ok(manifest.layers),
-            None => Ok(Vec::new()),
-        }
-    }
-
-    /// Stores a manifest that has a `subject` under its digest, which is returned. When the registry does not list it
-    /// by itself, it is added to the index behind the subject's `sha256-<hex>` tag; two writers at the same moment can
-    /// lose one entry there, because registries have no conditional writes.
-    ///
-    /// # Errors
-    /// As [`Self::put_blob`]; also when the manifest has no subject, or the index behind the tag cannot be read or is
-    /// full.
+    /// As [`Self::put_blob`]; also when the index behind the tag cannot be read or is full.
     pub async fn push_referrer(
         &self,
         image: &ImageReference,
-        manifest: Vec<u8>,
+        subject: &Digest,
+        referrer: ReferrerManifest,
         deadline: Deadline,
     ) -> Result<Digest, Failure> {
-        let referring: Referring = serde_json::from_slice(&manifest)
-            .map_err(|error| Failure::unreadable(format!("the manifest to push refers to nothing: {error}")))?;
         let descriptor = Descriptor {
             media_type: OCI_MANIFEST.to_owned(),
-            digest: digest_of(&manifest),
-            size: manifest.len() as u64,
-            artifact_type: referring.artifact_type,
-            annotations: referring.annotations,
+            digest: digest_of(&referrer.bytes),
+            size: referrer.bytes.len() as u64,
+            artifact_type: Some(referrer.artifact_type),
+            annotations: referrer.annotations,
         };
-        let (digest, subject) = (descriptor.digest.clone(), referring.subject.digest);
+        let digest = descriptor.digest.clone();
         let push = Push::new(&self.inner, image, deadline)?;
-        let content = Content { media_type: OCI_MANIFEST.to_owned(), bytes: manifest.into() };
+        let content = Content { media_type: OCI_MANIFEST.to_owned(), bytes: referrer.bytes.into() };
         let stored = push.manifest(digest.as_str(), content).await?;
-        if !stored.headers.contains_key(OCI_SUBJECT) && !push.is_listed(&subject, &digest).await? {
-            push.add_to_fallback_index(&subject, descriptor).await?;
+        if !stored.headers.contains_key(OCI_SUBJECT) && !push.is_listed(subject, &digest).await? {
+            push.add_to_fallback_index(subject, descriptor).await?;
         }
         Ok(digest)
     }

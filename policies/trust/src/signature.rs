@@ -109,7 +109,7 @@ fn claim_of_payload(payload: &[u8], image: &Digest) -> Result<Claim, Flaw> {
     let critical = strict_json::get(&payload, "critical").ok_or_else(|| missing("'critical'"))?;
     let kind = strict_json::get(critical, "type").and_then(Value::as_str).ok_or_else(|| missing("'critical.type'"))?;
     if kind != SIMPLE_SIGNING_TYPE {
-        return Err(Flaw::NotASignature(format!("payload of type '{}'", clipped(kind))));
+        return Err(Flaw::Unsupported(format!("payload of type '{}'", clipped(kind))));
     }
     let digest = strict_json::get(critical, "image")
         .and_then(|image| strict_json::get(image, "docker-manifest-digest"))
@@ -167,11 +167,11 @@ fn claim_of_statement(payload: &[u8], image: &Digest) -> Result<Claim, Flaw> {
     let statement =
         strict_json::parse(payload).map_err(|error| Flaw::Malformed(format!("the statement is {error}")))?;
     let text = |key| statement.get(key).and_then(Value::as_str).unwrap_or_default();
-    if text("_type") != STATEMENT_V1 {
-        return Err(Flaw::NotASignature(format!("statement of type '{}'", clipped(text("_type")))));
-    }
     if text("predicateType") != SIGN_PREDICATE {
         return Err(Flaw::NotASignature(format!("attestation of type '{}'", clipped(text("predicateType")))));
+    }
+    if text("_type") != STATEMENT_V1 {
+        return Err(Flaw::Unsupported(format!("statement of type '{}'", clipped(text("_type")))));
     }
     let subjects = statement.get("subject").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let digests: Vec<&str> = subjects.iter().filter_map(|subject| subject["digest"]["sha256"].as_str()).collect();

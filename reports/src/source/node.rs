@@ -49,6 +49,8 @@ pub enum Value {
 #[derive(Clone, Debug, Default)]
 pub struct Map {
     entries: Vec<Entry>,
+    /// Positions in the order of their keys, for maps with more than [`Map::SCANNED`] entries.
+    sorted: Box<[u32]>,
 }
 
 /// A key with its place, and its value.
@@ -63,22 +65,32 @@ pub struct Entry {
 }
 
 impl Map {
-    /// A map of these entries, or the first key that stands twice.
+    /// Maps up to this size are searched entry by entry; larger ones, which input may make as large as it likes, by
+    /// their sorted positions.
+    const SCANNED: usize = 16;
+
+    /// A map of these entries, or the first entry whose key stands twice.
     pub fn new(entries: Vec<Entry>) -> Result<Self, Entry> {
-        let mut seen = std::collections::HashSet::with_capacity(entries.len());
-        match entries.iter().position(|entry| !seen.insert(Arc::clone(&entry.key))) {
-            Some(duplicate) => Err(entries.into_iter().nth(duplicate).unwrap_or_else(|| Entry {
-                key: "".into(),
-                key_place: Place::default(),
-                node: Node::null(),
-            })),
-            None => Ok(Self { entries }),
+        let sorted = sorted_positions(&entries);
+        let duplicate = if entries.len() > Self::SCANNED {
+            let same = |pair: &[u32]| entries[pair[0] as usize].key == entries[pair[1] as usize].key;
+            sorted.windows(2).filter(|pair| same(pair)).map(|pair| pair[1] as usize).min()
+        } else {
+            (1..entries.len()).find(|&index| entries[..index].iter().any(|entry| entry.key == entries[index].key))
+        };
+        match duplicate.and_then(|index| entries.get(index)) {
+            Some(entry) => Err(entry.clone()),
+            None => Ok(Self { entries, sorted }),
         }
     }
 
     /// The value of a key.
     pub fn get(&self, key: &str) -> Option<&Node> {
-        self.entries.iter().find(|entry| &*entry.key == key).map(|entry| &entry.node)
+        if self.sorted.is_empty() {
+            return self.entries.iter().find(|entry| &*entry.key == key).map(|entry| &entry.node);
+        }
+        let found = self.sorted.binary_search_by(|&position| (*self.entries[position as usize].key).cmp(key)).ok()?;
+        Some(&self.entries[self.sorted[found] as usize].node)
     }
 
     /// Entries in the order they were written.
@@ -95,6 +107,16 @@ impl Map {
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
+}
+
+/// Empty for maps that are scanned. Equal keys keep the order of the map.
+fn sorted_positions(entries: &[Entry]) -> Box<[u32]> {
+    if entries.len() <= Map::SCANNED {
+        return Box::default();
+    }
+    let mut sorted: Vec<u32> = (0..u32::try_from(entries.len()).unwrap_or(u32::MAX)).collect();
+    sorted.sort_by(|&left, &right| entries[left as usize].key.cmp(&entries[right as usize].key));
+    sorted.into_boxed_slice()
 }
 
 impl Node {

@@ -1,14 +1,14 @@
 //! Pushes: what is sent where, and when the fallback index is written.
 
+use std::collections::BTreeMap;
+
 use portreeve_reports::Cause;
-use serde_json::json;
 
 use super::fixture::*;
+use crate::registry::ReferrerManifest;
 
-fn referrer() -> Vec<u8> {
-    json!({"schemaVersion": 2, "artifactType": "a/b", "subject": {"digest": some_digest()}, "layers": []})
-        .to_string()
-        .into_bytes()
+fn referrer() -> ReferrerManifest {
+    ReferrerManifest { bytes: manifest_of(&[]), artifact_type: "a/b".into(), annotations: BTreeMap::new() }
 }
 
 fn created() -> Reply {
@@ -55,7 +55,7 @@ async fn an_upload_to_another_host_is_refused() {
 async fn a_registry_that_knows_the_subject_needs_no_fallback_index() {
     let registry =
         Registry::start(|_| Reply::Answer(201, vec![("OCI-Subject", some_digest().to_string())], vec![])).await;
-    registry.client().push_referrer(&registry.image(":1"), referrer(), later()).await.unwrap();
+    registry.client().push_referrer(&registry.image(":1"), &some_digest(), referrer(), later()).await.unwrap();
     assert_eq!(registry.seen().len(), 1);
 }
 
@@ -67,7 +67,7 @@ async fn without_a_referrers_api_the_index_keeps_what_it_lists() {
         _ => ok("application/vnd.oci.image.index.v1+json", &index_of(&[b"earlier"], "x")),
     })
     .await;
-    registry.client().push_referrer(&registry.image(":1"), referrer(), later()).await.unwrap();
+    registry.client().push_referrer(&registry.image(":1"), &some_digest(), referrer(), later()).await.unwrap();
     let index: serde_json::Value = serde_json::from_str(&written(&registry)[1].body).unwrap();
     assert_eq!(index["manifests"].as_array().unwrap().len(), 2);
     assert_eq!(index["manifests"][1]["artifactType"], "a/b");
@@ -83,18 +83,8 @@ async fn an_index_that_cannot_be_read_is_not_overwritten() {
             _ => status(code),
         })
         .await;
-        let pushed = registry.client().push_referrer(&registry.image(":1"), referrer(), later()).await;
+        let pushed = registry.client().push_referrer(&registry.image(":1"), &some_digest(), referrer(), later()).await;
         assert!(pushed.is_err());
         assert_eq!(written(&registry).len(), 1, "only the referrer itself");
     }
-}
-
-#[tokio::test]
-async fn a_signature_manifest_that_cannot_be_read_is_no_empty_one() {
-    let unreadable = Registry::start(|_| ok(MANIFEST_TYPE, b"{}")).await;
-    let layers = unreadable.client().signature_layers(&unreadable.image(":1"), &some_digest(), later()).await;
-    assert_eq!(layers.unwrap_err().cause, Cause::Unreadable);
-    let absent = Registry::start(|_| status(404)).await;
-    let layers = absent.client().signature_layers(&absent.image(":1"), &some_digest(), later()).await;
-    assert_eq!(layers.unwrap(), []);
 }

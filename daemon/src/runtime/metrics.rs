@@ -1,0 +1,434 @@
+//! Every metric of the process, registered once. Labels are closed sets, so the number of series is a constant; all
+//! known series exist from the start, at 0. A scrape reads atomics and never triggers work.
+
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use portreeve_reports::{Severity, Verdict};
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+/// The content type of [`Metrics::encode`].
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+type Ratio = Gauge<f64, AtomicU64>;
+
+/// A label value from a closed set, with the word that is exported.
+macro_rules! closed_label {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident => $word:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum $name { $($(#[$variant_doc])* $variant,)+ }
+
+        impl $name {
+            /// All values.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The word that is exported.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)+ }
+            }
+        }
+
+        impl EncodeLabelValue for $name {
+            fn encode(&self, encoder: &mut LabelValueEncoder) -> Result<(), std::fmt::Error> {
+                EncodeLabelValue::encode(&self.as_str(), encoder)
+            }
+        }
+    };
+}
+
+closed_label! {
+    /// How an image verification ended.
+    ImageResult {
+        /// Trusted.
+        Verified => "verified",
+        /// No signature.
+        Unsigned => "unsigned",
+        /// Signed by nobody that is trusted.
+        Untrusted => "untrusted",
+        /// The policy or an attestation disagrees.
+        Mismatch => "mismatch",
+        /// Could not be checked.
+        Unknown => "unknown",
+        /// The policy asks for no signature.
+        Exempt => "exempt",
+    }
+}
+closed_label! {
+    /// Operation of an admission request.
+    Operation {
+        /// CREATE.
+        Create => "create",
+        /// UPDATE.
+        Update => "update",
+        /// DELETE.
+        Delete => "delete",
+        /// CONNECT.
+        Connect => "connect",
+        /// Anything else, and what could not be read.
+        Other => "other",
+    }
+}
+closed_label! {
+    /// What admission answered.
+    AdmissionDecision {
+        /// Allowed.
+        Allow => "allow",
+        /// Allowed with warnings.
+        Warn => "warn",
+        /// Denied.
+        Deny => "deny",
+        /// Allowed by exemption or break-glass.
+        Exempt => "exempt",
+        /// We are broken; answered by the namespace's mode.
+        Error => "error",
+    }
+}
+closed_label! {
+    /// What looks again on its own.
+    Scanner {
+        /// Posture of all objects.
+        Posture => "posture",
+        /// Running images.
+        Images => "images",
+    }
+}
+closed_label! {
+    /// How an attempt ended.
+    Outcome {
+        /// It did what it should.
+        Success => "success",
+        /// It did not.
+        Failure => "failure",
+    }
+}
+closed_label! {
+    /// How a request to a registry ended.
+    RegistryOutcome {
+        /// It answered with content.
+        Found => "found",
+        /// It answered that there is none.
+        Absent => "absent",
+        /// 401 or 403.
+        Forbidden => "forbidden",
+        /// 429.
+        RateLimited => "rate-limited",
+        /// No answer, or a server error.
+        Unreachable => "unreachable",
+        /// The deadline passed first.
+        TimedOut => "timed-out",
+        /// A cap was reached.
+        TooLarge => "too-large",
+        /// The answer is not what it should be.
+        Unreadable => "unreadable",
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FindingLabels {
+    severity: &'static str,
+    verdict: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AdmissionLabels {
+    operation: Operation,
+    decision: AdmissionDecision,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ScanLabels {
+    scanner: Scanner,
+    result: Outcome,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ScannerLabel {
+    scanner: Scanner,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ImageLabel {
+    result: ImageResult,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabel {
+    result: Outcome,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RegistryLabel {
+    outcome: RegistryOutcome,
+}
+
+/// Writes of the store.
+#[derive(Clone, Debug, Default)]
+pub struct StoreMetrics {
+    /// Findings opened or reopened.
+    pub opened: Counter,
+    /// Findings resolved.
+    pub resolved: Counter,
+    /// Records that could not be stored.
+    pub lost: Counter,
+    writes: Family<OutcomeLabel, Counter>,
+}
+
+impl StoreMetrics {
+    /// Counts a transaction.
+    pub fn written(&self, is_committed: bool) {
+        let result = if is_committed { Outcome::Success } else { Outcome::Failure };
+        self.writes.get_or_create(&OutcomeLabel { result }).inc();
+    }
+
+    fn register(&self, registry: &mut Registry) {
+        for &result in Outcome::ALL {
+            drop(self.writes.get_or_create(&OutcomeLabel { result }));
+        }
+        registry.register("findings_opened", "Findings opened or reopened", self.opened.clone());
+        registry.register("findings_resolved", "Findings resolved", self.resolved.clone());
+        registry.register("store_lost", "Records that could not be stored", self.lost.clone());
+        registry.register("store_writes", "Transactions of the store", self.writes.clone());
+    }
+}
+
+/// Image verifications.
+#[derive(Clone, Debug)]
+pub struct ImageMetrics {
+    total: Family<ImageLabel, Counter>,
+    duration: Histogram,
+}
+
+impl ImageMetrics {
+    fn new() -> Self {
+        let buckets = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+        Self { total: Family::default(), duration: Histogram::new(buckets) }
+    }
+
+    /// Counts a verification, evidence included.
+    pub fn verified(&self, result: ImageResult, took: Duration) {
+        self.total.get_or_create(&ImageLabel { result }).inc();
+        self.duration.observe(took.as_secs_f64());
+    }
+
+    fn register(&self, registry: &mut Registry) {
+        for &result in ImageResult::ALL {
+            drop(self.total.get_or_create(&ImageLabel { result }));
+        }
+        registry.register("image_verifications", "Image verifications by result", self.total.clone());
+        let help = "Time of an image verification, evidence included";
+        registry.register_with_unit("image_verification_duration", help, Unit::Seconds, self.duration.clone());
+    }
+}
+
+/// Admission.
+#[derive(Clone, Debug)]
+pub struct AdmissionMetrics {
+    total: Family<AdmissionLabels, Counter>,
+    duration: Histogram,
+    /// Requests that are being answered.
+    pub in_flight: Gauge,
+}
+
+impl AdmissionMetrics {
+    fn new() -> Self {
+        let buckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 8.0, 10.0];
+        Self { total: Family::default(), duration: Histogram::new(buckets), in_flight: Gauge::default() }
+    }
+
+    /// Counts an answer.
+    pub fn answered(&self, operation: Operation, decision: AdmissionDecision, took: Duration) {
+        self.total.get_or_create(&AdmissionLabels { operation, decision }).inc();
+        self.duration.observe(took.as_secs_f64());
+    }
+
+    fn register(&self, registry: &mut Registry) {
+        for &operation in Operation::ALL {
+            for &decision in AdmissionDecision::ALL {
+                drop(self.total.get_or_create(&AdmissionLabels { operation, decision }));
+            }
+        }
+        registry.register("admission_requests", "Admission requests by operation and decision", self.total.clone());
+        let help = "Time of an admission answer";
+        registry.register_with_unit("admission_duration", help, Unit::Seconds, self.duration.clone());
+        registry.register("admission_in_flight", "Admission requests being answered", self.in_flight.clone());
+    }
+}
+
+/// Scans on a schedule, and what the last one saw.
+#[derive(Clone, Debug, Default)]
+pub struct ScanMetrics {
+    last_success: Family<ScannerLabel, Ratio>,
+    total: Family<ScanLabels, Counter>,
+    /// Decided / (decided + unknown + error), the mean over the controls.
+    pub coverage: Ratio,
+}
+
+impl ScanMetrics {
+    /// Counts a scan that ended at `at`.
+    pub fn scanned(&self, scanner: Scanner, result: Outcome, at: Timestamp) {
+        self.total.get_or_create(&ScanLabels { scanner, result }).inc();
+        if result == Outcome::Success {
+            self.last_success.get_or_create(&ScannerLabel { scanner }).set(at.as_duration().as_secs_f64());
+        }
+    }
+
+    fn register(&self, registry: &mut Registry) {
+        for &scanner in Scanner::ALL {
+            drop(self.last_success.get_or_create(&ScannerLabel { scanner }));
+            for &result in Outcome::ALL {
+                drop(self.total.get_or_create(&ScanLabels { scanner, result }));
+            }
+        }
+        let help = "End of the last successful scan, 0 before the first";
+        registry.register("scan_last_success_timestamp_seconds", help, self.last_success.clone());
+        registry.register("scans", "Scans by scanner and result", self.total.clone());
+        registry.register("coverage_ratio", "Share of the questions that were decided", self.coverage.clone());
+    }
+}
+
+/// Reading from the outside: registries and the cluster.
+#[derive(Clone, Debug, Default)]
+pub struct SourceMetrics {
+    registry_requests: Family<RegistryLabel, Counter>,
+    /// Watches that had to start again.
+    pub watch_restarts: Counter,
+    /// Objects in the index.
+    pub index_objects: Gauge,
+}
+
+impl SourceMetrics {
+    /// Counts a request to a registry.
+    pub fn registry_request(&self, outcome: RegistryOutcome) {
+        self.registry_requests.get_or_create(&RegistryLabel { outcome }).inc();
+    }
+
+    fn register(&self, registry: &mut Registry) {
+        for &outcome in RegistryOutcome::ALL {
+            drop(self.registry_requests.get_or_create(&RegistryLabel { outcome }));
+        }
+        registry.register("registry_requests", "Requests to registries by outcome", self.registry_requests.clone());
+        registry.register("watch_restarts", "Watches that had to start again", self.watch_restarts.clone());
+        registry.register("index_objects", "Objects in the index", self.index_objects.clone());
+    }
+}
+
+/// All metrics. Parts hold clones of their own struct.
+#[derive(Debug)]
+pub struct Metrics {
+    /// Of the store.
+    pub store: StoreMetrics,
+    /// Of image verification.
+    pub images: ImageMetrics,
+    /// Of admission.
+    pub admission: AdmissionMetrics,
+    /// Of scans.
+    pub scans: ScanMetrics,
+    /// Of registries and the cluster.
+    pub sources: SourceMetrics,
+    findings: Family<FindingLabels, Gauge>,
+    registry: Registry,
+}
+
+impl Metrics {
+    /// All metrics at 0. `version` is exported as `portreeve_build_info`.
+    pub fn new(version: &'static str) -> Self {
+        let mut registry = Registry::with_prefix("portreeve");
+        let metrics = Self {
+            store: StoreMetrics::default(),
+            images: ImageMetrics::new(),
+            admission: AdmissionMetrics::new(),
+            scans: ScanMetrics::default(),
+            sources: SourceMetrics::default(),
+            findings: Family::default(),
+            registry: Registry::default(),
+        };
+        metrics.set_findings(|_, _| 0);
+        registry.register("findings", "Open findings by severity and verdict", metrics.findings.clone());
+        metrics.store.register(&mut registry);
+        metrics.images.register(&mut registry);
+        metrics.admission.register(&mut registry);
+        metrics.scans.register(&mut registry);
+        metrics.sources.register(&mut registry);
+        register_build(&mut registry, version);
+        Self { registry, ..metrics }
+    }
+
+    /// Sets the open findings from counts that are kept elsewhere.
+    pub fn set_findings(&self, count: impl Fn(Severity, Verdict) -> u64) {
+        for severity in Severity::ALL {
+            for verdict in Verdict::ALL.into_iter().filter(|verdict| verdict.is_open()) {
+                let labels = FindingLabels { severity: severity.as_str(), verdict: verdict.as_str() };
+                let value = i64::try_from(count(severity, verdict)).unwrap_or(i64::MAX);
+                self.findings.get_or_create(&labels).set(value);
+            }
+        }
+    }
+
+    /// OpenMetrics text, with its end mark.
+    pub fn encode(&self) -> Result<String, std::fmt::Error> {
+        let mut text = String::with_capacity(16 * 1024);
+        prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+fn register_build(registry: &mut Registry, version: &'static str) {
+    let build = prometheus_client::metrics::info::Info::new([("version", version)]);
+    registry.register("build", "The running version", build);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn series(text: &str) -> Vec<&str> {
+        text.lines().filter(|line| !line.starts_with('#')).collect()
+    }
+
+    #[test]
+    fn every_known_series_is_there_before_anything_happened() {
+        let text = Metrics::new("1.2.3").encode().unwrap();
+        for line in [
+            "portreeve_findings{severity=\"critical\",verdict=\"fail\"} 0",
+            "portreeve_findings_opened_total 0",
+            "portreeve_findings_resolved_total 0",
+            "portreeve_coverage_ratio 0.0",
+            "portreeve_image_verifications_total{result=\"unsigned\"} 0",
+            "portreeve_image_verification_duration_seconds_count 0",
+            "portreeve_admission_requests_total{operation=\"create\",decision=\"deny\"} 0",
+            "portreeve_admission_duration_seconds_count 0",
+            "portreeve_admission_in_flight 0",
+            "portreeve_scan_last_success_timestamp_seconds{scanner=\"images\"} 0.0",
+            "portreeve_scans_total{scanner=\"posture\",result=\"failure\"} 0",
+            "portreeve_registry_requests_total{outcome=\"rate-limited\"} 0",
+            "portreeve_watch_restarts_total 0",
+            "portreeve_store_lost_total 0",
+            "portreeve_store_writes_total{result=\"success\"} 0",
+            "portreeve_index_objects 0",
+            "portreeve_build_info{version=\"1.2.3\"} 1",
+        ] {
+            assert!(series(&text).contains(&line), "{line} is not in\n{text}");
+        }
+        assert!(text.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn using_the_metrics_makes_no_new_series() {
+        let metrics = Metrics::new("1");
+        let before = metrics.encode().unwrap().lines().count();
+        metrics.set_findings(|_, _| 3);
+        metrics.store.written(false);
+        metrics.images.verified(ImageResult::Mismatch, Duration::from_millis(3));
+        metrics.admission.answered(Operation::Other, AdmissionDecision::Error, Duration::ZERO);
+        metrics.scans.scanned(Scanner::Posture, Outcome::Success, Timestamp::UNIX_EPOCH);
+        metrics.sources.registry_request(RegistryOutcome::TimedOut);
+        assert_eq!(metrics.encode().unwrap().lines().count(), before);
+    }
+}

@@ -1,0 +1,151 @@
+//! The recorder: many doors, one transaction. What waits in its bounded queue is committed together.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::model::Changes;
+use super::write::{Record, Retention};
+use super::{Store, StoreError};
+
+/// Records that may wait.
+const QUEUE: usize = 4_096;
+/// The most records of one transaction.
+const GROUP: usize = 256;
+/// How often what is too old is deleted.
+const PRUNE_EVERY: Duration = Duration::from_secs(600);
+
+/// Why a record was not stored. It is counted.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum NotRecorded {
+    /// The queue is full: the store is slower than the doors.
+    #[error("the store's queue is full")]
+    Full,
+    /// The recorder has ended.
+    #[error("the store's recorder has ended")]
+    Ended,
+    /// The transaction failed.
+    #[error("{0}")]
+    Failed(String),
+}
+
+struct Waiting {
+    record: Record,
+    ack: oneshot::Sender<Result<Changes, NotRecorded>>,
+}
+
+/// The answer of the recorder: comes after the commit.
+#[derive(Debug)]
+pub struct Ack(Result<oneshot::Receiver<Result<Changes, NotRecorded>>, NotRecorded>);
+
+impl Ack {
+    /// Waits for the commit. Not waiting is allowed: the record is stored all the same.
+    pub async fn committed(self) -> Result<Changes, NotRecorded> {
+        self.0?.await.unwrap_or(Err(NotRecorded::Ended))
+    }
+}
+
+/// Hands records to the recorder. Clones share its queue.
+#[derive(Clone, Debug)]
+pub struct RecorderHandle {
+    queue: mpsc::Sender<Waiting>,
+    store: Store,
+}
+
+impl std::fmt::Debug for Waiting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.record.fmt(f)
+    }
+}
+
+impl RecorderHandle {
+    /// Queues a record and returns at once, for doors that must not wait. A full queue loses it, counted.
+    pub fn send(&self, record: Record) -> Ack {
+        let (ack, committed) = oneshot::channel();
+        match self.queue.try_send(Waiting { record, ack }) {
+            Ok(()) => Ack(Ok(committed)),
+            Err(mpsc::error::TrySendError::Full(waiting)) => self.lost(&waiting, NotRecorded::Full),
+            Err(mpsc::error::TrySendError::Closed(waiting)) => self.lost(&waiting, NotRecorded::Ended),
+        }
+    }
+
+    /// Queues a record, waiting for room: for doors that can be slowed down (watch, schedule).
+    pub async fn send_when_room(&self, record: Record) -> Ack {
+        let (ack, committed) = oneshot::channel();
+        match self.queue.send(Waiting { record, ack }).await {
+            Ok(()) => Ack(Ok(committed)),
+            Err(mpsc::error::SendError(waiting)) => self.lost(&waiting, NotRecorded::Ended),
+        }
+    }
+
+    fn lost(&self, waiting: &Waiting, why: NotRecorded) -> Ack {
+        self.store.lose(waiting.record.weight());
+        Ack(Err(why))
+    }
+}
+
+/// The task that commits. The supervisor runs it.
+#[derive(Debug)]
+pub struct Recorder {
+    queue: mpsc::Receiver<Waiting>,
+    store: Store,
+    retention: Retention,
+}
+
+/// A recorder of the store and the handle that fills it.
+pub fn recorder(store: Store, retention: Retention) -> (Recorder, RecorderHandle) {
+    let (sender, queue) = mpsc::channel(QUEUE);
+    let handle = RecorderHandle { queue: sender, store: store.clone() };
+    (Recorder { queue, store, retention }, handle)
+}
+
+impl Recorder {
+    /// Commits until `shutdown`, then commits what waits and ends. Ends too when all handles are gone.
+    pub async fn run(mut self, shutdown: CancellationToken) {
+        let mut prune = tokio::time::interval(PRUNE_EVERY);
+        loop {
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled(), if !self.queue.is_closed() => self.queue.close(),
+                _ = prune.tick() => self.prune().await,
+                first = self.queue.recv() => match first {
+                    Some(first) => self.commit_group(first).await,
+                    None => return,
+                },
+            }
+        }
+    }
+
+    async fn commit_group(&mut self, first: Waiting) {
+        let mut group = vec![first];
+        while group.len() < GROUP {
+            let Ok(next) = self.queue.try_recv() else { break };
+            group.push(next);
+        }
+        let (records, acks): (Vec<_>, Vec<_>) = group.into_iter().map(|waiting| (waiting.record, waiting.ack)).unzip();
+        match self.store.commit(&records).await {
+            // A door that does not wait for its answer has dropped the receiver.
+            Ok(done) => acks.into_iter().zip(done).for_each(|(ack, done)| drop(ack.send(Ok(done)))),
+            Err(error) => {
+                let failed = NotRecorded::Failed(said(&error));
+                acks.into_iter().for_each(|ack| drop(ack.send(Err(failed.clone()))));
+            }
+        }
+    }
+
+    async fn prune(&self) {
+        if let Err(error) = self.store.prune(Timestamp::now(), &self.retention).await {
+            tracing::warn!(error = said(&error), "old records could not be deleted");
+        }
+    }
+}
+
+/// The error and its cause in one line.
+fn said(error: &StoreError) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}

@@ -1,0 +1,88 @@
+//! The numbers of the first screen.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use portreeve_reports::{Severity, Verdict};
+use sqlx::Row as _;
+
+use super::Store;
+use super::error::StoreError;
+use super::model::{Counts, NamespaceRow, Summary};
+use super::rows::{cell, millis};
+
+const DAY: SignedDuration = SignedDuration::from_hours(24);
+
+const BY_NAMESPACE: &str = "SELECT namespace, severity, verdict, effect, COUNT(*) AS n FROM findings \
+                            WHERE cluster = $1 AND state = 'open' GROUP BY namespace, severity, verdict, effect";
+const RECENT: &str = "SELECT \
+     (SELECT COUNT(*) FROM findings WHERE cluster = $1 AND state = 'open' AND first_seen >= $2) AS opened, \
+     (SELECT COUNT(*) FROM findings WHERE cluster = $1 AND resolved_at >= $2) AS resolved";
+
+impl Store {
+    /// Open findings by severity, verdict and namespace, and what the 24 hours before `now` changed.
+    pub async fn summary(&self, now: Timestamp) -> Result<Summary, StoreError> {
+        self.summarize(now).await.map_err(|source| self.failed(source))
+    }
+
+    async fn summarize(&self, now: Timestamp) -> Result<Summary, sqlx::Error> {
+        let rows = sqlx::query(BY_NAMESPACE).bind(self.cluster()).fetch_all(&self.inner.readers).await?;
+        let mut namespaces: BTreeMap<String, NamespaceRow> = BTreeMap::new();
+        for row in &rows {
+            let name: String = row.try_get("namespace")?;
+            let held = namespaces
+                .entry(name.clone())
+                .or_insert_with(|| NamespaceRow { namespace: name, ..Default::default() });
+            let (severity, verdict, _) = cell(row)?;
+            tally(held, severity, verdict, count(row.try_get("n")?));
+        }
+        let since = now.checked_sub(DAY).map_or(i64::MIN, millis);
+        let recent = sqlx::query(RECENT).bind(self.cluster()).bind(since).fetch_one(&self.inner.readers).await?;
+        let namespaces_total = namespaces.len() as u64;
+        Ok(Summary {
+            counts: self.inner.counts.borrow().clone(),
+            namespaces: worst_first(namespaces),
+            namespaces_total,
+            opened_day: count(recent.try_get("opened")?),
+            resolved_day: count(recent.try_get("resolved")?),
+        })
+    }
+
+    /// The counts as the database has them: once, when the store is opened.
+    pub(super) async fn load_counts(&self) -> Result<Counts, StoreError> {
+        let query = sqlx::query(BY_NAMESPACE).bind(self.cluster());
+        let rows = query.fetch_all(&self.inner.readers).await.map_err(|source| self.failed(source))?;
+        let mut counts = Counts::default();
+        for row in &rows {
+            let held = cell(row).and_then(|cell| Ok((cell, row.try_get("n")?)));
+            let (cell, n) = held.map_err(|source| self.failed(source))?;
+            counts.add(cell, count(n));
+        }
+        Ok(counts)
+    }
+}
+
+fn count(n: i64) -> u64 {
+    n.unsigned_abs()
+}
+
+fn tally(row: &mut NamespaceRow, severity: Severity, verdict: Verdict, n: u64) {
+    match verdict {
+        Verdict::Fail => *row.failing.entry(severity).or_default() += n,
+        Verdict::Unknown | Verdict::Error => row.undecided += n,
+        Verdict::Excepted => row.excepted += n,
+        Verdict::Pass | Verdict::NotApplicable => {}
+    }
+}
+
+fn worst_first(namespaces: BTreeMap<String, NamespaceRow>) -> Vec<NamespaceRow> {
+    let mut rows: Vec<NamespaceRow> = namespaces.into_values().collect();
+    let badness = |row: &NamespaceRow| {
+        let by_severity = Severity::ALL.map(|severity| row.failing.get(&severity).copied().unwrap_or_default());
+        (by_severity, row.undecided)
+    };
+    rows.sort_by_key(|row| Reverse(badness(row)));
+    rows.truncate(Summary::MAX_NAMESPACES);
+    rows
+}

@@ -169,7 +169,7 @@ fn merging_keeps_the_strongest_effect_of_the_worst_verdict() {
 }
 
 #[test]
-fn t08_what_one_finding_tells_is_bounded_and_what_is_left_out_is_counted() {
+fn what_one_finding_tells_is_bounded_and_what_is_left_out_is_counted() {
     let groups = (0..300).map(|index| {
         let image = image_use(&format!("quay.io/nebari/hub:{index}"), DIGEST);
         findings(&image, &unsigned()).unwrap()

@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 
 use crate::OrFail;
 
+/// The attribute of what exists in tests only.
+const CFG_TEST: [&str; 7] = ["#", "[", "cfg", "(", "test", ")", "]"];
+
 /// A token and the line it stands on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
@@ -47,19 +50,23 @@ pub struct Source {
     pub tokens: Vec<Token>,
     /// The functions outside tests.
     pub functions: Vec<Function>,
+    /// Modules under `#[cfg(test)]` in files of their own: paths without `.rs`.
+    test_modules: Vec<String>,
 }
 
 impl Source {
-    /// Reads a text as the source of this path. A file of tests has no tokens.
+    /// Reads a text as the source of this path.
     pub fn new(path: &str, text: &str) -> Self {
         let code = blank(text);
         let all = tokens(&code);
-        let tokens = if is_test_file(path) { Vec::new() } else { without_tests(&all) };
+        let tokens = without_tests(&all);
         let functions = functions(&tokens, &code);
-        Self { path: path.to_owned(), lines: text.lines().count(), tokens, functions }
+        let test_modules = test_modules(path, &all);
+        Self { path: path.to_owned(), lines: text.lines().count(), tokens, functions, test_modules }
     }
 
-    /// Every `.rs` file below a folder of the repository, in order.
+    /// Every `.rs` file below a folder of the repository, in order; those that hold only tests are left out but for their
+    /// length.
     pub fn below(repository: &Path, folder: &str) -> Vec<Self> {
         let mut files = Vec::new();
         collect(&repository.join(folder), &mut files);
@@ -68,7 +75,7 @@ impl Source {
             let path = file.strip_prefix(repository).or_fail("a source is in the repository").display().to_string();
             Self::new(&path, &std::fs::read_to_string(file).or_fail(&path))
         };
-        files.iter().map(read).collect()
+        without_test_files(files.iter().map(read).collect())
     }
 
     /// All paths outside tests.
@@ -79,6 +86,11 @@ impl Source {
             at = if self.text(at) == "use" { self.import(at + 1, &mut paths) } else { self.inline(at, &mut paths) };
         }
         paths
+    }
+
+    /// Whether there is anything but tests.
+    pub fn has_code(&self) -> bool {
+        !self.tokens.is_empty()
     }
 
     /// The text of a token; empty before the start and after the end.
@@ -155,10 +167,34 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// `x/tests.rs` and `x/tests/y.rs` below a `src` hold tests only.
-fn is_test_file(path: &str) -> bool {
-    let inside = path.split_once("src/").map_or("", |(_, inside)| inside);
-    inside.split('/').any(|part| part == "tests.rs" || part == "tests")
+/// Empties the sources that a `#[cfg(test)] mod name;` leads to.
+fn without_test_files(mut sources: Vec<Source>) -> Vec<Source> {
+    let modules: Vec<_> = sources.iter().flat_map(|source| source.test_modules.clone()).collect();
+    let is_test = |path: &str| {
+        let name = path.trim_end_matches(".rs");
+        modules.iter().any(|module| name == module || name.starts_with(&format!("{module}/")))
+    };
+    for source in sources.iter_mut().filter(|source| is_test(&source.path)) {
+        source.tokens.clear();
+        source.functions.clear();
+    }
+    sources
+}
+
+/// Where the modules under `#[cfg(test)]` of a file are, when they have files of their own.
+fn test_modules(path: &str, tokens: &[Token]) -> Vec<String> {
+    let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let base = match name {
+        "lib.rs" | "main.rs" | "mod.rs" => folder.to_owned(),
+        _ => path.trim_end_matches(".rs").to_owned(),
+    };
+    let declares = |at: &usize| {
+        starts_with(&tokens[*at..], &CFG_TEST)
+            && tokens[*at..].get(CFG_TEST.len()).is_some_and(|token| token.text == "mod")
+            && tokens[*at..].get(CFG_TEST.len() + 2).is_some_and(|token| token.text == ";")
+    };
+    let found = (0..tokens.len()).filter(declares);
+    found.map(|at| format!("{base}/{}", tokens[at + CFG_TEST.len() + 1].text)).collect()
 }
 
 fn is_word(text: &str) -> bool {
@@ -278,7 +314,7 @@ fn without_tests(tokens: &[Token]) -> Vec<Token> {
     let mut kept = Vec::with_capacity(tokens.len());
     let mut at = 0;
     while at < tokens.len() {
-        if starts_with(&tokens[at..], &["#", "[", "cfg", "(", "test", ")", "]"]) {
+        if starts_with(&tokens[at..], &CFG_TEST) {
             at = item_end(tokens, at);
         } else {
             kept.push(tokens[at].clone());
@@ -346,7 +382,10 @@ mod tests {
         assert_eq!(words("#[cfg(test)] mod tests; b"), "b");
         assert_eq!(words("#[cfg(test)] #[path = \"x\"] fn y(a: [u8; 3]) { z } b"), "b");
         assert_eq!(words("#[cfg(feature)] fn y() {}"), "# [ cfg ( feature ) ] fn y ( ) { }");
-        assert!(Source::new("x/src/a/tests.rs", "panic!()").tokens.is_empty());
+        let sources =
+            [("x/src/a.rs", "#[cfg(test)] mod check; mod real;"), ("x/src/a/check.rs", "y"), ("x/src/a/real.rs", "z")];
+        let kept = without_test_files(sources.map(|(path, text)| Source::new(path, text)).to_vec());
+        assert_eq!(kept.iter().map(|source| source.tokens.len()).collect::<Vec<_>>(), [3, 0, 1]);
     }
 
     #[test]

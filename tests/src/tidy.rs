@@ -22,11 +22,14 @@ const IMPURE_WORDS: [&str; 12] = [
 ];
 
 /// Where paths of a pure crate do not start.
-const IMPURE_PATHS: [&[&str]; 15] = [
+const IMPURE_PATHS: [&[&str]; 18] = [
     &["std", "fs"],
     &["std", "env"],
     &["std", "process"],
-    &["std", "net"],
+    &["std", "net", "TcpStream"],
+    &["std", "net", "TcpListener"],
+    &["std", "net", "UdpSocket"],
+    &["std", "net", "*"],
     &["std", "thread"],
     &["std", "os"],
     &["std", "self"],
@@ -39,6 +42,9 @@ const IMPURE_PATHS: [&[&str]; 15] = [
     &["rand"],
     &["getrandom"],
 ];
+
+/// Types in those places that are plain values.
+const PLAIN_VALUES: [&[&str]; 1] = [&["std", "process", "ExitCode"]];
 
 /// How paths of a pure crate do not end.
 const IMPURE_ENDS: [&[&str]; 6] = [
@@ -68,8 +74,9 @@ pub const DOORS: [&str; 4] = ["admission", "controllers", "cli", "http"];
 /// I/O, clock, environment, processes, randomness and waiting in a crate that has none.
 pub fn impure(source: &Source) -> Vec<String> {
     let is_impure = |path: &CodePath| {
-        IMPURE_PATHS.iter().any(|start| path.segments.starts_with(&owned(start)))
-            || IMPURE_ENDS.iter().any(|end| path.segments.ends_with(&owned(end)))
+        let plain = PLAIN_VALUES.iter().any(|value| path.segments.starts_with(&owned(value)));
+        let starts = IMPURE_PATHS.iter().any(|start| path.segments.starts_with(&owned(start)));
+        (starts && !plain) || IMPURE_ENDS.iter().any(|end| path.segments.ends_with(&owned(end)))
     };
     let mut found = report_paths(source, is_impure, "is not for a pure crate");
     let words = source.tokens.iter().filter(|token| IMPURE_WORDS.contains(&token.text.as_str()));

@@ -224,7 +224,7 @@ fn files_and_functions_are_small() {
 
 #[test]
 fn every_module_opens_with_what_it_is() {
-    for source in all_sources() {
+    for source in all_sources().iter().filter(|source| source.has_code()) {
         let text = std::fs::read_to_string(repository().join(&source.path)).unwrap();
         let first = text.lines().next().unwrap_or_default();
         assert!(first.starts_with("//! ") && first.len() > 15, "{}: opens with {first:?}", source.path);

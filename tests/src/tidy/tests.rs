@@ -35,7 +35,7 @@ fn impurity_is_found_however_it_is_written() {
     for snippet in wrong {
         assert_ne!(impure(&source(snippet)), [""; 0], "{snippet}");
     }
-    let right = "// std::fs\nuse std::time::Duration; use std::io::Write; const X: &str = \"tokio::spawn\"; \
+    let right = "// std::fs\nuse std::time::Duration; use std::{net::Ipv6Addr, process::ExitCode}; use std::io::Write; const X: &str = \"tokio::spawn\"; \
                  include_str!(\"a\"); fn tokio() {} #[cfg(test)] mod tests { use std::fs; }";
     assert_eq!(impure(&source(right)), ["daemon/src/cli/check.rs:2: `tokio` is not for a pure crate"]);
 }

@@ -1,5 +1,6 @@
 //! Portreeve's process: the CLI and the daemon. The only place that does I/O.
 
+pub mod http;
 pub mod registry;
 pub mod runtime;
 pub mod store;

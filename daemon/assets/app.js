@@ -78,9 +78,11 @@
         if (field.name && (field.value === "" || (field.name === "state" && field.value === "open"))) field.disabled = true;
       }
     });
-    window.addEventListener("pageshow", () => {
+    const enable = () => {
       for (const field of form.elements) field.disabled = false;
-    });
+    };
+    form.addEventListener("submit", () => setTimeout(enable, 0));
+    window.addEventListener("pageshow", enable);
   }
 
   addCopyButtons();

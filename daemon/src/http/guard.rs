@@ -107,7 +107,7 @@ fn refusal(guard: &Guard, request: &Request) -> Option<Response> {
         );
     }
     let named = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    let host = request.uri().authority().map(|authority| authority.as_str()).or(named);
+    let host = request.uri().authority().map(axum::http::uri::Authority::as_str).or(named);
     let refused = "this Host is not served here; use localhost, or add it to http.hosts\n";
     (!guard.hosts.allow(host)).then(|| (StatusCode::MISDIRECTED_REQUEST, refused).into_response())
 }

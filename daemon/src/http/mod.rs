@@ -35,6 +35,9 @@ pub use serve::{ServeError, serve};
 use crate::runtime::metrics::Metrics;
 use crate::store::{Board, Store};
 
+/// Finds the text of a code.
+pub type Explain = dyn Fn(&str) -> Option<RuleText> + Send + Sync;
+
 /// What the handlers read.
 pub struct HttpParts {
     /// Findings.
@@ -46,7 +49,7 @@ pub struct HttpParts {
     /// The parts that are not ready yet, by name.
     pub waiting: Box<dyn Fn() -> Vec<&'static str> + Send + Sync>,
     /// Title, why and fix of a code.
-    pub explain: Box<dyn Fn(&str) -> Option<RuleText> + Send + Sync>,
+    pub explain: Box<Explain>,
     /// Ends the event streams.
     pub shutdown: CancellationToken,
 }

@@ -85,7 +85,7 @@ fn location(frame: &Frame<'_>, object_path: String, place: Place) -> Location {
     }
 }
 
-/// Where an item stands in the object as written.
+/// Where an item stands in the object, defaults included.
 struct Site<'s> {
     item: Option<&'s Node>,
     item_path: String,

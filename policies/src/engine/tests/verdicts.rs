@@ -1,13 +1,18 @@
 //! Verdicts, places, evidence and identity.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
 use portreeve_reports::{Cause, Subject};
 use proptest::prelude::*;
 
 use super::*;
 
 fn one(code: &str, text: &str, world: &World) -> Vec<Finding> {
-    let code = portreeve_reports::Code::parse(code).unwrap();
-    builtin().only(&[code]).judge(&object(text), world)
+    static ENGINES: Mutex<BTreeMap<String, Arc<Engine>>> = Mutex::new(BTreeMap::new());
+    let engine = || Arc::new(builtin().only(&[portreeve_reports::Code::parse(code).unwrap()]));
+    let engine = Arc::clone(ENGINES.lock().unwrap().entry(code.to_owned()).or_insert_with(engine));
+    engine.judge(&object(text), world)
 }
 
 const PRIVILEGED: &str = "\
@@ -156,7 +161,7 @@ checks:
 fn a_control_file_with_mistakes_names_them_all() {
     let file = "id: X\ntitel: a\nseverity: worst\nscore: 11\nchecks: [{each: a..b, pass: 'true', mesage: x}]\n";
     let problems = read_control("own.yaml", file.as_bytes()).unwrap_err().to_string();
-    for said in ["'X' is not a code", "did you mean 'title'", "'worst' is not one of", "1 to 10", "a..b", "'mesage'"] {
+    for said in ["'X' is not a code", "did you mean 'title'", "'worst' is not one of", "1 to 10", "a..b", "did you mean 'message'"] {
         assert!(problems.contains(said), "{said} in {problems}");
     }
 }

@@ -41,7 +41,10 @@ fn container(text: &mut String, name: &str, variables: usize) {
          env:\n"
     );
     for index in 0..variables {
-        let _ = write!(text, "    - name: APPLICATION_SETTING_NUMBER_{index}\n      value: \"https://service-{index}.example.org/path/to/some/resource\"\n");
+        let _ = write!(
+            text,
+            "    - name: APPLICATION_SETTING_NUMBER_{index}\n      value: \"https://service-{index}.example.org/path/to/some/resource\"\n"
+        );
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::sync::OnceLock;
 
-use portreeve_reports::source::Node;
 use portreeve_reports::ObjectRef;
+use portreeve_reports::source::Node;
 
 use super::related::Relations;
 use super::value::Bound;
@@ -128,10 +128,11 @@ impl<'a> Frame<'a> {
                     below(&container.value, items, Some(container), visit)?;
                 }
             }
-            (Each::Below(items), Some(pod)) => match pod.value.get("spec") {
-                Some(spec) => below(spec, items, None, visit)?,
-                None => {}
-            },
+            (Each::Below(items), Some(pod)) => {
+                if let Some(spec) = pod.value.get("spec") {
+                    below(spec, items, None, visit)?;
+                }
+            }
             (Each::Below(items), None) => below(self.root(), items, None, visit)?,
         }
         Ok(())

@@ -111,6 +111,24 @@ fn no_value_of_an_environment_variable_or_config_map_is_shown() {
 }
 
 #[test]
+fn a_path_that_leads_to_such_values_shows_none_either() {
+    let file = "\
+id: PR-7002
+title: environment
+severity: info
+score: 1
+why: test
+fix: test
+for: pod
+checks: [{each: containers, pass: '!has(container.env)', paths: [env], message: m}]
+";
+    let pod = POD.replace("image: nginx", "image: nginx, env: [{name: A, value: hunter2}]");
+    let findings = judged(read_control("own.yaml", file.as_bytes()).unwrap(), &object(&pod));
+    assert_eq!(verdicts(&findings), [Verdict::Fail]);
+    assert!(!format!("{findings:?}").contains("hunter2"));
+}
+
+#[test]
 fn an_admission_pin_does_not_change_the_answer_about_tags() {
     let judged = |image: &str| {
         let text = POD.replace("image: nginx", &format!("image: '{image}', imagePullPolicy: IfNotPresent"));
@@ -154,14 +172,24 @@ checks:
     let judged = |text: &str| verdicts(&engine.judge(&object(text), &World::default()));
     assert_eq!(judged("{apiVersion: v1, kind: ConfigMap, metadata: {name: a}}"), [Verdict::Fail]);
     assert_eq!(judged("{apiVersion: v1, kind: ConfigMap, metadata: {name: a, labels: {team: x}}}"), [Verdict::Pass]);
-    assert_eq!(judged("{apiVersion: example.org/v1, kind: NetworkPolicy, metadata: {name: a}}"), [Verdict::NotApplicable]);
+    assert_eq!(
+        judged("{apiVersion: example.org/v1, kind: NetworkPolicy, metadata: {name: a}}"),
+        [Verdict::NotApplicable]
+    );
 }
 
 #[test]
 fn a_control_file_with_mistakes_names_them_all() {
     let file = "id: X\ntitel: a\nseverity: worst\nscore: 11\nchecks: [{each: a..b, pass: 'true', mesage: x}]\n";
     let problems = read_control("own.yaml", file.as_bytes()).unwrap_err().to_string();
-    for said in ["'X' is not a code", "did you mean 'title'", "'worst' is not one of", "1 to 10", "a..b", "did you mean 'message'"] {
+    for said in [
+        "'X' is not a code",
+        "did you mean 'title'",
+        "'worst' is not one of",
+        "1 to 10",
+        "a..b",
+        "did you mean 'message'",
+    ] {
         assert!(problems.contains(said), "{said} in {problems}");
     }
 }
@@ -172,9 +200,14 @@ fn parameters_of_kubescape_are_taken_and_unknown_ones_refused() {
         let params = Params::read("params.yaml", text.as_bytes())?;
         Engine::new(builtin_controls()?, &params).map(drop)
     };
-    assert_eq!(build("postureControlInputs: {memory_limit_max: ['1Gi'], wlKnownNames: [a], insecureCapabilities: [BPF]}"), Ok(()));
+    assert_eq!(
+        build("postureControlInputs: {memory_limit_max: ['1Gi'], wlKnownNames: [a], insecureCapabilities: [BPF]}"),
+        Ok(())
+    );
     let problems = build("insecureCapabilites: [BPF]\nmemory_limit_max: {a: b}\n").unwrap_err().to_string();
-    assert!(problems.contains("params.yaml:1:1: no control has a parameter 'insecureCapabilites'; did you mean 'insecureCapabilities'?"));
+    assert!(problems.contains(
+        "params.yaml:1:1: no control has a parameter 'insecureCapabilites'; did you mean 'insecureCapabilities'?"
+    ));
     assert!(problems.contains("must be a string, not a map"), "{problems}");
 }
 

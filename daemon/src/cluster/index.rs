@@ -166,8 +166,8 @@ impl Index {
         match (&held.problem, &held.object) {
             (Some(problem), object) => {
                 let known = object.as_ref().map(|object| self.reference(object));
-                let identity = known.or_else(|| problem.identity.clone());
-                state.findings.push(Unreadable { identity, ..problem.clone() }.finding());
+                let identity = known.or_else(|| problem.identity.as_deref().cloned());
+                state.findings.push(Unreadable { identity: identity.map(Box::new), ..problem.clone() }.finding());
             }
             (None, Some(object)) => {
                 state.findings.extend(problem::readable(Subject::Object(self.reference(object))));
@@ -391,7 +391,7 @@ impl Index {
         let Some(held) = self.objects.get(key) else { return };
         let identity = match (&held.object, &held.problem) {
             (Some(object), _) => self.reference(object),
-            (None, Some(Unreadable { identity: Some(identity), .. })) => identity.clone(),
+            (None, Some(Unreadable { identity: Some(identity), .. })) => identity.as_ref().clone(),
             (None, _) => ObjectRef::default(),
         };
         let (before, now) = (held.subject.clone(), Subject::Object(identity).key());

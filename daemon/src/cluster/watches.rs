@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
-use kube::api::ApiResource;
+use kube::api::{ApiResource, ListParams};
 use kube::runtime::watcher::{self, DefaultBackoff, InitialListStrategy};
 use kube::runtime::{WatchStreamExt, watcher as watch_api};
 use kube::{Api, Client};
@@ -28,6 +28,8 @@ const STREAM_PATIENCE: Duration = Duration::from_secs(30);
 /// Pauses before a kind that was refused is asked for again.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Objects of one page of a list.
+const PAGE: u32 = 500;
 
 /// Called with the kind's plural whenever its watch failed and starts again.
 #[derive(Clone)]
@@ -174,6 +176,21 @@ fn fold(kind: &'static WatchedKind, event: watcher::Event<RawObject>, listed: &m
             None
         }
         watcher::Event::InitDone => Some(Event::Listed(kind, listed.take().unwrap_or_default())),
+    }
+}
+
+/// Lists one kind once, page by page.
+pub(super) async fn list(client: &Client, kind: &'static WatchedKind) -> Result<Vec<Item>, kube::Error> {
+    let api: Api<RawObject> = Api::all_with(client.clone(), &resource(kind));
+    let mut parameters = ListParams::default().limit(PAGE);
+    let mut items = Vec::new();
+    loop {
+        let page = api.list(&parameters).await?;
+        items.extend(page.items.into_iter().map(|object| object.into_item(kind)));
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => parameters = parameters.continue_token(&token),
+            None => return Ok(items),
+        }
     }
 }
 

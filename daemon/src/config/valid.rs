@@ -123,6 +123,11 @@ pub struct AdmissionScope {
 pub const BREAK_GLASS_GROUP: &str = "portreeve:break-glass";
 
 impl AdmissionScope {
+    /// The scope without configuration: every namespace warns, the standard group may break the glass.
+    pub fn standard() -> Self {
+        Self { break_glass_group: BREAK_GLASS_GROUP.to_owned(), ..Self::default() }
+    }
+
     /// The mode of a namespace as the effect a failure may have there at most; `warn` where nothing matches.
     /// Where several globs match, the strictest holds.
     pub fn mode_of(&self, namespace: &str) -> Effect {

@@ -66,7 +66,7 @@ impl RawObject {
             Ok(object) if ObjectKey::of(&object) == key => Item::Good(Box::new(object)),
             Ok(_) => Item::Bad(key, Box::new(bad(kind, &self.metadata, "its identity is not the one it is listed by"))),
             Err(unreadable) => {
-                let identity = unreadable.identity.clone().or_else(|| Some(identity(kind, &self.metadata)));
+                let identity = unreadable.identity.clone().or_else(|| Some(Box::new(identity(kind, &self.metadata))));
                 Item::Bad(key, Box::new(Unreadable { identity, ..unreadable }))
             }
         }
@@ -90,7 +90,7 @@ fn bad(kind: &WatchedKind, metadata: &ObjectMeta, message: &str) -> Unreadable {
         cause: Cause::Unreadable,
         message: message.to_owned(),
         index: 0,
-        identity: Some(identity(kind, metadata)),
+        identity: Some(Box::new(identity(kind, metadata))),
         object_path: String::new(),
     }
 }

@@ -32,7 +32,7 @@ fn rules(rules: &[(&str, &str, &str)]) -> String {
     let mut text = "mode: enforce\nrules:\n".to_owned();
     for (name, images, namespaces) in rules {
         text.push_str(&format!(
-            "  - {{name: {name}, images: [{images}], namespaces: [{namespaces}], static: {{deny: true, reason: no}}}}\n"
+            "  - {{name: {name}, images: [{images}], namespaces: [{namespaces}], static: {{deny: true, reason: banned}}}}\n"
         ));
     }
     text
@@ -111,7 +111,7 @@ rules:
     policy.yaml:4:3: 'spec.trustRoots' is not supported yet
     policy.yaml:8:16: 'spec.rules[0].platforms': 'index-or-child' is not supported yet; 'index' is
     policy.yaml:10:7: 'spec.rules[0].attestations' is not supported yet
-    policy.yaml:14:34: 'spec.rules[0].authorities.list[0].key.log': 'required' is not supported yet; 'optional' is
+    policy.yaml:14:35: 'spec.rules[0].authorities.list[0].key.log': 'required' is not supported yet; 'optional' is
     policy.yaml:16:20: 'spec.rules[0].authorities.list[1].keyless' is not supported yet
     ");
 }
@@ -194,8 +194,8 @@ fn a_policy_is_not_built_without_its_keys() {
     let keys = BTreeMap::from([("a.pub".to_owned(), b"".to_vec())]);
     let said = ImagePolicy::build(&spec, &keys).unwrap_err().to_string();
     insta::assert_snapshot!(said, @r"
-    policy.yaml:13:46: key file 'a.pub': it holds no PEM block; a public key reads '-----BEGIN PUBLIC KEY-----' …
-    policy.yaml:14:30: key file 'b.pub' could not be read
+    policy.yaml:13:48: key file 'a.pub': it holds no PEM block; a public key reads '-----BEGIN PUBLIC KEY-----' …
+    policy.yaml:14:31: key file 'b.pub' could not be read
     ");
     let same = key();
     let twice = BTreeMap::from([("a.pub".to_owned(), same.clone()), ("b.pub".to_owned(), same)]);

@@ -13,7 +13,8 @@ use crate::cluster::index::Item;
 use crate::cluster::key::ObjectKey;
 use crate::cluster::kinds::{KINDS, WatchedKind};
 use crate::cluster::writer::{Event, index};
-use crate::judge::Judge;
+use crate::judge::{FileSource, Judge, JudgeSettings, Rules};
+use crate::registry::{RegistryClient, RegistryOptions};
 use crate::runtime::readiness::Parts;
 use crate::scheduler::driver::Trigger;
 use crate::store::{Retention, Store, StoreUrl, SubjectFindings, recorder};
@@ -88,8 +89,13 @@ impl Daemon {
     }
 }
 
+/// The real rules, as far as privileged containers go.
 fn judge() -> Judge {
-    Judge::default()
+    // Without a provider there is no client, even for a registry that is never asked.
+    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+    let settings = JudgeSettings { controls: vec!["C-0057".to_owned()], ..JudgeSettings::default() };
+    let rules = Rules::load(&settings, &FileSource::WorkingTree).unwrap();
+    Judge::new(rules, RegistryClient::new(RegistryOptions::default()).unwrap())
 }
 
 /// A Deployment that is bad in its type, so that its finding does not depend on rules.
@@ -102,9 +108,13 @@ fn bad(name: &str) -> Item {
 }
 
 fn good(name: &str) -> Item {
+    deployment(name, "{privileged: false}")
+}
+
+fn deployment(name: &str, security: &str) -> Item {
     let yaml = format!(
-        "{{apiVersion: apps/v1, kind: Deployment, metadata: {{name: {name}, namespace: dev}}, \
-         spec: {{template: {{spec: {{containers: [{{name: app, image: 'quay.io/a/b:1'}}]}}}}}}}}"
+        "{{apiVersion: apps/v1, kind: Deployment, metadata: {{name: {name}, namespace: dev}}, spec: {{template: \
+         {{spec: {{containers: [{{name: app, image: 'quay.io/a/b:1', securityContext: {security}}}]}}}}}}}}"
     );
     Item::Good(Box::new(read_objects(None, yaml.as_bytes(), &ReadOptions::default()).objects.remove(0)))
 }
@@ -129,6 +139,18 @@ async fn an_event_becomes_a_finding_and_the_next_one_resolves_it() {
         daemon.send(Event::Applied(good("hub"))).await;
         daemon.until_open(&[&subject("proxy")]).await;
         daemon.send(Event::Deleted(bad("proxy").key())).await;
+        daemon.until_open(&[]).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_failure_opens_and_its_fix_resolves() {
+    Daemon::with(Vec::new(), async |daemon| {
+        daemon.list_nothing().await;
+        daemon.send(Event::Applied(deployment("hub", "{privileged: true}"))).await;
+        daemon.until_open(&[&subject("hub")]).await;
+        daemon.send(Event::Applied(deployment("hub", "{privileged: false}"))).await;
         daemon.until_open(&[]).await;
     })
     .await;

@@ -9,6 +9,7 @@ pub mod cli;
 pub mod cluster;
 pub mod config;
 pub mod controllers;
+pub mod demo;
 pub mod judge;
 pub mod registry;
 pub mod runtime;

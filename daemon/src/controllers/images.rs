@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cluster::feed::{Change, Feed};
 use crate::cluster::writer::ClusterView;
-use crate::controllers::record::Round;
+use crate::controllers::record::{Round, is_image};
 use crate::judge::{Judge, JudgeOptions};
 use crate::registry::Deadline;
 use crate::scheduler::driver::Trigger;
@@ -88,7 +88,10 @@ impl Images {
                 biased;
                 () = shutdown.cancelled() => return,
                 Some((repository, is_stored)) = running.next() => work.finished(repository, is_stored, Instant::now()),
-                change = self.feed.take() => self.changed(&mut work, change),
+                change = self.feed.take() => {
+                    self.changed(&mut work, change);
+                    self.resolve_unused(&mut work).await;
+                }
                 () = self.rescan.fired() => {
                     self.resolve_unused(&mut work).await;
                     work.push_all(Instant::now());
@@ -112,7 +115,7 @@ impl Images {
     /// Image subjects of an earlier run that nobody uses are gone, once every kind was listed.
     async fn resolve_unused(&self, work: &mut Work) {
         work.unproven.retain(|subject| !work.usage.is_used(subject));
-        if !self.cluster.is_complete() {
+        if work.unproven.is_empty() || !self.cluster.is_complete() {
             return;
         }
         let mut round = Round::new(&self.recorder, Timestamp::now());
@@ -144,7 +147,7 @@ impl Work {
             queue: Queue::new(DEBOUNCE),
             failed: Queue::new(RETRY),
             running: BTreeMap::new(),
-            unproven: stored.into_iter().filter(usage::is_image).collect(),
+            unproven: stored.into_iter().filter(is_image).collect(),
         }
     }
 

@@ -7,6 +7,11 @@ use portreeve_reports::{Finding, SubjectKey};
 
 use crate::store::{Ack, NotRecorded, Record, RecorderHandle, SubjectFindings};
 
+/// Whether a subject of the store is an image.
+pub(super) fn is_image(subject: &SubjectKey) -> bool {
+    subject.0.split('\u{1f}').next() == Some("image")
+}
+
 /// Records of one round, on their way to the store.
 pub(super) struct Round<'a> {
     recorder: &'a RecorderHandle,

@@ -2,11 +2,14 @@
 
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt as _;
 use jiff::Timestamp;
+use portreeve_reports::SubjectKey;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::{AdmissionError, AdmissionState, Webhook};
@@ -16,6 +19,7 @@ use crate::cluster::folder::{self, FolderOptions};
 use crate::cluster::kinds::KINDS;
 use crate::cluster::watches::{OnRestart, Watches};
 use crate::cluster::writer::{self, ClusterView, Event};
+use crate::config::valid::Admission;
 use crate::config::{ClusterSource, Config};
 use crate::controllers::images::Images;
 use crate::controllers::workloads::Workloads;
@@ -29,10 +33,10 @@ use crate::runtime::readiness::{Parts, ReadinessWatch};
 use crate::runtime::supervisor::{RunError, Supervisor, TaskName, os_signals};
 use crate::runtime::telemetry;
 use crate::scheduler::driver::{self, Trigger};
-use crate::store::{Recorder, RecorderHandle, Retention, Store, StoreError, StoreUrl, recorder};
+use crate::store::{RecorderHandle, Retention, Store, StoreError, StoreUrl, recorder};
 
 /// How often counters that other parts keep are carried into the metrics.
-const METRICS_EVERY: Duration = Duration::from_secs(1);
+const CARRY_EVERY: Duration = Duration::from_millis(500);
 
 /// What the daemon runs on.
 pub struct ServeOptions {
@@ -115,12 +119,13 @@ async fn daemon(options: ServeOptions) -> Result<(), ServeError> {
     };
     let shared = Shared::open(&options.config, Judge::new(rules, options.registry), &cluster, &mut supervisor).await?;
     let stored = shared.store.subjects().await?;
-    let ready = shared.start_watching(source, stored, &mut supervisor);
+    let watching = shared.start_watching(source, stored, &mut supervisor);
+    shared.start_schedule(&options.config, &watching, &mut supervisor);
     if let (Some(webhook), Some(admission)) = (webhook, &options.config.admission) {
-        shared.start_admission(webhook, admission, &mut supervisor);
+        shared.start_admission(webhook, (admission, &watching.view), &mut supervisor);
     }
     let announce = std::iter::once(format!("ready http://{}/", listeners.dashboard_address()?)).chain(options.announce);
-    shared.start_serving(listeners, ready, announce.collect(), &mut supervisor);
+    shared.start_serving(listeners, watching, announce.collect(), &mut supervisor);
     Ok(supervisor.run(signals).await?)
 }
 
@@ -234,8 +239,159 @@ struct Shared {
     store: Store,
     recorder: RecorderHandle,
     metrics: Arc<Metrics>,
-    parts: Parts,
+}
+
+impl Shared {
+    /// Opens the store and starts what writes to it.
+    async fn open(
+        config: &Config,
+        judge: Judge,
+        cluster: &str,
+        supervisor: &mut Supervisor,
+    ) -> Result<Self, ServeError> {
+        let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
+        let url = config.store_url.parse::<StoreUrl>()?;
+        let store = Store::open_with(&url, cluster, metrics.store.clone()).await?;
+        let (writing, recorder) = recorder(store.clone(), Retention::default());
+        supervisor.spawn(TaskName::Recorder, writing.run(supervisor.shutdown()));
+        let tally = Arc::new(Tally::new(judge.rules().unimplemented.len()));
+        Ok(Self { judge: Arc::new(judge), tally, store, recorder, metrics })
+    }
+
+    /// Starts the watch and schedule doors.
+    fn start_watching(&self, source: Source, stored: Vec<SubjectKey>, supervisor: &mut Supervisor) -> Watching {
+        let mut parts = Parts::new();
+        let feeds = [Feed::default(), Feed::default()];
+        let (writer, events, view) = writer::index(feeds.to_vec(), parts.permit("cluster"));
+        supervisor.spawn(TaskName::Index, writer.run(supervisor.shutdown()));
+        source.start(events, &self.metrics, supervisor);
+        let [workload_feed, image_feed] = feeds;
+        let triggers = [Trigger::default(), Trigger::default()];
+        let [posture_rescan, image_rescan] = triggers.clone();
+        let workloads = Workloads {
+            judge: Arc::clone(&self.judge),
+            cluster: view.clone(),
+            feed: workload_feed,
+            recorder: self.recorder.clone(),
+            tally: Arc::clone(&self.tally),
+            rescan: posture_rescan,
+        };
+        let images = Images {
+            judge: Arc::clone(&self.judge),
+            cluster: view.clone(),
+            feed: image_feed,
+            recorder: self.recorder.clone(),
+            tally: Arc::clone(&self.tally),
+            rescan: image_rescan,
+        };
+        supervisor.spawn(TaskName::Workloads, workloads.run(stored.clone(), supervisor.shutdown()));
+        supervisor.spawn(TaskName::Images, images.run(stored, supervisor.shutdown()));
+        Watching { view, readiness: parts.watch(), triggers }
+    }
+
+    fn start_schedule(&self, config: &Config, watching: &Watching, supervisor: &mut Supervisor) {
+        let [posture, images] = watching.triggers.clone();
+        let schedules =
+            vec![(config.posture.rescan.clone().into(), posture), (config.image_rescan.clone().into(), images)];
+        supervisor.spawn(TaskName::Scheduler, driver::run(schedules, Timestamp::now, supervisor.shutdown()));
+    }
+
+    fn start_admission(
+        &self,
+        webhook: Webhook,
+        (admission, view): (&Admission, &ClusterView),
+        supervisor: &mut Supervisor,
+    ) {
+        let state = AdmissionState {
+            judge: Arc::clone(&self.judge),
+            scope: Arc::new(admission.scope.clone()),
+            view: view.clone(),
+            recorder: self.recorder.clone(),
+            metrics: Arc::clone(&self.metrics),
+            deadline: admission.deadline,
+        };
+        supervisor.spawn(TaskName::Admission, webhook.serve(state, supervisor.shutdown()));
+    }
+
+    /// Starts page, API, health and metrics, and says when everything is ready.
+    fn start_serving(&self, listeners: Listeners, watching: Watching, announce: Vec<String>, supervisor: &mut Supervisor) {
+        let shutdown = supervisor.shutdown();
+        let readiness = watching.readiness.clone();
+        let parts = Arc::new(HttpParts {
+            store: self.store.clone(),
+            metrics: Arc::clone(&self.metrics),
+            board: self.tally.board(),
+            waiting: Box::new(move || readiness.now().waiting),
+            explain: Box::new(crate::judge::explain::text),
+            shutdown: shutdown.clone(),
+        });
+        let limits = Limits { in_flight: 64, deadline: Duration::from_secs(10) };
+        let hosts = |listener: &TcpListener| match listener.local_addr() {
+            Ok(address) => Hosts::of(address, &[]),
+            Err(_) => Hosts::Loopback(Vec::new()),
+        };
+        let dashboard = http::dashboard(Arc::clone(&parts), hosts(&listeners.dashboard), limits);
+        let health = http::health(parts, hosts(&listeners.metrics), limits);
+        supervisor.spawn(TaskName::Dashboard, http::serve(listeners.dashboard, dashboard, shutdown.clone()));
+        supervisor.spawn(TaskName::Health, http::serve(listeners.metrics, health, shutdown.clone()));
+        let carrier = Carrier { judge: Arc::clone(&self.judge), tally: Arc::clone(&self.tally), metrics: Arc::clone(&self.metrics), view: watching.view };
+        supervisor.spawn(TaskName::Metrics, carrier.run(shutdown.clone()));
+        supervisor.spawn(TaskName::Announcer, announce_when_ready(watching.readiness, announce, shutdown));
+    }
+}
+
+/// The watch and schedule doors, running.
+struct Watching {
     view: ClusterView,
-    watching: Option<Watching>,
-    triggers: [(driver::Schedule, Trigger); 2],
+    readiness: ReadinessWatch,
+    triggers: [Trigger; 2],
+}
+
+/// Carries numbers that other parts keep into the board and the metrics, so that a scrape triggers no work.
+struct Carrier {
+    judge: Arc<Judge>,
+    tally: Arc<Tally>,
+    metrics: Arc<Metrics>,
+    view: ClusterView,
+}
+
+impl Carrier {
+    async fn run(self, shutdown: CancellationToken) {
+        let mut carried = self.judge.registry().statistics();
+        let mut tick = tokio::time::interval(CARRY_EVERY);
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                _ = tick.tick() => {}
+            }
+            let objects = self.view.objects();
+            self.tally.publish(objects);
+            self.metrics.sources.index_objects.set(i64::try_from(objects).unwrap_or(i64::MAX));
+            if let Some(coverage) = self.tally.board().borrow().coverage {
+                self.metrics.scans.coverage.set(coverage);
+            }
+            let now = self.judge.registry().statistics();
+            for (outcome, total) in now.requests {
+                let label = RegistryOutcome::of(outcome);
+                self.metrics.sources.registry_requests(label, total.saturating_sub(carried.requests_with(outcome)));
+            }
+            carried = now;
+        }
+    }
+}
+
+/// Prints `ready` and what else there is to say to stdout, once.
+async fn announce_when_ready(mut readiness: ReadinessWatch, lines: Vec<String>, shutdown: CancellationToken) {
+    let is_ready = tokio::select! {
+        is_ready = readiness.ready() => is_ready,
+        () = shutdown.cancelled() => false,
+    };
+    if is_ready {
+        let mut stdout = std::io::stdout().lock();
+        let written = lines.iter().try_for_each(|line| writeln!(stdout, "{line}")).and_then(|()| stdout.flush());
+        if let Err(error) = written {
+            tracing::warn!(%error, "standard output is closed");
+        }
+    }
+    shutdown.cancelled().await;
 }

@@ -40,6 +40,10 @@ pub enum TaskName {
     Dashboard,
     /// Serves the demo's images.
     DemoRegistry,
+    /// Carries numbers into the metrics.
+    Metrics,
+    /// Says when everything is ready.
+    Announcer,
 }
 
 impl fmt::Display for TaskName {
@@ -56,6 +60,8 @@ impl fmt::Display for TaskName {
             Self::Health => f.write_str("health"),
             Self::Dashboard => f.write_str("dashboard"),
             Self::DemoRegistry => f.write_str("demo-registry"),
+            Self::Metrics => f.write_str("metrics"),
+            Self::Announcer => f.write_str("announcer"),
         }
     }
 }

@@ -20,6 +20,8 @@ pub enum ImageFact {
     Untrusted(Vec<String>),
     /// Signed by whom it should be, but against the policy (attestation, digest, denied by rule, no rule).
     Mismatch(String),
+    /// No rule names the image, and the policy says that such images may run. Nothing was verified.
+    NotAsked(String),
     /// Could not be told.
     Unknown(Cause, String),
 }

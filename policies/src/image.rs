@@ -18,9 +18,8 @@ pub struct InvalidDigest(String);
 impl Digest {
     /// Checks the form (OCI image-spec, descriptor.md, "Digests").
     pub fn parse(text: &str) -> Result<Self, InvalidDigest> {
-        let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
         match text.strip_prefix("sha256:") {
-            Some(hex) if hex.len() == 64 && hex.bytes().all(is_hex) => Ok(Self(text.into())),
+            Some(hex) if hex.len() == 64 && hex.bytes().all(is_lower_hex) => Ok(Self(text.into())),
             _ => Err(InvalidDigest(text.chars().take(100).collect())),
         }
     }
@@ -83,7 +82,7 @@ pub struct ImageReference {
 }
 
 /// A text that is not an image reference.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 #[error("'{text}' is not an image reference: {reason}")]
 pub struct InvalidReference {
     text: String,
@@ -94,11 +93,15 @@ impl ImageReference {
     /// Longest reference accepted, in bytes. Names are at most 255 (distribution spec), tags 128, digests 71.
     pub const MAX_LENGTH: usize = 512;
 
-    /// Parses and normalizes (grammar and docker.io defaults of github.com/distribution/reference).
+    /// Parses and normalizes (grammar and docker.io defaults of github.com/distribution/reference). Stricter than
+    /// that grammar in two things, so that one image has one identity: hosts are lower-case, digests are SHA-256.
     pub fn parse(text: &str) -> Result<Self, InvalidReference> {
         let invalid = |reason| InvalidReference { text: text.chars().take(Self::MAX_LENGTH).collect(), reason };
         if text.is_empty() || text.len() > Self::MAX_LENGTH {
             return Err(invalid("it is empty or longer than 512 bytes"));
+        }
+        if text.len() == 64 && text.bytes().all(is_lower_hex) {
+            return Err(invalid("64 hex digits are an image id, not a name"));
         }
         let (rest, digest) = match text.split_once('@') {
             Some((rest, digest)) => {
@@ -114,7 +117,10 @@ impl ImageReference {
             return Err(invalid("its tag has other characters than letters, digits, '_', '.' and '-'"));
         }
         let (host, path) = split_host(name);
-        if !is_host(host) || !is_path(&path) || path.len() > 255 {
+        if !is_host(host) {
+            return Err(invalid("its registry host is not a lower-case name or address with an optional port"));
+        }
+        if !is_path(&path) || path.len() > 255 {
             return Err(invalid("its repository is not lower-case path components after an optional host"));
         }
         let repository = Repository { host: host.into(), path: path.into() };
@@ -147,10 +153,14 @@ impl fmt::Display for ImageReference {
     }
 }
 
-/// The first component is a host when it has a dot or a port or is `localhost`; all else is on Docker Hub.
+fn is_lower_hex(byte: u8) -> bool {
+    byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte)
+}
+
+/// The first component is a host when it has a dot, a port or a capital or is `localhost`; all else is on Docker Hub.
 fn split_host(name: &str) -> (&str, String) {
     match name.split_once('/') {
-        Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" => {
+        Some((first, rest)) if is_host_like(first) => {
             let host = if first == "index.docker.io" { "docker.io" } else { first };
             let path = if host == "docker.io" && !rest.contains('/') { format!("library/{rest}") } else { rest.into() };
             (host, path)
@@ -166,17 +176,34 @@ fn is_tag(tag: &str) -> bool {
         && tag.bytes().enumerate().all(|(index, byte)| word(byte) || (index > 0 && matches!(byte, b'.' | b'-')))
 }
 
+fn is_host_like(first: &str) -> bool {
+    first == "localhost" || first.bytes().any(|byte| matches!(byte, b'.' | b':') || byte.is_ascii_uppercase())
+}
+
 fn is_host(host: &str) -> bool {
     let (name, port) = match host.rsplit_once(':') {
         Some((name, port)) if !port.ends_with(']') => (name, Some(port)),
         _ => (host, None),
     };
-    let bracketed = name.starts_with('[') && name.ends_with(']');
-    let is_name_byte = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
-    let is_address_byte = |byte: u8| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.' | b'[' | b']');
-    !name.is_empty()
-        && name.bytes().all(|byte| if bracketed { is_address_byte(byte) } else { is_name_byte(byte) })
-        && port.is_none_or(|port| port.parse::<u16>().is_ok())
+    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok();
+    let is_name = match name.strip_prefix('[').and_then(|name| name.strip_suffix(']')) {
+        Some(address) => is_address(address),
+        None => name.split('.').all(is_host_component),
+    };
+    is_name && port.is_none_or(is_port)
+}
+
+/// An IPv6 address as a URL has it between brackets.
+fn is_address(address: &str) -> bool {
+    address.bytes().all(|byte| is_lower_hex(byte) || byte == b':') && address.parse::<std::net::Ipv6Addr>().is_ok()
+}
+
+fn is_host_component(component: &str) -> bool {
+    let bytes = component.as_bytes();
+    let alphanumeric = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    bytes.first().is_some_and(alphanumeric)
+        && bytes.last().is_some_and(alphanumeric)
+        && bytes.iter().all(|byte| alphanumeric(byte) || *byte == b'-')
 }
 
 fn is_path(path: &str) -> bool {
@@ -196,6 +223,8 @@ fn is_path_component(component: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn display(text: &str) -> String {
@@ -241,5 +270,55 @@ mod tests {
             assert!(ImageReference::parse(text).is_err(), "{text:?} was accepted");
         }
         assert!(ImageReference::parse(&"a".repeat(600)).is_err());
+    }
+
+    #[test]
+    fn what_is_no_name_is_refused_for_what_it_is() {
+        let id = "a".repeat(64);
+        assert!(ImageReference::parse(&id).unwrap_err().to_string().contains("image id"));
+        assert!(ImageReference::parse(&format!("library/{id}")).is_ok());
+        assert!(ImageReference::parse("Quay.io/a").unwrap_err().to_string().contains("lower-case name"));
+    }
+
+    #[test]
+    fn addresses_are_hosts() {
+        assert_eq!(display("[fd00::1]:5000/a"), "[fd00::1]:5000/a:latest");
+        assert_eq!(display("10.0.0.1/a"), "10.0.0.1/a:latest");
+        assert_eq!(display("localhost:5000"), "docker.io/library/localhost:5000");
+    }
+
+    fn reference() -> impl Strategy<Value = String> {
+        let host = prop_oneof![
+            Just(String::new()),
+            Just("localhost/".to_owned()),
+            Just("[::1]:5000/".to_owned()),
+            "[a-z0-9]{1,5}(-[a-z0-9]{1,3})?[.][a-z]{2,4}(:[1-9][0-9]{0,3})?/",
+        ];
+        let path = "[a-z0-9]{1,8}((_|__|[.]|-{1,3})[a-z0-9]{1,4})?(/[a-z0-9]{1,8}){0,2}";
+        let tag = prop_oneof![Just(String::new()), "(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,10})"];
+        let digest = prop_oneof![Just(String::new()), "(@sha256:[0-9a-f]{64})"];
+        (host, path, tag, digest).prop_map(|(host, path, tag, digest)| format!("{host}{path}{tag}{digest}"))
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_displayed_is_parsed_as_the_same(text in reference()) {
+            let reference = ImageReference::parse(&text).unwrap();
+            let again = ImageReference::parse(&reference.to_string()).unwrap();
+            prop_assert_eq!(again.to_string(), reference.to_string());
+            prop_assert_eq!(&again.repository, &reference.repository);
+            prop_assert_eq!(again.tag_or_latest(), reference.tag_or_latest());
+            prop_assert_eq!(&again.digest, &reference.digest);
+            if reference.tag.is_some() || reference.digest.is_some() {
+                prop_assert_eq!(again, reference);
+            }
+        }
+
+        #[test]
+        fn any_text_is_parsed_or_refused(text in "[a-zA-Z0-9:/@.\\[\\]_-]{0,60}") {
+            if let Ok(reference) = ImageReference::parse(&text) {
+                prop_assert!(ImageReference::parse(&reference.to_string()).is_ok());
+            }
+        }
     }
 }

@@ -65,7 +65,6 @@ tests() {
   go_module kube-apiserver $kubernetes k8s k8s.io/kubernetes/cmd/kube-apiserver "$version"
   go_module kube-controller-manager $kubernetes k8s k8s.io/kubernetes/cmd/kube-controller-manager "$version"
   go_module kubemark $kubernetes k8s k8s.io/kubernetes/cmd/kubemark "$version"
-  go_module fakecri $kubernetes k8s ./fakecri
   go_install cosign v3.1.3 github.com/sigstore/cosign/v3/cmd/cosign
   go_install helm v4.3.1 helm.sh/helm/v4/cmd/helm
   npm_program sarif-multitool 5.7.0 @microsoft/sarif-multitool

@@ -1,1 +1,59 @@
-//! x
+//! The harness of the tests that need real parts: programs started on loopback, and Portreeve itself as a process.
+//!
+//! * [`parts`]: where the programs are; `make parts` installs them.
+//! * [`process`]: starting, awaiting, reading and ending a program. Nothing outlives the test process.
+//! * [`control_plane`]: etcd, kube-apiserver and, on demand, the controllers and a node; [`api`] talks to it.
+//! * [`registry`], [`cosign`]: registries of three kinds, small real images, and signatures by the original tool.
+//! * [`binary`]: the `portreeve` binary, built once for a test process and never stale.
+//!
+//! A harness that cannot do its work fails the test: functions here return what was asked for or end the test with a
+//! line that says what is wrong.
+
+pub mod api;
+pub mod binary;
+pub mod control_plane;
+pub mod cosign;
+pub mod parts;
+pub mod process;
+pub mod registry;
+pub mod source_scan;
+
+use std::path::{Path, PathBuf};
+
+/// Ends the test with this message.
+#[track_caller]
+#[expect(clippy::panic, reason = "a panic is how a Rust test fails; the harness has this one")]
+pub fn fail(message: impl std::fmt::Display) -> ! {
+    panic!("{message}")
+}
+
+/// The value, or the end of the test.
+pub trait OrFail<T> {
+    /// The value, or the end of the test with `what` and the error.
+    fn or_fail(self, what: &str) -> T;
+}
+
+impl<T, E: std::fmt::Display> OrFail<T> for Result<T, E> {
+    #[track_caller]
+    fn or_fail(self, what: &str) -> T {
+        match self {
+            Ok(value) => value,
+            Err(error) => fail(format!("{what}: {error}")),
+        }
+    }
+}
+
+impl<T> OrFail<T> for Option<T> {
+    #[track_caller]
+    fn or_fail(self, what: &str) -> T {
+        match self {
+            Some(value) => value,
+            None => fail(what),
+        }
+    }
+}
+
+/// The root of the repository.
+pub fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().or_fail("the tests crate is a folder of the repository").to_owned()
+}

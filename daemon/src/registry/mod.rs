@@ -1,1 +1,33 @@
-//! registry
+//! The registry client: what a registry says about an image, as one of three outcomes (found, proven absent, not
+//! known), within caps on bytes, counts and time.
+//!
+//! * [`RegistryClient`] resolves references and gathers signature evidence; concurrent questions about one image share
+//!   one set of requests, and answers are kept for as long as their kind allows ([`client`]).
+//! * Every body is capped and its digest checked before anybody sees it ([`discover`], [`transport`]).
+//! * Credentials belong to one origin and go nowhere else ([`auth`], [`credentials`]).
+//! * Hosts that nobody configured are reached by https only, and never on loopback or link-local addresses
+//!   ([`endpoint`]): the names come from whoever can create a Pod.
+//! * [`push`] writes, for signing only.
+
+mod address;
+mod auth;
+mod client;
+mod credentials;
+mod discover;
+mod endpoint;
+mod failure;
+mod options;
+mod push;
+mod requests;
+mod statistics;
+#[cfg(test)]
+mod tests;
+mod transport;
+mod wire;
+
+pub use client::{RegistryClient, ResolvedManifest};
+pub use credentials::{Credentials, DockerConfig, InvalidDockerConfig};
+pub use failure::{Deadline, Failure};
+pub use options::{HostOptions, RegistryError, RegistryOptions};
+pub use push::ReferrerManifest;
+pub use statistics::{RequestOutcome, Statistics};

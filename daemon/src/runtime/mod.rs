@@ -1,5 +1,11 @@
-//! What carries the process.
+//! What carries the process: tasks and their end, readiness, logs, metrics.
 //!
+//! * [`supervisor`]: the only place that spawns tasks; a task that ends early ends the process with its name.
+//! * [`readiness`]: ready means that every part has said so once.
+//! * [`telemetry`]: structured logs to stderr, without bodies and secrets.
 //! * [`metrics`]: every metric, registered once; labels are closed sets.
 
 pub mod metrics;
+pub mod readiness;
+pub mod supervisor;
+pub mod telemetry;

@@ -177,7 +177,7 @@ impl serde_json::ser::Formatter for Escaping<'_> {
         while let Some(start) = rest.find(is_deceptive) {
             writer.write_all(&rest.as_bytes()[..start])?;
             let mut characters = rest[start..].chars();
-            for unit in characters.next().into_iter().flat_map(|character| utf16(character)) {
+            for unit in characters.next().into_iter().flat_map(utf16) {
                 write!(writer, "\\u{unit:04x}")?;
             }
             rest = characters.as_str();

@@ -17,6 +17,13 @@ struct Subtree {
     height: usize,
 }
 
+struct Scalar<'event> {
+    text: &'event str,
+    style: ScalarStyle,
+    anchor: usize,
+    tag: Option<&'event Tag>,
+}
+
 enum Key {
     Text(Arc<str>, Place),
     /// `<<`.
@@ -86,7 +93,9 @@ impl<'limits> Builder<'limits> {
 
     pub(super) fn take(&mut self, event: Event<'_>, place: Place) -> Result<(), SourceError> {
         match event {
-            Event::Scalar(text, style, anchor, tag) => self.scalar(&text, style, anchor, tag.as_deref(), place),
+            Event::Scalar(text, style, anchor, tag) => {
+                self.scalar(&Scalar { text: &text, style, anchor, tag: tag.as_deref() }, place)
+            }
             Event::SequenceStart(_, anchor, tag) => {
                 check_tag(tag.as_deref(), "seq", place)?;
                 self.open(Content::List(Vec::new()), anchor, place)
@@ -121,14 +130,8 @@ impl<'limits> Builder<'limits> {
         self.attach(subtree, frame.anchor)
     }
 
-    fn scalar(
-        &mut self,
-        text: &str,
-        style: ScalarStyle,
-        anchor: usize,
-        tag: Option<&Tag>,
-        place: Place,
-    ) -> Result<(), SourceError> {
+    fn scalar(&mut self, scalar: &Scalar<'_>, place: Place) -> Result<(), SourceError> {
+        let Scalar { text, style, anchor, tag } = *scalar;
         let is_plain = style == ScalarStyle::Plain && tag.is_none();
         let is_key = self.expects_key();
         if is_key {

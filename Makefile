@@ -1,0 +1,36 @@
+# What people and CI run. `make test` is everything.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+export PORTREEVE_PARTS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/portreeve/parts
+PARTS_BIN := $(PORTREEVE_PARTS)/bin
+
+.PHONY: demo parts parts-peers lint deny docs test
+
+# Starts Portreeve on an embedded default; Ctrl-C ends it. The profile trades speed of the program for a quick build.
+demo:
+	cargo run --locked --profile demo --bin portreeve -- demo
+
+# Installs the real programs that the tests start, those that are missing.
+parts:
+	tests/parts/install.sh tests
+
+# Installs what only benchmarks compare with.
+parts-peers:
+	tests/parts/install.sh peers
+
+lint: deny
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --quiet
+
+# Advisories need a database from the network: the public CI workflow checks them.
+deny:
+	@[ -x "$(PARTS_BIN)/cargo-deny" ] || { echo "part cargo-deny is missing: run \`make parts\`" >&2; exit 1; }
+	"$(PARTS_BIN)/cargo-deny" check bans licenses sources
+
+# Writes anew what is generated from the sources; a test fails when it differs.
+docs:
+	PORTREEVE_WRITE_DOCS=1 cargo test --locked -p portreeve --test docs
+
+test: parts lint
+	cargo test --locked --workspace --no-fail-fast

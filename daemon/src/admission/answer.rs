@@ -1,0 +1,131 @@
+//! One review: read, judge, record, answer.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use jiff::Timestamp;
+use portreeve_reports::{Effect, Subject};
+
+use crate::cluster::writer::ClusterView;
+use crate::config::valid::AdmissionScope;
+use crate::judge::review::{DecisionReason, ReviewPath, Reviewed, review};
+use crate::judge::{Judge, JudgeOptions};
+use crate::registry::Deadline;
+use crate::runtime::metrics::{Decision as DecisionLabel, Metrics, Operation as OperationLabel};
+use crate::store::{Decision, Record, RecorderHandle};
+
+/// How long an answer waits for its decision to be committed.
+pub const RECORD_WITHIN: Duration = Duration::from_millis(500);
+
+/// What answers share.
+#[derive(Clone)]
+pub struct AdmissionState {
+    /// The one evaluation.
+    pub judge: Arc<Judge>,
+    /// Modes, exemptions and break-glass.
+    pub scope: Arc<AdmissionScope>,
+    /// The world as the index has it.
+    pub view: ClusterView,
+    /// Where decisions go.
+    pub recorder: RecorderHandle,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Our own deadline, below the webhook's.
+    pub deadline: Duration,
+}
+
+/// `POST /mutate`
+pub(super) async fn mutate(State(state): State<AdmissionState>, body: Bytes) -> Response {
+    answer(state, ReviewPath::Mutate, body).await
+}
+
+/// `POST /validate`
+pub(super) async fn validate(State(state): State<AdmissionState>, body: Bytes) -> Response {
+    answer(state, ReviewPath::Validate, body).await
+}
+
+async fn answer(state: AdmissionState, path: ReviewPath, body: Bytes) -> Response {
+    let started = Instant::now();
+    let _in_flight = state.metrics.admission.in_flight();
+    let options = JudgeOptions { now: Timestamp::now(), deadline: Deadline::after(state.deadline) };
+    let world = state.view.world();
+    match review(&state.judge, &world, &state.scope, (&body, path), &options).await {
+        Ok(reviewed) => {
+            record(&state, path, &reviewed, options.now).await;
+            let label = DecisionLabel::of(reviewed.decision.reason);
+            state.metrics.admission.answered(OperationLabel::of(reviewed.request.operation), label, started.elapsed());
+            json(StatusCode::OK, reviewed.response.to_string())
+        }
+        Err(error) => {
+            // The body is never logged: it may hold a Secret.
+            tracing::warn!(%error, bytes = body.len(), "an admission request was not readable");
+            state.metrics.admission.answered(OperationLabel::Unreadable, DecisionLabel::Error, started.elapsed());
+            json(StatusCode::BAD_REQUEST, serde_json::json!({"error": error.to_string()}).to_string())
+        }
+    }
+}
+
+fn json(status: StatusCode, body: String) -> Response {
+    (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
+}
+
+/// Commits the decision of `/validate`. A dry run and what was not judged leave no trace; every use of break-glass
+/// does.
+async fn record(state: &AdmissionState, path: ReviewPath, reviewed: &Reviewed, at: Timestamp) {
+    let unjudged = matches!(reviewed.decision.reason, DecisionReason::NotJudged | DecisionReason::Exempt);
+    if path == ReviewPath::Mutate || reviewed.request.dry_run || unjudged {
+        return;
+    }
+    let ack = state.recorder.send(Record::Decision(decision(state, reviewed, at)));
+    if let Some(finding) = break_glass(reviewed) {
+        let subject = finding.subject.key();
+        let batch = crate::store::SubjectFindings { subject, findings: vec![finding], at };
+        drop(state.recorder.send(Record::Findings(batch)));
+    }
+    match tokio::time::timeout(RECORD_WITHIN, ack.committed()).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => tracing::error!(%error, "a decision was not recorded"),
+        Err(_) => tracing::warn!("a decision was answered before it was committed"),
+    }
+}
+
+fn decision(state: &AdmissionState, reviewed: &Reviewed, at: Timestamp) -> Decision {
+    let request = &reviewed.request;
+    let mode = match reviewed.decision.reason {
+        DecisionReason::BreakGlass => "break-glass",
+        _ => match state.scope.mode_of(&request.namespace) {
+            Effect::Block => "enforce",
+            Effect::Warn => "warn",
+            Effect::Audit => "audit",
+        },
+    };
+    let digests = reviewed.findings.iter().filter_map(|finding| match &finding.subject {
+        Subject::Image { digest, .. } => digest.clone(),
+        _ => None,
+    });
+    let mut digests: Vec<String> = digests.collect();
+    digests.sort();
+    digests.dedup();
+    Decision {
+        at,
+        uid: request.uid.clone(),
+        door: "validate".to_owned(),
+        operation: request.operation.as_str().to_owned(),
+        kind: request.kind.clone(),
+        namespace: request.namespace.clone(),
+        name: request.name.clone(),
+        allowed: reviewed.decision.allowed,
+        mode: mode.to_owned(),
+        codes: reviewed.decision.codes.iter().map(ToString::to_string).collect(),
+        digests,
+    }
+}
+
+/// Each use of break-glass is a finding about the object that was changed with it.
+fn break_glass(reviewed: &Reviewed) -> Option<portreeve_reports::Finding> {
+    (reviewed.decision.reason == DecisionReason::BreakGlass).then(|| reviewed.break_glass_finding()).flatten()
+}

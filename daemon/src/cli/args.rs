@@ -1,0 +1,172 @@
+//! Arguments that several commands share.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use portreeve_reports::FailOn;
+use portreeve_reports::gate::{Percent, Threshold};
+
+use super::Failure;
+use crate::config::valid::Registry;
+use crate::config::{Config, LoadedConfig, load};
+use crate::judge::{FileSource, Judge, JudgeSettings, Rules};
+use crate::registry::{DockerConfig, HostOptions, RegistryClient, RegistryOptions};
+
+/// Options of every command.
+#[derive(Debug, Args)]
+pub struct GlobalArgs {
+    /// Configuration file [default: the nearest portreeve.yaml up to the repository root, then XDG].
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Colour of text on standard output.
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
+    pub color: Color,
+    /// Block the network: whatever would need it is unknown.
+    #[arg(long, global = true)]
+    pub offline: bool,
+    /// Bound of commands that use the network.
+    #[arg(long, global = true, value_name = "DURATION", default_value = "30s", value_parser = duration)]
+    pub timeout: Duration,
+}
+
+/// When to colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless `NO_COLOR` or `TERM=dumb`.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// A duration such as `30s` or `2m`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let parsed = text.parse::<jiff::SignedDuration>().map_err(|error| error.to_string())?;
+    Duration::try_from(parsed).map_err(|_| "a duration is not negative".to_owned())
+}
+
+/// The threshold of a verdict.
+#[derive(Debug, Args)]
+pub struct ThresholdArgs {
+    /// Lowest severity that fails: critical, high, medium, low or none.
+    #[arg(long, value_name = "SEVERITY", default_value = "low")]
+    pub fail_on: FailOn,
+    /// Exit 6 when less than this percentage of the questions could be answered.
+    #[arg(long, value_name = "PCT")]
+    pub fail_coverage_below: Option<Percent>,
+}
+
+impl ThresholdArgs {
+    /// As the gate takes it.
+    pub fn threshold(&self) -> Threshold {
+        Threshold { fail_on: self.fail_on, fail_coverage_below: self.fail_coverage_below }
+    }
+}
+
+/// Which rules to judge by.
+#[derive(Debug, Default, Args)]
+pub struct RuleArgs {
+    /// Judge by these controls only.
+    #[arg(long, value_name = "ID", value_delimiter = ',')]
+    pub control: Vec<String>,
+    /// Judge by the controls of these frameworks.
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub framework: Vec<String>,
+    /// Parameters of controls, ours or Kubescape's postureControlInputs.
+    #[arg(long, value_name = "FILE")]
+    pub params: Option<PathBuf>,
+    /// Exceptions.
+    #[arg(long, value_name = "FILE")]
+    pub exceptions: Vec<PathBuf>,
+}
+
+/// Registries that a command line speaks to.
+#[derive(Debug, Default, Args)]
+pub struct RegistryArgs {
+    /// Speak http, not https, to this registry host.
+    #[arg(long, value_name = "HOST")]
+    pub plain_http: Vec<String>,
+}
+
+impl GlobalArgs {
+    /// The configuration, read from the working tree.
+    pub fn load_config(&self) -> Result<LoadedConfig, Failure> {
+        load(self.config.as_deref(), &environment()).map_err(Failure::usage)
+    }
+}
+
+/// The environment, as far as it is UTF-8.
+pub fn environment() -> BTreeMap<String, String> {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
+}
+
+impl RuleArgs {
+    /// The rules named here, laid over those of the configuration.
+    pub fn settings(&self, config: &Config) -> JudgeSettings {
+        let frameworks = if self.framework.is_empty() && self.control.is_empty() {
+            config.posture.frameworks.clone()
+        } else {
+            self.framework.clone()
+        };
+        JudgeSettings {
+            frameworks,
+            controls: self.control.clone(),
+            params: self.params.clone().or_else(|| config.posture.params.clone()),
+            image_policy: config.image_policy.clone(),
+            exceptions: config.exceptions.iter().chain(&self.exceptions).cloned().collect(),
+            enforce: config.posture.enforce.clone(),
+        }
+    }
+}
+
+/// A judge by these settings.
+pub fn judge(settings: &JudgeSettings, source: &FileSource, registry: RegistryClient) -> Result<Judge, Failure> {
+    Ok(Judge::new(Rules::load(settings, source).map_err(Failure::usage)?, registry))
+}
+
+/// The registry client of the configuration and the command line.
+pub fn registry(config: &Config, args: &RegistryArgs, global: &GlobalArgs) -> Result<RegistryClient, Failure> {
+    let mut hosts = config.registries.iter().map(host_options).collect::<Result<Vec<_>, _>>()?;
+    for host in &args.plain_http {
+        match hosts.iter_mut().find(|known| known.host == *host) {
+            Some(known) => known.plain_http = true,
+            None => hosts.push(HostOptions { host: host.clone(), plain_http: true, ..HostOptions::default() }),
+        }
+    }
+    let docker_config = user_docker_config()?.map(Arc::new);
+    RegistryClient::new(RegistryOptions { hosts, docker_config, offline: global.offline, ..RegistryOptions::default() })
+        .map_err(Failure::usage)
+}
+
+fn host_options(registry: &Registry) -> Result<HostOptions, Failure> {
+    let read = |file: &PathBuf| FileSource::WorkingTree.read(file).map_err(Failure::usage);
+    let credentials = match &registry.docker_config {
+        None => None,
+        Some(file) => DockerConfig::parse(&read(file)?)
+            .map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?
+            .credentials(&registry.host)
+            .map_err(|failure| Failure::usage(format!("{}: {failure}", file.display())))?,
+    };
+    Ok(HostOptions {
+        host: registry.host.clone(),
+        plain_http: registry.plain_http,
+        ca_pem: registry.ca_file.as_ref().map(read).transpose()?,
+        credentials,
+        ..HostOptions::default()
+    })
+}
+
+/// The configuration that docker, cosign and crane read: `$DOCKER_CONFIG/config.json`, or `~/.docker/config.json`.
+fn user_docker_config() -> Result<Option<DockerConfig>, Failure> {
+    let folder = std::env::var_os("DOCKER_CONFIG").map(PathBuf::from);
+    let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".docker"));
+    let Some(file) = folder.or(home).map(|folder| folder.join("config.json")).filter(|file| file.is_file()) else {
+        return Ok(None);
+    };
+    let bytes = FileSource::WorkingTree.read(&file).map_err(Failure::usage)?;
+    DockerConfig::parse(&bytes).map(Some).map_err(|error| Failure::usage(format!("{}: {error}", file.display())))
+}

@@ -1,0 +1,200 @@
+//! `portreeve gate`: manifests and images in one verdict, for CI.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use jiff::Timestamp;
+use portreeve_policies::image::ImageReference;
+use portreeve_policies::workload::ImageUse;
+use portreeve_policies::world::World;
+use portreeve_reports::report::PolicyInput;
+
+use super::args::{self, GlobalArgs, RegistryArgs, RuleArgs, ThresholdArgs};
+use super::output::{self, OutputArgs};
+use super::{Failure, Outcome, block_on, input};
+use crate::config::load::{FILE_NAME, parse};
+use crate::config::{Config, LoadedConfig, load};
+use crate::judge::load::digest_of;
+use crate::judge::{FileSource, Judge, JudgeOptions, Judged};
+use crate::registry::Deadline;
+
+/// Judge manifests and images in one verdict, for CI.
+///
+/// Examples:
+///   portreeve gate manifests/ --image-policy image-policy.yaml
+///   portreeve gate manifests/ --base origin/main --format sarif=portreeve.sarif
+///   portreeve gate quay.io/org/app:1 --image-policy image-policy.yaml
+///
+/// Configuration, policies and exceptions are read from --config, or from the git ref --base (in a pull request of
+/// GitHub or GitLab: its target branch), so that a change cannot switch its own gate off.
+///
+/// Exit codes: 0 pass · 10 findings · 11 unsigned · 12 signed but not trusted · 13 against the policy · 4 refused ·
+/// 5 could not be told · 6 coverage · 3 nothing to check · 2 usage.
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub struct GateArgs {
+    /// Files and folders of manifests (existing, or starting with ./ or /), and images.
+    #[arg(required = true, value_name = "PATH|IMAGE")]
+    targets: Vec<String>,
+    /// Image policy.
+    #[arg(long, value_name = "FILE")]
+    image_policy: Option<PathBuf>,
+    /// Git ref that configuration, policies and exceptions are read from.
+    #[arg(long, value_name = "REF")]
+    base: Option<String>,
+    /// Namespace of objects that name none.
+    #[arg(short, long, default_value = "default")]
+    namespace: String,
+    /// The files are a part of the world: what they do not hold is unknown, not missing.
+    #[arg(long)]
+    partial: bool,
+    #[command(flatten)]
+    rules: RuleArgs,
+    #[command(flatten)]
+    registry: RegistryArgs,
+    #[command(flatten)]
+    threshold: ThresholdArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// What the arguments name.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Targets {
+    paths: Vec<PathBuf>,
+    images: Vec<String>,
+}
+
+/// Runs the command.
+pub fn run(args: &GateArgs, global: &GlobalArgs) -> Outcome {
+    let environment = args::environment();
+    let targets = sort_targets(&args.targets)?;
+    let source = match args.base.clone().or_else(|| target_branch(&environment)) {
+        Some(reference) => FileSource::git(&reference).map_err(Failure::usage)?,
+        None => FileSource::WorkingTree,
+    };
+    let loaded = load_config(&source, global, &environment)?;
+    let judge = load_judge(args, global, (&source, &loaded))?;
+    if !targets.images.is_empty() && !judge.has_image_policy() {
+        return Err(Failure::usage("no authority given for the images: name a policy with --image-policy"));
+    }
+    let options = JudgeOptions { now: Timestamp::now(), deadline: Deadline::after(global.timeout) };
+    let (mut judged, objects_read) =
+        block_on(global, async { judge_targets(args, &targets, &judge, &options).await })?;
+    judged.findings.extend(judge.audit_exceptions(&judged.usage, options.now));
+    let mut report = judge.report(judged, objects_read);
+    report.inputs.insert(0, PolicyInput { name: configuration_name(&source, &loaded), digest: digest_of(&loaded.bytes) });
+    output::finish(&report, &args.output, &args.threshold.threshold(), global)
+}
+
+/// An existing path, `./` or `/` is a path, all else an image; what could be either is refused.
+fn sort_targets(targets: &[String]) -> Result<Targets, Failure> {
+    let mut sorted = Targets::default();
+    for target in targets {
+        let written_as_path = target.starts_with("./") || target.starts_with("../") || target.starts_with('/');
+        let exists = Path::new(target).exists();
+        let named_image = ImageReference::parse(target).is_ok() && target.contains([':', '@']);
+        match (written_as_path || target == "-", exists, named_image) {
+            (true, ..) | (false, true, false) => sorted.paths.push(target.into()),
+            (false, true, true) => {
+                return Err(Failure::usage(format!("'{target}' is a file and an image; write ./{target} for the file")));
+            }
+            (false, false, _) if ImageReference::parse(target).is_ok() => sorted.images.push(target.clone()),
+            (false, false, _) => return Err(Failure::usage(format!("'{target}' is neither a path nor an image"))),
+        }
+    }
+    Ok(sorted)
+}
+
+/// The target branch of a pull request (GitHub Actions, GitLab CI).
+fn target_branch(environment: &BTreeMap<String, String>) -> Option<String> {
+    ["GITHUB_BASE_REF", "CI_MERGE_REQUEST_TARGET_BRANCH_NAME"]
+        .into_iter()
+        .filter_map(|name| environment.get(name))
+        .find(|branch| !branch.is_empty())
+        .map(|branch| format!("origin/{branch}"))
+}
+
+/// `--config` names a file outside the reach of the change; without it the file comes from the base.
+fn load_config(
+    source: &FileSource,
+    global: &GlobalArgs,
+    environment: &BTreeMap<String, String>,
+) -> Result<LoadedConfig, Failure> {
+    let FileSource::GitRef { root, .. } = source else {
+        return load(global.config.as_deref(), environment).map_err(Failure::usage);
+    };
+    if global.config.is_some() {
+        return load(global.config.as_deref(), environment).map_err(Failure::usage);
+    }
+    let file = root.join(FILE_NAME);
+    let (file, bytes) = if source.has(&file) {
+        (Some(file.clone()), source.read(&file).map_err(Failure::usage)?)
+    } else {
+        (None, Vec::new())
+    };
+    parse(file, bytes, environment).map_err(Failure::usage)
+}
+
+fn load_judge(
+    args: &GateArgs,
+    global: &GlobalArgs,
+    (source, loaded): (&FileSource, &LoadedConfig),
+) -> Result<Judge, Failure> {
+    let config: &Config = &loaded.config;
+    let mut settings = args.rules.settings(config);
+    if let Some(policy) = &args.image_policy {
+        settings.image_policy = Some(policy.clone());
+    }
+    args::judge(&settings, source, args::registry(config, &args.registry, global)?)
+}
+
+async fn judge_targets(
+    args: &GateArgs,
+    targets: &Targets,
+    judge: &Judge,
+    options: &JudgeOptions,
+) -> Result<(Judged, usize), Failure> {
+    let inputs = input::read(&targets.paths, &args.namespace)?;
+    let world = World::of_files(&inputs.objects, args.partial);
+    let mut judged = judge.objects(&inputs.objects, &world, options).await;
+    judged.merge(judge.excepted(inputs.unreadable, Vec::new(), options));
+    let named: Vec<ImageUse> = targets.images.iter().map(|image| ImageUse::named(image)).collect();
+    judged.merge(judge.images(&named, options).await);
+    Ok((judged, inputs.objects.len()))
+}
+
+fn configuration_name(source: &FileSource, loaded: &LoadedConfig) -> String {
+    let file = loaded.file.as_ref().map_or_else(|| "(built-in)".to_owned(), |file| file.display().to_string());
+    format!("configuration {file} from {}", source.describe())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sorted(targets: &[&str]) -> Result<Targets, String> {
+        let owned: Vec<String> = targets.iter().map(|target| (*target).to_owned()).collect();
+        sort_targets(&owned).map_err(|failure| failure.message)
+    }
+
+    #[test]
+    fn what_exists_or_is_written_as_a_path_is_a_path_and_all_else_an_image() {
+        let targets = sorted(&["./missing.yaml", "src", "quay.io/org/app:1", "busybox"]).unwrap();
+        assert_eq!(targets.paths, [PathBuf::from("./missing.yaml"), PathBuf::from("src")]);
+        assert_eq!(targets.images, ["quay.io/org/app:1", "busybox"]);
+        assert!(sorted(&["Not An Image"]).unwrap_err().contains("neither a path nor an image"));
+    }
+
+    #[test]
+    fn a_pull_request_is_judged_by_its_target_branch() {
+        let environment = |name: &str, value: &str| BTreeMap::from([(name.to_owned(), value.to_owned())]);
+        assert_eq!(target_branch(&environment("GITHUB_BASE_REF", "main")).as_deref(), Some("origin/main"));
+        assert_eq!(target_branch(&environment("GITHUB_BASE_REF", "")), None);
+        assert_eq!(
+            target_branch(&environment("CI_MERGE_REQUEST_TARGET_BRANCH_NAME", "dev")).as_deref(),
+            Some("origin/dev")
+        );
+    }
+}

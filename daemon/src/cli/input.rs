@@ -1,0 +1,128 @@
+//! Reading what a command line names: files, folders, standard input.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use portreeve_policies::object::{Object, ReadOptions, Unreadable, read_objects};
+use portreeve_reports::source::{Limits, Node};
+use portreeve_reports::{Cause, Finding};
+
+use super::Failure;
+
+/// Most files that one call reads.
+const MAX_FILES: usize = 100_000;
+/// Deepest folder below a named one.
+const MAX_DEPTH: usize = 64;
+
+/// Everything that was read.
+#[derive(Debug, Default)]
+pub struct Inputs {
+    /// Objects in the order of their files.
+    pub objects: Vec<Object>,
+    /// AdmissionReviews, which are judged as the admission door would.
+    pub reviews: Vec<Node>,
+    /// What could not be read, as findings.
+    pub unreadable: Vec<Finding>,
+}
+
+/// Reads all paths; `-` is standard input. A named path that does not exist is a usage error; a file that is there
+/// and cannot be read is a finding.
+pub fn read(paths: &[PathBuf], namespace: &str) -> Result<Inputs, Failure> {
+    let options = ReadOptions { limits: Limits::default(), default_namespace: namespace.to_owned() };
+    let root = repository_root();
+    let mut inputs = Inputs::default();
+    for path in paths {
+        if path.as_os_str() == "-" {
+            let mut bytes = Vec::new();
+            let cap = options.limits.bytes as u64 + 1;
+            std::io::stdin().lock().take(cap).read_to_end(&mut bytes).map_err(Failure::other)?;
+            inputs.add("stdin", &bytes, &options);
+            continue;
+        }
+        for file in files(path)? {
+            inputs.add_file(&file, &shown(&file, root.as_deref()), &options);
+        }
+    }
+    Ok(inputs)
+}
+
+impl Inputs {
+    fn add(&mut self, name: &str, bytes: &[u8], options: &ReadOptions) {
+        let read = read_objects(Some(name), bytes, options);
+        self.objects.extend(read.objects);
+        self.reviews.extend(read.reviews);
+        self.unreadable.extend(read.unreadable.iter().map(Unreadable::finding));
+    }
+
+    fn add_file(&mut self, file: &Path, name: &str, options: &ReadOptions) {
+        let too_large = std::fs::metadata(file).is_ok_and(|metadata| metadata.len() > options.limits.bytes as u64);
+        let unreadable = |cause, message: String| Unreadable::of_file(name, cause, message).finding();
+        if too_large {
+            let most = options.limits.bytes >> 20;
+            self.unreadable.push(unreadable(Cause::TooLarge, format!("the file is larger than {most} MiB")));
+            return;
+        }
+        match std::fs::read(file) {
+            Ok(bytes) => self.add(name, &bytes, options),
+            Err(error) => self.unreadable.push(unreadable(Cause::Unreadable, error.to_string())),
+        }
+    }
+}
+
+/// The manifests of a path: the file itself, or the YAML and JSON files below a folder in the order of their names.
+fn files(path: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let metadata =
+        std::fs::metadata(path).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
+    if !metadata.is_dir() {
+        return Ok(vec![path.to_path_buf()]);
+    }
+    let mut found = Vec::new();
+    walk(path, 0, &mut found)?;
+    Ok(found)
+}
+
+fn walk(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<(), Failure> {
+    let fail = |error: std::io::Error| Failure::other(format!("{}: {error}", folder.display()));
+    let mut entries = std::fs::read_dir(folder).map_err(fail)?.collect::<Result<Vec<_>, _>>().map_err(fail)?;
+    entries.sort_by_key(std::fs::DirEntry::file_name);
+    for entry in entries {
+        let path = entry.path();
+        let hidden = entry.file_name().as_encoded_bytes().first() == Some(&b'.');
+        // A link could lead out of the folder or back into it.
+        let kind = entry.file_type().map_err(fail)?;
+        if hidden || kind.is_symlink() {
+            continue;
+        }
+        if kind.is_dir() {
+            if depth == MAX_DEPTH {
+                return Err(Failure::usage(format!("{}: more than {MAX_DEPTH} folders deep", path.display())));
+            }
+            walk(&path, depth + 1, found)?;
+        } else if is_manifest(&path) {
+            if found.len() == MAX_FILES {
+                return Err(Failure::usage(format!("more than {MAX_FILES} manifests; name fewer folders")));
+            }
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn is_manifest(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known))
+}
+
+/// The folder with `.git` above the working directory.
+fn repository_root() -> Option<PathBuf> {
+    let working = std::env::current_dir().ok()?;
+    working.ancestors().find(|folder| folder.join(".git").exists()).map(Path::to_path_buf)
+}
+
+/// A path relative to the repository, so that fingerprints and SARIF do not depend on where a command ran.
+fn shown(file: &Path, root: Option<&Path>) -> String {
+    let absolute = file.canonicalize().ok();
+    let inside = absolute.as_deref().zip(root).and_then(|(absolute, root)| absolute.strip_prefix(root).ok());
+    let path = inside.unwrap_or(file);
+    let path = path.strip_prefix("./").unwrap_or(path);
+    path.to_string_lossy().replace('\\', "/")
+}

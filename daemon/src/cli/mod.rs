@@ -1,0 +1,130 @@
+//! The command line: one file a command. Data goes to stdout, everything else to stderr; the exit code is the verdict.
+
+mod args;
+mod check;
+mod config;
+mod demo;
+mod explain;
+mod gate;
+mod image;
+mod input;
+mod list;
+mod output;
+mod review;
+mod serve;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use portreeve_reports::gate::ExitCode as Exit;
+
+pub use args::GlobalArgs;
+
+/// A command that cannot give a verdict: what happened, and the exit code it stands for.
+#[derive(Debug)]
+pub struct Failure {
+    exit: Exit,
+    message: String,
+}
+
+impl Failure {
+    /// Exit 2: the call, the configuration or a policy is wrong.
+    pub fn usage(message: impl std::fmt::Display) -> Self {
+        Self { exit: Exit::Usage, message: message.to_string() }
+    }
+
+    /// Exit 1: anything else.
+    pub fn other(message: impl std::fmt::Display) -> Self {
+        Self { exit: Exit::Unclassified, message: message.to_string() }
+    }
+}
+
+/// What a command comes to.
+pub type Outcome = Result<Exit, Failure>;
+
+/// Security and supply-chain auditor for data-science platforms on Kubernetes.
+///
+/// Examples:
+///   portreeve demo                                       a registry, a folder as cluster, findings on a page
+///   portreeve check manifests/                           posture of manifests
+///   portreeve gate manifests/ --image-policy policy.yaml the whole verdict for CI
+///   portreeve verify --key cosign.pub quay.io/org/app:1  is this image signed by this key?
+///   portreeve serve --config portreeve.yaml              the daemon
+///   portreeve explain C-0057                             why a code matters and how to fix it
+///
+/// Exit codes: 0 verdict reached, nothing at or above the threshold · 1 unclassified error · 2 usage or configuration ·
+/// 3 nothing to check · 4 refused (authentication or authorization) · 5 verdict unknown that could have been had ·
+/// 6 coverage below the threshold · 10 findings · 11 unsigned · 12 signed but not trusted · 13 attestation or policy ·
+/// 14 secret integrity · 15 credential · 101 bug · 130, 143 signals.
+#[derive(Debug, Parser)]
+#[command(name = "portreeve", version, verbatim_doc_comment, max_term_width = 120)]
+pub struct Cli {
+    #[command(flatten)]
+    global: GlobalArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon: watch, rescan, admit, serve the page and metrics.
+    Serve(serve::ServeArgs),
+    /// Run everything on an embedded example: a registry, images and a folder as the cluster.
+    Demo(demo::DemoArgs),
+    /// Judge the posture of manifests, or of the cluster.
+    Check(check::CheckArgs),
+    /// Judge manifests and images in one verdict, for CI.
+    Gate(gate::GateArgs),
+    /// Verify the signatures of images.
+    Verify(verify::VerifyArgs),
+    /// Answer an AdmissionReview from a file as the admission webhook would.
+    Review(review::ReviewArgs),
+    /// Sign images.
+    Image(image::ImageArgs),
+    /// Print why a code matters, how to fix it and how to except it.
+    Explain(explain::ExplainArgs),
+    /// List controls, frameworks, codes or the report schema.
+    List(list::ListArgs),
+    /// Show the configuration in force.
+    Config(config::ConfigArgs),
+}
+
+/// Runs a command to its exit code.
+pub fn run(cli: Cli) -> ExitCode {
+    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+        tracing::debug!("a crypto provider was installed before");
+    }
+    let exit = dispatch(cli.command, &cli.global).unwrap_or_else(|failure| {
+        output::complain(&failure.message);
+        failure.exit
+    });
+    exit.into()
+}
+
+fn dispatch(command: Command, global: &GlobalArgs) -> Outcome {
+    match command {
+        Command::Serve(args) => serve::run(&args, global),
+        Command::Demo(args) => demo::run(&args, global),
+        Command::Check(args) => check::run(&args, global),
+        Command::Gate(args) => gate::run(&args, global),
+        Command::Verify(args) => verify::run(&args, global),
+        Command::Review(args) => review::run(&args, global),
+        Command::Image(args) => image::run(&args, global),
+        Command::Explain(args) => explain::run(&args),
+        Command::List(args) => list::run(&args),
+        Command::Config(args) => config::run(&args, global),
+    }
+}
+
+/// Runs the waiting part of a command on this thread, within `--timeout`.
+fn block_on<T>(global: &GlobalArgs, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::other)?;
+    // The commands' own deadlines end first and keep the verdicts reached so far; this is the last resort.
+    let last_resort = global.timeout + std::time::Duration::from_secs(5);
+    runtime.block_on(async {
+        tokio::time::timeout(last_resort, work).await.unwrap_or_else(|_| {
+            Err(Failure { exit: Exit::Unknown, message: format!("nothing was reached within {:?}", global.timeout) })
+        })
+    })
+}

@@ -1,0 +1,110 @@
+//! Writing what a command found: data to stdout or to files, whole or not at all; everything else to stderr.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use portreeve_reports::formats::{Format, RenderOptions, Shown, Style, render};
+use portreeve_reports::gate::{self, ExitCode, Threshold};
+use portreeve_reports::report::Report;
+
+use super::args::{Color, GlobalArgs};
+use super::{Failure, Outcome, explain};
+
+/// Formats and where they go.
+#[derive(Debug, Default, Args)]
+pub struct OutputArgs {
+    /// Format, optionally with a file: table, json, sarif, prometheus. Repeatable, as in `--format sarif=out.sarif`.
+    #[arg(long, value_name = "FORMAT[=FILE]", value_parser = target)]
+    pub format: Vec<Target>,
+    /// Print passing and not applicable questions too.
+    #[arg(long)]
+    pub all_verdicts: bool,
+}
+
+/// One `--format`.
+#[derive(Clone, Debug)]
+pub struct Target {
+    format: Format,
+    file: Option<PathBuf>,
+}
+
+fn target(text: &str) -> Result<Target, String> {
+    let (format, file) = text.split_once('=').map_or((text, None), |(format, file)| (format, Some(file)));
+    if file == Some("") {
+        return Err("a file name is missing after '='".to_owned());
+    }
+    let format = format.parse::<Format>().map_err(|error| error.to_string())?;
+    Ok(Target { format, file: file.map(PathBuf::from) })
+}
+
+/// Renders a report to all targets, says why it exits as it does, and exits so.
+pub fn finish(report: &Report, args: &OutputArgs, threshold: &Threshold, global: &GlobalArgs) -> Outcome {
+    let default = [Target { format: Format::Table, file: None }];
+    let targets = if args.format.is_empty() { &default } else { args.format.as_slice() };
+    if targets.iter().filter(|target| target.file.is_none()).count() > 1 {
+        return Err(Failure::usage("only one --format can go to standard output; give the others a file: json=out.json"));
+    }
+    for target in targets {
+        let text = render(target.format, report, &options(args, target, global));
+        match &target.file {
+            Some(file) => write_atomically(file, text.as_bytes())?,
+            None => print(&text)?,
+        }
+    }
+    let decision = gate::decide(report, threshold);
+    say(&decision.why);
+    Ok(decision.code)
+}
+
+fn options(args: &OutputArgs, target: &Target, global: &GlobalArgs) -> RenderOptions<'static> {
+    let style = if target.file.is_none() && is_coloured(global.color) { Style::Colour } else { Style::Plain };
+    let shown = if args.all_verdicts { Shown::All } else { Shown::Open };
+    RenderOptions { shown, style, rules: &explain::rule_text, ..RenderOptions::default() }
+}
+
+/// Colour on a terminal, unless the environment says otherwise (no-color.org, bixense.com/clicolors).
+fn is_coloured(color: Color) -> bool {
+    let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty() && value != "0");
+    match color {
+        Color::Always => true,
+        Color::Never => false,
+        Color::Auto if set("NO_COLOR") => false,
+        Color::Auto if set("FORCE_COLOR") || set("CLICOLOR_FORCE") => true,
+        Color::Auto => {
+            let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+            std::io::stdout().is_terminal() && !dumb
+        }
+    }
+}
+
+/// Writes data to stdout. A reader that went away is not a verdict.
+pub fn print(text: &str) -> Result<(), Failure> {
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(|error| {
+        Failure::other(format!("standard output could not be written: {error}"))
+    })
+}
+
+/// Says something beside the data.
+pub fn say(text: &str) {
+    let mut stderr = std::io::stderr().lock();
+    // There is nowhere left to say that stderr is closed.
+    let _closed = writeln!(stderr, "portreeve: {text}");
+}
+
+/// Says why there is no verdict.
+pub fn complain(message: &str) {
+    say(&format!("error: {}", message.replace('\n', "\n  ")));
+}
+
+/// Writes a file whole or not at all: a temporary file beside it, synced, then renamed over it.
+pub fn write_atomically(file: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let fail = |error: std::io::Error| Failure::other(format!("{} could not be written: {error}", file.display()));
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut temporary = tempfile::Builder::new().prefix(".portreeve-").tempfile_in(folder).map_err(fail)?;
+    temporary.write_all(bytes).map_err(fail)?;
+    temporary.as_file().sync_all().map_err(fail)?;
+    temporary.persist(file).map_err(|error| fail(error.error))?;
+    Ok(())
+}

@@ -1,0 +1,26 @@
+//! `portreeve serve`: the daemon.
+
+use clap::Args;
+use portreeve_reports::gate::ExitCode;
+
+use super::args::{GlobalArgs, registry, RegistryArgs};
+use super::{Failure, Outcome};
+use crate::serve::{self, ServeOptions};
+
+/// Run the daemon: watch, rescan, admit, serve the page and metrics.
+///
+/// Examples:
+///   portreeve serve --config portreeve.yaml
+///
+/// The first SIGTERM or Ctrl-C drains and exits 0, the second ends at once.
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub struct ServeArgs {}
+
+/// Runs the command.
+pub fn run(_args: &ServeArgs, global: &GlobalArgs) -> Outcome {
+    let loaded = global.load_config()?;
+    let registry = registry(&loaded.config, &RegistryArgs::default(), global)?;
+    serve::run(ServeOptions { config: loaded.config, registry, announce: Vec::new(), demo_registry: None }).map_err(Failure::other)?;
+    Ok(ExitCode::Clean)
+}

@@ -1,0 +1,111 @@
+//! `portreeve verify`: are these images signed by whom they should be?
+
+use std::path::PathBuf;
+
+use clap::Args;
+use jiff::Timestamp;
+use portreeve_policies::image::ImageReference;
+use portreeve_policies::workload::ImageUse;
+use portreeve_reports::gate::ExitCode;
+use portreeve_reports::report::Report;
+use portreeve_trust::evidence::Lookup;
+
+use super::args::{self, GlobalArgs, RegistryArgs, ThresholdArgs};
+use super::output::{self, OutputArgs};
+use super::{Failure, Outcome, block_on};
+use crate::judge::load::KeyFiles;
+use crate::judge::{FileSource, Judge, JudgeOptions, JudgeSettings, Rules, images};
+use crate::registry::Deadline;
+
+/// Verify the signatures of images.
+///
+/// Examples:
+///   portreeve verify --key cosign.pub quay.io/org/app:1           signed by this key?
+///   portreeve verify --key a.pub --key b.pub --threshold 2 IMAGE  signed by both?
+///   portreeve verify --image-policy image-policy.yaml IMAGE       does the policy let it run?
+///   portreeve verify --plain-http 127.0.0.1:5000 --key k.pub 127.0.0.1:5000/app:1
+///
+/// Exit codes: 0 verified · 11 unsigned · 12 signed but not trusted · 13 against the policy · 4 refused ·
+/// 5 could not be checked · 3 no such image · 2 no authority given.
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub struct VerifyArgs {
+    /// Images.
+    #[arg(required = true, value_name = "IMAGE")]
+    images: Vec<String>,
+    /// Public key, PEM. Needs no transparency log entry and no timestamp.
+    #[arg(long, value_name = "FILE")]
+    key: Vec<PathBuf>,
+    /// How many of the keys must have signed.
+    #[arg(long, value_name = "N", requires = "key", default_value_t = 1)]
+    threshold: usize,
+    /// Image policy to verify by instead.
+    #[arg(long, value_name = "FILE", conflicts_with = "key")]
+    image_policy: Option<PathBuf>,
+    #[command(flatten)]
+    registry: RegistryArgs,
+    #[command(flatten)]
+    fail: ThresholdArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// Runs the command.
+pub fn run(args: &VerifyArgs, global: &GlobalArgs) -> Outcome {
+    let loaded = global.load_config()?;
+    let policy_file = args.image_policy.clone().or_else(|| loaded.config.image_policy.clone());
+    let rules = match (args.key.as_slice(), policy_file) {
+        ([], None) => {
+            return Err(Failure::usage("no authority given: name a public key with --key, or a policy with --image-policy"));
+        }
+        ([], Some(file)) => {
+            let settings = JudgeSettings { image_policy: Some(file), ..JudgeSettings::default() };
+            Rules::load(&settings, &FileSource::WorkingTree).map_err(Failure::usage)?
+        }
+        (keys, _) => rules_of_keys(keys, args.threshold)?,
+    };
+    let judge = Judge::new(rules, args::registry(&loaded.config, &args.registry, global)?);
+    let options = JudgeOptions { now: Timestamp::now(), deadline: Deadline::after(global.timeout) };
+    let uses = args.images.iter().map(|image| parse(image)).collect::<Result<Vec<_>, _>>()?;
+    let (report, missing) = block_on(global, async { Ok(verify(&judge, &uses, &options).await) })?;
+    let exit = output::finish(&report, &args.output, &args.fail.threshold(), global)?;
+    Ok(with_missing(exit, &missing))
+}
+
+fn rules_of_keys(files: &[PathBuf], threshold: usize) -> Result<Rules, Failure> {
+    let read = |file: &PathBuf| {
+        let bytes = FileSource::WorkingTree.read(file).map_err(Failure::usage)?;
+        Ok((file.display().to_string(), bytes))
+    };
+    let keys = files.iter().map(read).collect::<Result<KeyFiles, Failure>>()?;
+    Rules::of_keys(&keys, threshold).map_err(Failure::usage)
+}
+
+fn parse(image: &str) -> Result<ImageUse, Failure> {
+    ImageReference::parse(image).map_err(Failure::usage)?;
+    Ok(ImageUse::named(image))
+}
+
+/// Judges the images; those that a registry says do not exist are told apart.
+async fn verify(judge: &Judge, uses: &[ImageUse], options: &JudgeOptions) -> (Report, Vec<String>) {
+    let mut missing = Vec::new();
+    let mut present = Vec::new();
+    for image in uses {
+        let Ok(reference) = &image.reference else { continue };
+        match images::resolve(judge.registry(), reference, options.deadline).await {
+            Lookup::Absent => missing.push(image.text.clone()),
+            Lookup::Found(_) | Lookup::Indeterminate(..) => present.push(image.clone()),
+        }
+    }
+    let judged = judge.images(&present, options).await;
+    (judge.report(judged, 0), missing)
+}
+
+/// "No such image" is nothing to check; it does not outrank what the other images came to.
+fn with_missing(exit: ExitCode, missing: &[String]) -> ExitCode {
+    for image in missing {
+        output::say(&format!("no such image: {image}"));
+    }
+    if missing.is_empty() { exit } else { ExitCode::worst([exit, ExitCode::NothingToCheck]) }
+}
+

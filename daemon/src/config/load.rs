@@ -1,0 +1,257 @@
+//! Finding, reading and overlaying the configuration.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use portreeve_reports::source::node::Entry;
+use portreeve_reports::source::{Limits, Map, Node, Place, Problems, Value, yaml};
+
+use super::raw::RawConfig;
+use super::valid::Config;
+
+/// Name of the file that is looked for from the working directory up to the repository root.
+pub const FILE_NAME: &str = "portreeve.yaml";
+/// Prefix of the environment variables that lay over the file; `__` goes one level down.
+pub const ENVIRONMENT_PREFIX: &str = "PORTREEVE_";
+
+/// Variables with the prefix that are not configuration: where the tests find their programs.
+const NOT_CONFIGURATION: [&str; 1] = ["PORTREEVE_PARTS"];
+
+/// A configuration and where it came from.
+#[derive(Clone, Debug)]
+pub struct LoadedConfig {
+    /// The checked configuration.
+    pub config: Config,
+    /// The file, when one was found.
+    pub file: Option<PathBuf>,
+    /// The merged tree, for `config show`.
+    pub tree: Node,
+    /// Names of the environment variables, by the column of the nodes they made.
+    pub variables: Vec<String>,
+    /// The file's bytes; empty without a file.
+    pub bytes: Vec<u8>,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("the configuration {file} could not be read: {reason}")]
+    Unreadable {
+        /// The file.
+        file: String,
+        /// The system's words.
+        reason: String,
+    },
+    /// The file has mistakes; all of them.
+    #[error("{0}")]
+    Invalid(#[from] Problems),
+}
+
+/// Loads `explicit`, or the nearest file, or nothing; then the environment; then checks the whole.
+pub fn load(explicit: Option<&Path>, environment: &BTreeMap<String, String>) -> Result<LoadedConfig, ConfigError> {
+    let file = explicit.map(Path::to_path_buf).or_else(|| find(environment));
+    let bytes = match &file {
+        Some(file) => std::fs::read(file).map_err(|error| ConfigError::Unreadable {
+            file: file.display().to_string(),
+            reason: error.to_string(),
+        })?,
+        None => Vec::new(),
+    };
+    parse(file, bytes, environment)
+}
+
+/// The same for bytes that were read elsewhere (a git ref).
+pub fn parse(
+    file: Option<PathBuf>,
+    bytes: Vec<u8>,
+    environment: &BTreeMap<String, String>,
+) -> Result<LoadedConfig, ConfigError> {
+    let shown = file.as_ref().map_or_else(|| "(no file)".to_owned(), |file| file.display().to_string());
+    let mut problems = Problems::new(&shown);
+    let document = read_document(&bytes, &mut problems);
+    let (tree, variables) = overlay(document, environment);
+    let raw = RawConfig::decode(&tree, &mut problems);
+    let base = file.as_deref().and_then(Path::parent).map_or_else(PathBuf::new, Path::to_path_buf);
+    let config = Config::validate(&raw, &base, &mut problems);
+    let named = name_variables(problems, &variables);
+    match (named.into_result(()), config) {
+        (Ok(()), Some(config)) => Ok(LoadedConfig { config, file, tree, variables, bytes }),
+        (Err(problems), _) => Err(problems.into()),
+        (Ok(()), None) => {
+            let mut problems = Problems::new(&shown);
+            problems.push(Place::default(), "the configuration is not valid");
+            Err(ConfigError::Invalid(problems))
+        }
+    }
+}
+
+fn read_document(bytes: &[u8], problems: &mut Problems) -> Node {
+    let empty = || Node { value: Value::Map(Map::default().into()), place: Place { line: 1, column: 1 } };
+    let mut documents = yaml::read(bytes, &Limits { bytes: 1 << 20, nodes: 100_000, ..Limits::default() }).into_iter();
+    let first = documents.next();
+    if let Some(Ok(second)) = documents.next() {
+        problems.push(second.place, "a configuration is one document; this is a second one");
+    }
+    match first {
+        None => empty(),
+        Some(Ok(node)) => node,
+        Some(Err(error)) => {
+            problems.push(error.place, error.message);
+            empty()
+        }
+    }
+}
+
+/// The nearest `portreeve.yaml` upward, no further than a folder with `.git`; then the XDG configuration folder.
+fn find(environment: &BTreeMap<String, String>) -> Option<PathBuf> {
+    let working = std::env::current_dir().ok()?;
+    for folder in working.ancestors() {
+        let candidate = folder.join(FILE_NAME);
+        if candidate.is_file() {
+            return Some(candidate);
+        }
+        if folder.join(".git").exists() {
+            break;
+        }
+    }
+    let xdg = environment.get("XDG_CONFIG_HOME").map(PathBuf::from);
+    let home = environment.get("HOME").map(|home| Path::new(home).join(".config"));
+    Some(xdg.or(home)?.join("portreeve").join(FILE_NAME)).filter(|file| file.is_file())
+}
+
+/// Lays the variables over the tree. A node made of the n-th variable stands at line 0, column n.
+fn overlay(document: Node, environment: &BTreeMap<String, String>) -> (Node, Vec<String>) {
+    let mut tree = document;
+    let mut variables = Vec::new();
+    for (name, text) in environment {
+        let Some(path) = name.strip_prefix(ENVIRONMENT_PREFIX) else { continue };
+        if NOT_CONFIGURATION.contains(&name.as_str()) {
+            continue;
+        }
+        let place = Place { line: 0, column: u32::try_from(variables.len()).unwrap_or(u32::MAX) };
+        let keys: Vec<String> = path.split("__").map(camel_case).collect();
+        tree = with_value(&tree, &keys, &environment_value(text, place), place);
+        variables.push(name.clone());
+    }
+    (tree, variables)
+}
+
+/// A variable's text as YAML, so that `true`, numbers and `[a, b]` mean what they mean in the file.
+fn environment_value(text: &str, place: Place) -> Node {
+    let limits = Limits { bytes: 1 << 16, nodes: 1_000, ..Limits::default() };
+    let parsed = yaml::read(text.as_bytes(), &limits).into_iter().next();
+    let value = match parsed {
+        Some(Ok(node)) if !matches!(node.value, Value::Map(_)) => node.value,
+        _ => Value::String(text.into()),
+    };
+    at_place(Node { value, place }, place)
+}
+
+fn at_place(node: Node, place: Place) -> Node {
+    let value = match node.value {
+        Value::List(items) => Value::List(items.iter().map(|item| at_place(item.clone(), place)).collect::<Vec<_>>().into()),
+        value => value,
+    };
+    Node { value, place }
+}
+
+fn with_value(node: &Node, keys: &[String], value: &Node, place: Place) -> Node {
+    let Some((key, rest)) = keys.split_first() else { return value.clone() };
+    let mut entries: Vec<Entry> = node.as_map().map(|map| map.iter().cloned().collect()).unwrap_or_default();
+    match entries.iter_mut().find(|entry| *entry.key == **key) {
+        Some(entry) => entry.node = with_value(&entry.node, rest, value, place),
+        None => entries.push(Entry {
+            key: key.as_str().into(),
+            key_place: place,
+            node: with_value(&Node { value: Value::Null, place }, rest, value, place),
+        }),
+    }
+    let map = Map::new(entries).unwrap_or_default();
+    Node { value: Value::Map(map.into()), place: node.place }
+}
+
+/// `MAX_TOKEN_LIFETIME` is `maxTokenLifetime`.
+fn camel_case(segment: &str) -> String {
+    let mut words = segment.split('_').filter(|word| !word.is_empty()).map(str::to_ascii_lowercase);
+    let mut text = words.next().unwrap_or_default();
+    for word in words {
+        let mut letters = word.chars();
+        text.extend(letters.next().map(|letter| letter.to_ascii_uppercase()));
+        text.push_str(letters.as_str());
+    }
+    text
+}
+
+/// Problems of values that came from the environment name the variable.
+fn name_variables(problems: Problems, variables: &[String]) -> Problems {
+    let mut named = Problems::new(problems.file());
+    for problem in problems.list() {
+        let variable = variables.get(problem.place.column as usize).filter(|_| problem.place.line == 0);
+        match variable {
+            Some(variable) => named.push(problem.place, format!("{variable}: {}", problem.message)),
+            None => named.push(problem.place, problem.message.clone()),
+        }
+    }
+    named
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    fn parsed(text: &str, variables: &[(&str, &str)]) -> Result<LoadedConfig, String> {
+        parse(Some("conf/portreeve.yaml".into()), text.as_bytes().to_vec(), &environment(variables))
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn all_mistakes_come_at_once_with_their_places() {
+        let text = "cluster: {folder: a, kubeconfig: b}\nhtpp: {}\nposture:\n  failOn: sometimes\nstore:\n  urll: x\n\
+                    secrets: {}\n";
+        let said = parsed(text, &[]).unwrap_err();
+        assert_eq!(
+            said,
+            "conf/portreeve.yaml:1:19: 'cluster' takes one of kubeconfig and folder, not both\n\
+             conf/portreeve.yaml:2:1: unknown key 'htpp'; did you mean 'http'?\n\
+             conf/portreeve.yaml:4:11: 'posture.failOn': 'sometimes' is not one of critical, high, medium, low, none\n\
+             conf/portreeve.yaml:6:3: unknown key 'store.urll'; did you mean 'url'?\n\
+             conf/portreeve.yaml:7:10: 'secrets' is not supported yet by this version; remove it"
+        );
+    }
+
+    #[test]
+    fn the_environment_lays_over_the_file_and_names_itself_in_problems() {
+        let loaded = parsed("http: {listen: '127.0.0.1:1'}\n", &[("PORTREEVE_HTTP__LISTEN", "127.0.0.1:2")]).unwrap();
+        assert_eq!(loaded.config.http_listen.port(), 2);
+        let said = parsed("", &[("PORTREEVE_HTTP__METRICS_LISTEN", "nowhere")]).unwrap_err();
+        assert!(said.contains("PORTREEVE_HTTP__METRICS_LISTEN: 'http.metricsListen'"), "{said}");
+        assert!(parsed("", &[("PORTREEVE_HTPP__LISTEN", "x")]).is_err());
+        assert!(parsed("", &[("PORTREEVE_PARTS", "/x")]).is_ok());
+    }
+
+    #[test]
+    fn paths_are_relative_to_the_file_and_the_dashboard_stays_on_loopback() {
+        let loaded = parsed("cluster: {folder: manifests}\nexceptions: [e.yaml]\n", &[]).unwrap();
+        assert_eq!(loaded.config.exceptions, [PathBuf::from("conf/e.yaml")]);
+        assert_eq!(loaded.config.store_url, "sqlite://conf/portreeve.db");
+        let said = parsed("http: {listen: '0.0.0.0:8080'}\n", &[]).unwrap_err();
+        assert!(said.contains("stays on loopback"), "{said}");
+    }
+
+    #[test]
+    fn the_strictest_mode_of_all_matching_globs_holds_and_warn_is_the_default() {
+        let text = "admission:\n  tls: {certFile: a, keyFile: b}\n  exemptNamespaces: [kube-*]\n  namespaces:\n\
+                    \x20   - {match: ['*'], mode: audit}\n    - {match: [jhub, 'dev-*'], mode: enforce}\n";
+        let scope = parsed(text, &[]).unwrap().config.admission.unwrap().scope;
+        use portreeve_reports::Effect;
+        assert_eq!(scope.mode_of("dev-x"), Effect::Block);
+        assert_eq!(scope.mode_of("other"), Effect::Audit);
+        assert_eq!(super::super::valid::AdmissionScope::default().mode_of("other"), Effect::Warn);
+        assert!(scope.is_exempt("kube-system") && !scope.is_exempt("my-kube-x"));
+    }
+}

@@ -1,0 +1,231 @@
+//! Reading what the judge judges by: controls, parameters, frameworks, the image policy and exceptions.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use portreeve_api::Document;
+use portreeve_policies::control::Control;
+use portreeve_policies::engine::{Engine, Params};
+use portreeve_policies::framework::{Framework, builtin_frameworks};
+use portreeve_reports::exceptions::Exceptions;
+use portreeve_reports::report::PolicyInput;
+use portreeve_reports::source::{Fields, Limits, Problems, decode::did_you_mean};
+use portreeve_reports::Code;
+use portreeve_trust::policy::{ImagePolicy, ImagePolicySpec, InvalidKeys};
+use sha2::{Digest as _, Sha256};
+
+use super::source::{FileSource, FileSourceError};
+
+/// What to judge by, as named on the command line or in the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct JudgeSettings {
+    /// Framework ids; with `controls` empty too, all controls.
+    pub frameworks: Vec<String>,
+    /// Control ids.
+    pub controls: Vec<String>,
+    /// Parameter file.
+    pub params: Option<PathBuf>,
+    /// Image policy file.
+    pub image_policy: Option<PathBuf>,
+    /// Exception files.
+    pub exceptions: Vec<PathBuf>,
+    /// Framework ids whose failures deny at admission.
+    pub enforce: Vec<String>,
+}
+
+/// The rules of one judge, read and compiled.
+pub struct Rules {
+    /// The compiled controls.
+    pub engine: Engine,
+    /// The image policy, where there is one.
+    pub image_policy: Option<ImagePolicy>,
+    /// What is excepted.
+    pub exceptions: Exceptions,
+    /// Controls of the chosen frameworks that do not exist yet; each lowers coverage.
+    pub unimplemented: Vec<Code>,
+    /// Controls that deny at admission.
+    pub enforced: Vec<Code>,
+    /// Names and digests of everything above.
+    pub inputs: Vec<PolicyInput>,
+}
+
+/// Why the rules could not be loaded. All of these are exit 2.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// A file could not be read.
+    #[error(transparent)]
+    Source(#[from] FileSourceError),
+    /// A file has mistakes.
+    #[error("{0}")]
+    Invalid(#[from] Problems),
+    /// Keys that cannot be used.
+    #[error(transparent)]
+    Keys(#[from] InvalidKeys),
+    /// A name that does not exist.
+    #[error("there is no {what} '{name}'{hint}; `portreeve list {what}s` prints them")]
+    NoSuchName {
+        /// `control` or `framework`.
+        what: &'static str,
+        /// The name as given.
+        name: String,
+        /// A did-you-mean, or nothing.
+        hint: String,
+    },
+    /// A file that is not the kind it should be.
+    #[error("{file}: {message}")]
+    WrongKind {
+        /// The file.
+        file: String,
+        /// What was expected and what was there.
+        message: String,
+    },
+}
+
+impl Rules {
+    /// Reads all files from `source` and compiles the chosen controls.
+    pub fn load(settings: &JudgeSettings, source: &FileSource) -> Result<Self, LoadError> {
+        let mut inputs = Inputs { source, list: Vec::new() };
+        let params = match &settings.params {
+            Some(file) => Params::read(&file.display().to_string(), &inputs.read(file)?)?,
+            None => Params::default(),
+        };
+        let controls = portreeve_policies::control::builtin_controls()?;
+        let frameworks = builtin_frameworks()?;
+        let chosen = choose_frameworks(&settings.frameworks, &frameworks)?;
+        let enforced = choose_frameworks(&settings.enforce, &frameworks)?;
+        let selected = select(&controls, &settings.controls, &chosen)?;
+        let unimplemented = chosen.iter().flat_map(|framework| framework.unimplemented(&controls)).collect();
+        let image_policy = settings.image_policy.as_deref().map(|file| read_image_policy(file, &mut inputs));
+        let exceptions = read_exceptions(&settings.exceptions, &mut inputs)?;
+        Ok(Self {
+            engine: Engine::new(selected, &params)?,
+            image_policy: image_policy.transpose()?,
+            exceptions,
+            unimplemented: deduplicated(unimplemented),
+            enforced: deduplicated(enforced.iter().flat_map(|framework| framework.controls.clone()).collect()),
+            inputs: inputs.list,
+        })
+    }
+}
+
+/// Public keys by the names of their files.
+pub type KeyFiles = BTreeMap<String, Vec<u8>>;
+
+impl Rules {
+    /// Rules that ask nothing but whether images are signed by these keys (`verify --key`).
+    pub fn of_keys(keys: &KeyFiles, threshold: usize) -> Result<Self, LoadError> {
+        Ok(Self {
+            engine: Engine::new(Vec::new(), &Params::default())?,
+            image_policy: Some(ImagePolicy::for_keys(keys, threshold)?),
+            exceptions: Exceptions::default(),
+            unimplemented: Vec::new(),
+            enforced: Vec::new(),
+            inputs: keys.iter().map(|(name, bytes)| PolicyInput { name: name.clone(), digest: digest_of(bytes) }).collect(),
+        })
+    }
+}
+
+/// Reads files and remembers their digests.
+struct Inputs<'a> {
+    source: &'a FileSource,
+    list: Vec<PolicyInput>,
+}
+
+impl Inputs<'_> {
+    fn read(&mut self, file: &Path) -> Result<Vec<u8>, LoadError> {
+        let bytes = self.source.read(file)?;
+        let name = match self.source {
+            FileSource::WorkingTree => file.display().to_string(),
+            FileSource::GitRef { .. } => format!("{} from {}", file.display(), self.source.describe()),
+        };
+        self.list.push(PolicyInput { name, digest: digest_of(&bytes) });
+        Ok(bytes)
+    }
+}
+
+/// `sha256:` of bytes.
+pub fn digest_of(bytes: &[u8]) -> String {
+    let digits: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{digits}")
+}
+
+fn deduplicated(mut codes: Vec<Code>) -> Vec<Code> {
+    codes.sort();
+    codes.dedup();
+    codes
+}
+
+fn choose_frameworks(names: &[String], all: &[Framework]) -> Result<Vec<Framework>, LoadError> {
+    let known: Vec<&str> = all.iter().map(|framework| framework.id.as_ref()).collect();
+    names
+        .iter()
+        .filter(|name| *name != "all")
+        .map(|name| {
+            let found = all.iter().find(|framework| *framework.id == **name);
+            found.cloned().ok_or_else(|| no_such_name("framework", name, &known))
+        })
+        .collect()
+}
+
+/// The controls named, or those of the frameworks named, or all.
+fn select(controls: &[Control], ids: &[String], frameworks: &[Framework]) -> Result<Vec<Control>, LoadError> {
+    let known: Vec<&str> = controls.iter().map(|control| control.id.as_str()).collect();
+    if let Some(unknown) = ids.iter().find(|id| !known.contains(&id.as_str())) {
+        return Err(no_such_name("control", unknown, &known));
+    }
+    let by_framework = |control: &Control| {
+        frameworks.is_empty() || frameworks.iter().any(|framework| framework.controls.contains(&control.id))
+    };
+    let by_id = |control: &Control| ids.is_empty() || ids.iter().any(|id| id == control.id.as_str());
+    Ok(controls.iter().filter(|control| by_framework(control) && by_id(control)).cloned().collect())
+}
+
+fn no_such_name(what: &'static str, name: &str, known: &[&str]) -> LoadError {
+    let hint = did_you_mean(name, known).map_or_else(String::new, |near| format!("; did you mean '{near}'?"));
+    LoadError::NoSuchName { what, name: name.to_owned(), hint }
+}
+
+fn read_image_policy(file: &Path, inputs: &mut Inputs<'_>) -> Result<ImagePolicy, LoadError> {
+    let shown = file.display().to_string();
+    let bytes = inputs.read(file)?;
+    let wrong = |message: &str| LoadError::WrongKind { file: shown.clone(), message: message.to_owned() };
+    let mut documents = portreeve_api::documents(&shown, &bytes, &Limits::default());
+    if documents.len() != 1 {
+        return Err(wrong("an image policy file holds exactly one ImagePolicy"));
+    }
+    let document = documents.pop().ok_or_else(|| wrong("the file is empty"))??;
+    let Document::ImagePolicy { spec, .. } = document else {
+        return Err(wrong("kind ImagePolicy is needed here"));
+    };
+    let mut problems = Problems::new(&shown);
+    let decoded = Fields::of(&spec, "spec", &mut problems).and_then(|fields| fields.finish_with(ImagePolicySpec::decode));
+    let spec = problems.into_result(decoded)?.ok_or_else(|| wrong("'spec' is missing"))?;
+    let folder = file.parent().unwrap_or(Path::new(""));
+    let mut keys = BTreeMap::new();
+    for name in spec.key_files() {
+        keys.insert(name.to_owned(), inputs.read(&folder.join(name))?);
+    }
+    Ok(ImagePolicy::build(&spec, &keys)?)
+}
+
+/// A file that cannot be read is an error; an exception with a mistake excepts nothing and becomes a finding.
+fn read_exceptions(files: &[PathBuf], inputs: &mut Inputs<'_>) -> Result<Exceptions, LoadError> {
+    let (mut valid, mut invalid) = (Vec::new(), Vec::new());
+    for file in files {
+        let shown = file.display().to_string();
+        let bytes = inputs.read(file)?;
+        for document in portreeve_api::documents(&shown, &bytes, &Limits::default()) {
+            match document {
+                Ok(Document::Exception(exception)) => valid.push(exception),
+                Ok(Document::ImagePolicy { .. }) => {
+                    return Err(LoadError::WrongKind {
+                        file: shown,
+                        message: "kind Exception or ClusterException is needed here, not ImagePolicy".to_owned(),
+                    });
+                }
+                Err(problems) => invalid.push(problems.into()),
+            }
+        }
+    }
+    Ok(Exceptions::new(valid, invalid))
+}

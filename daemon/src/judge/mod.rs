@@ -1,0 +1,138 @@
+//! The one evaluation behind the four doors: objects, images and what is known of the world in, findings out.
+//!
+//! Every door (admission, watch, schedule, CI) goes through [`Judge`]; nothing else calls the rules. Fetching image
+//! evidence is the only thing here that waits; the judging itself is pure.
+
+pub mod images;
+pub mod load;
+pub mod review;
+pub mod source;
+
+use jiff::Timestamp;
+use portreeve_policies::object::Object;
+use portreeve_policies::workload::{ImageUse, image_uses};
+use portreeve_policies::world::World;
+use portreeve_reports::exceptions::Usage;
+use portreeve_reports::report::{ImageReport, PolicyInput, Report};
+use portreeve_reports::{Code, Finding};
+
+use crate::registry::{Deadline, RegistryClient};
+pub use load::{JudgeSettings, LoadError, Rules};
+pub use source::{FileSource, FileSourceError};
+
+/// The rules and the way to evidence. Shared by all doors of a process.
+pub struct Judge {
+    rules: Rules,
+    registry: RegistryClient,
+}
+
+/// When it is, and until when evidence may be waited for.
+#[derive(Clone, Copy, Debug)]
+pub struct JudgeOptions {
+    /// The time that exceptions, static rules and keys are judged at.
+    pub now: Timestamp,
+    /// What is not known by then is `unknown: timed-out`.
+    pub deadline: Deadline,
+}
+
+/// What was found: all verdicts, exceptions applied.
+#[derive(Debug, Default)]
+pub struct Judged {
+    /// Findings of all verdicts.
+    pub findings: Vec<Finding>,
+    /// One entry for each image looked at.
+    pub images: Vec<ImageReport>,
+    /// Which exceptions were needed.
+    pub usage: Usage,
+}
+
+impl Judge {
+    /// A judge by these rules.
+    pub fn new(rules: Rules, registry: RegistryClient) -> Self {
+        Self { rules, registry }
+    }
+
+    /// Posture of the objects, and their images where there is an image policy.
+    pub async fn objects(&self, objects: &[Object], world: &World, options: &JudgeOptions) -> Judged {
+        let mut judged = self.posture(objects, world, options);
+        let uses: Vec<ImageUse> = objects
+            .iter()
+            .flat_map(|object| image_uses(object, &object.reference(world.top_owner(object))))
+            .collect();
+        judged.merge(self.images(&uses, options).await);
+        judged
+    }
+
+    /// Posture of the objects alone: pure, no image is looked at.
+    pub fn posture(&self, objects: &[Object], world: &World, options: &JudgeOptions) -> Judged {
+        let findings = objects.iter().flat_map(|object| self.rules.engine.judge(object, world)).collect();
+        self.excepted(findings, Vec::new(), options)
+    }
+
+    /// The images alone (rescans, `verify`). Without an image policy there is no question, and so no finding.
+    pub async fn images(&self, uses: &[ImageUse], options: &JudgeOptions) -> Judged {
+        let Some(policy) = &self.rules.image_policy else { return Judged::default() };
+        let (findings, images) = images::judge(policy, &self.registry, uses, options).await;
+        self.excepted(findings, images, options)
+    }
+
+    /// Findings that were made elsewhere (unreadable input), with exceptions applied.
+    pub fn excepted(&self, findings: Vec<Finding>, images: Vec<ImageReport>, options: &JudgeOptions) -> Judged {
+        let (findings, usage) = self.rules.exceptions.apply(findings, options.now);
+        Judged { findings, images, usage }
+    }
+
+    /// Findings about the exceptions themselves, given what all judging so far needed of them.
+    pub fn audit_exceptions(&self, usage: &Usage, now: Timestamp) -> Vec<Finding> {
+        self.rules.exceptions.audit(usage, now)
+    }
+
+    /// A report of what was judged.
+    pub fn report(&self, judged: Judged, objects_read: usize) -> Report {
+        Report {
+            tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+            cluster: None,
+            inputs: self.rules.inputs.clone(),
+            findings: judged.findings,
+            images: judged.images,
+            unimplemented: self.rules.unimplemented.clone(),
+            objects_read,
+        }
+    }
+
+    /// Whether a failure of this code denies at admission: image trust by its rule's mode, posture when one of the
+    /// frameworks in `posture.enforce` asks the question.
+    pub fn denies(&self, code: &Code) -> bool {
+        code.as_str().starts_with("PR-1") || self.rules.enforced.contains(code)
+    }
+
+    /// Whether images are judged at all.
+    pub fn has_image_policy(&self) -> bool {
+        self.rules.image_policy.is_some()
+    }
+
+    /// The registry client, for pinning tags and for its statistics.
+    pub fn registry(&self) -> &RegistryClient {
+        &self.registry
+    }
+
+    /// The compiled rules.
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// Names and digests of what is judged by.
+    pub fn inputs(&self) -> &[PolicyInput] {
+        &self.rules.inputs
+    }
+}
+
+impl Judged {
+    /// Adds what another part found.
+    pub fn merge(&mut self, other: Self) {
+        self.findings.extend(other.findings);
+        self.images.extend(other.images);
+        self.usage.merge(&other.usage);
+    }
+}
+

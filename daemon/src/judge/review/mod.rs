@@ -1,0 +1,309 @@
+//! The decision of the admission door: an AdmissionReview in, a response of the same version and uid out.
+//!
+//! `/validate` denies what is not vouched for; `/mutate` pins the images of Pods (`name:tag@digest`) and decides
+//! nothing. The effective mode of a finding is the weakest of its rule, its namespace and, for posture, whether one
+//! of the frameworks in `posture.enforce` asks it. What could not be told counts like a failure.
+
+pub mod request;
+pub mod response;
+
+use std::collections::BTreeMap;
+
+use portreeve_policies::image::{Digest, ImageReference};
+use portreeve_policies::object::{Object, Origin};
+use portreeve_policies::workload::image_uses;
+use portreeve_policies::world::World;
+use portreeve_reports::source::Node;
+use portreeve_reports::{Code, Effect, Finding, FindingBuilder, Location, ObjectRef, Subject, Verdict};
+use portreeve_trust::evidence::Lookup;
+use serde_json::{Value, json};
+
+use self::request::{Operation, ReviewError, ReviewRequest};
+use super::{Judge, JudgeOptions, images};
+use crate::config::valid::AdmissionScope;
+
+/// Which webhook path asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReviewPath {
+    /// `/mutate`
+    Mutate,
+    /// `/validate`
+    Validate,
+}
+
+/// Why a decision is what it is: a closed set, used as a metric label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DecisionReason {
+    /// Judged, nothing blocks.
+    Allowed,
+    /// Judged, something blocks.
+    Denied,
+    /// An exempt namespace.
+    Exempt,
+    /// A member of the break-glass group.
+    BreakGlass,
+    /// Nothing to judge: a deletion, or a subresource without a pod template.
+    NotJudged,
+}
+
+impl DecisionReason {
+    /// The word used in metrics and records.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Allowed => "allow",
+            Self::Denied => "deny",
+            Self::Exempt => "exempt",
+            Self::BreakGlass => "break-glass",
+            Self::NotJudged => "not-judged",
+        }
+    }
+}
+
+/// The decision about one request.
+#[derive(Clone, Debug)]
+pub struct Decision {
+    /// Whether the API server may go on.
+    pub allowed: bool,
+    /// Why.
+    pub reason: DecisionReason,
+    /// What the user is told when denied.
+    pub message: Option<String>,
+    /// What the user is told all the same.
+    pub warnings: Vec<String>,
+    /// Codes that denied or warned.
+    pub codes: Vec<Code>,
+}
+
+/// An image of a Pod that is pinned to the digest its tag has now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pin {
+    /// JSON pointer (RFC 6901) of the image field.
+    pub pointer: String,
+    /// `name:tag@digest`.
+    pub image: String,
+}
+
+impl Pin {
+    /// The JSON Patch operation (RFC 6902).
+    pub fn operation(&self) -> Value {
+        json!({"op": "replace", "path": self.pointer, "value": self.image})
+    }
+}
+
+/// An answered review.
+#[derive(Clone, Debug)]
+pub struct Reviewed {
+    /// The request.
+    pub request: ReviewRequest,
+    /// The decision.
+    pub decision: Decision,
+    /// The response document.
+    pub response: Value,
+    /// What the decision was made of.
+    pub findings: Vec<Finding>,
+}
+
+impl Reviewed {
+    /// The use of break-glass as a finding about the object that was changed with it.
+    pub fn break_glass_finding(&self) -> Option<Finding> {
+        let entry = &portreeve_reports::code::BREAK_GLASS;
+        let request = &self.request;
+        let subject = ObjectRef {
+            api_version: request.object.as_ref()?.get("apiVersion")?.as_str()?.to_owned(),
+            kind: request.kind.clone(),
+            namespace: request.namespace.clone(),
+            name: request.name.clone(),
+            ..ObjectRef::default()
+        };
+        // The subject is the use, not the object: judging the object again must not resolve it.
+        let item = format!("{}/{}", request.user, request.operation.as_str());
+        FindingBuilder::new(entry.code(), entry.severity, Verdict::Fail)
+            .effect(Effect::Warn)
+            .check(request.operation.as_str())
+            .subject(Subject::Credential {
+                class: "break-glass".to_owned(),
+                holder: request.user.clone(),
+                key: subject.display(),
+            })
+            .related(Subject::Object(subject))
+            .item(item)
+            .location(Location { object_path: "metadata".to_owned(), ..Location::default() })
+            .message(format!("{} used break-glass: {} without a verdict", request.user, request.operation.as_str()))
+            .build()
+            .ok()
+    }
+}
+
+/// Answers a review.
+pub async fn review(
+    judge: &Judge,
+    world: &World,
+    scope: &AdmissionScope,
+    input: (&[u8], ReviewPath),
+    options: &JudgeOptions,
+) -> Result<Reviewed, ReviewError> {
+    let (bytes, path) = input;
+    let request = ReviewRequest::parse(bytes)?;
+    let (decision, pins, findings) = match (passes_unjudged(&request, scope), path) {
+        (Some(decision), _) => (decision, Vec::new(), Vec::new()),
+        (None, ReviewPath::Mutate) => {
+            (allowed(DecisionReason::Allowed), pins(judge, &request, options).await, Vec::new())
+        }
+        (None, ReviewPath::Validate) => {
+            let findings = judged(judge, world, &request, options).await?;
+            (decide(judge, scope, &request, &findings), Vec::new(), findings)
+        }
+    };
+    let response = response::render(&request, &decision, &pins);
+    Ok(Reviewed { request, decision, response, findings })
+}
+
+fn allowed(reason: DecisionReason) -> Decision {
+    Decision { allowed: true, reason, message: None, warnings: Vec::new(), codes: Vec::new() }
+}
+
+/// Requests that are answered without judging.
+fn passes_unjudged(request: &ReviewRequest, scope: &AdmissionScope) -> Option<Decision> {
+    if request.groups.contains(&scope.break_glass_group) {
+        return Some(allowed(DecisionReason::BreakGlass));
+    }
+    if !request.namespace.is_empty() && scope.is_exempt(&request.namespace) {
+        return Some(allowed(DecisionReason::Exempt));
+    }
+    let whole = matches!(request.sub_resource.as_str(), "" | "ephemeralcontainers");
+    let writes = matches!(request.operation, Operation::Create | Operation::Update);
+    (!whole || !writes).then(|| allowed(DecisionReason::NotJudged))
+}
+
+fn object_of(request: &ReviewRequest) -> Result<Object, Box<Finding>> {
+    let root = request.object.clone().unwrap_or_else(Node::null);
+    Object::from_node(root, Origin::default(), &request.namespace).map_err(|unreadable| Box::new(unreadable.finding()))
+}
+
+async fn judged(
+    judge: &Judge,
+    world: &World,
+    request: &ReviewRequest,
+    options: &JudgeOptions,
+) -> Result<Vec<Finding>, ReviewError> {
+    match object_of(request) {
+        Ok(object) => Ok(judge.objects(&[object], world, options).await.findings),
+        Err(unreadable) => Ok(vec![*unreadable]),
+    }
+}
+
+/// Denies when a finding blocks; says what warns. A change that leaves everything judged as it was is not denied for
+/// what was there before: finalizers and owner references must stay removable.
+fn decide(judge: &Judge, scope: &AdmissionScope, request: &ReviewRequest, findings: &[Finding]) -> Decision {
+    let mode = scope.mode_of(&request.namespace);
+    let mut said: BTreeMap<Effect, Vec<&Finding>> = BTreeMap::new();
+    for finding in findings.iter().filter(|finding| counts(finding)) {
+        let rule = if judge.denies(&finding.code) || is_unreadable(finding) { finding.effect } else { Effect::Warn };
+        said.entry(mode.min(rule)).or_default().push(finding);
+    }
+    let mut warning = said.remove(&Effect::Warn).unwrap_or_default();
+    let mut blocking = said.remove(&Effect::Block).unwrap_or_default();
+    if is_unchanged(request) {
+        warning.append(&mut blocking);
+    }
+    let codes = blocking.iter().chain(&warning).map(|finding| finding.code.clone()).collect();
+    Decision {
+        allowed: blocking.is_empty(),
+        reason: if blocking.is_empty() { DecisionReason::Allowed } else { DecisionReason::Denied },
+        message: (!blocking.is_empty()).then(|| denial(&blocking)),
+        warnings: warning.iter().map(|finding| format!("portreeve: {}", sentence(finding))).collect(),
+        codes,
+    }
+}
+
+/// A failure, or a question that could have been answered and was not.
+fn counts(finding: &Finding) -> bool {
+    match finding.verdict {
+        Verdict::Fail | Verdict::Error => true,
+        Verdict::Unknown => finding.cause.is_some_and(|cause| cause.is_obtainable()),
+        Verdict::Pass | Verdict::NotApplicable | Verdict::Excepted => false,
+    }
+}
+
+fn is_unreadable(finding: &Finding) -> bool {
+    finding.code.as_str() == portreeve_reports::code::UNREADABLE_INPUT.code
+}
+
+/// Whether an update leaves all that rules read as it was.
+fn is_unchanged(request: &ReviewRequest) -> bool {
+    let (Some(new), Some(old)) = (&request.object, &request.old_object) else { return false };
+    let same = |path: &[&str]| new.at(path.iter().copied()) == old.at(path.iter().copied());
+    let judged: [&[&str]; 6] =
+        [&["spec"], &["data"], &["metadata", "labels"], &["metadata", "annotations"], &["kind"], &["apiVersion"]];
+    request.operation == Operation::Update && judged.into_iter().all(same)
+}
+
+/// The most findings that a denial spells out.
+const MOST_IN_MESSAGE: usize = 5;
+
+fn denial(blocking: &[&Finding]) -> String {
+    let mut sentences: Vec<String> = blocking.iter().take(MOST_IN_MESSAGE).map(|finding| sentence(finding)).collect();
+    if blocking.len() > MOST_IN_MESSAGE {
+        sentences.push(format!("and {} more", blocking.len() - MOST_IN_MESSAGE));
+    }
+    format!("portreeve: {}", sentences.join("; "))
+}
+
+fn sentence(finding: &Finding) -> String {
+    let unsure = match finding.verdict {
+        Verdict::Unknown => "could not be told: ",
+        Verdict::Error => "portreeve is broken here: ",
+        _ => "",
+    };
+    format!("{} {unsure}{}", finding.code, finding.message)
+}
+
+/// The images of a Pod that have a tag and no digest, with the digests their tags have now. What cannot be resolved
+/// stays as it is: `/validate` says why.
+async fn pins(judge: &Judge, request: &ReviewRequest, options: &JudgeOptions) -> Vec<Pin> {
+    let Ok(object) = object_of(request) else { return Vec::new() };
+    if &*object.kind != "Pod" || !object.group().is_empty() || !judge.has_image_policy() {
+        return Vec::new();
+    }
+    let mut pins = Vec::new();
+    for image in image_uses(&object, &object.reference(None)) {
+        let Ok(reference) = &image.reference else { continue };
+        if reference.digest.is_some() {
+            continue;
+        }
+        if let Lookup::Found(digest) = images::resolve(judge.registry(), reference, options.deadline).await {
+            pins.push(Pin { pointer: pointer(&image.location.object_path), image: pinned_text(&image.text, reference, &digest) });
+        }
+    }
+    pins
+}
+
+/// The text as its author wrote it, with the tag that was meant and the digest.
+fn pinned_text(written: &str, reference: &ImageReference, digest: &Digest) -> String {
+    let tag = if reference.tag.is_some() { String::new() } else { format!(":{}", reference.tag_or_latest()) };
+    format!("{written}{tag}@{digest}")
+}
+
+/// `spec.containers[0].image` as `/spec/containers/0/image`.
+fn pointer(object_path: &str) -> String {
+    object_path.split(['.', '[']).fold(String::new(), |pointer, part| format!("{pointer}/{}", part.trim_end_matches(']')))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn object_paths_become_json_pointers() {
+        assert_eq!(pointer("spec.containers[0].image"), "/spec/containers/0/image");
+        assert_eq!(pointer("spec.volumes[12].image.reference"), "/spec/volumes/12/image/reference");
+    }
+
+    #[test]
+    fn a_pin_keeps_what_was_written_and_names_the_tag_that_was_meant() {
+        let digest = Digest::parse(&format!("sha256:{}", "0".repeat(64))).unwrap();
+        let pin = |text: &str| pinned_text(text, &ImageReference::parse(text).unwrap(), &digest);
+        assert_eq!(pin("busybox"), format!("busybox:latest@{digest}"));
+        assert_eq!(pin("q.io/a/b:1"), format!("q.io/a/b:1@{digest}"));
+    }
+}

@@ -1,0 +1,161 @@
+//! Where policies, exceptions, parameters and configuration are read from: the working tree, or a git ref, so that a
+//! pull request cannot switch its own gate off.
+
+use std::path::{Component, Path, PathBuf};
+use std::process::Command;
+
+/// Largest policy file that is read.
+const MAX_BYTES: u64 = 16 << 20;
+
+/// A tree of files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FileSource {
+    /// Files as they are on disk.
+    WorkingTree,
+    /// Files as they are in a commit.
+    GitRef {
+        /// The ref as given.
+        reference: String,
+        /// The commit it names.
+        commit: String,
+        /// Root of the repository.
+        root: PathBuf,
+    },
+}
+
+/// Why a file of a [`FileSource`] could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum FileSourceError {
+    /// The system or git says no.
+    #[error("{path} could not be read{from}: {reason}")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// ` from REF`, or nothing.
+        from: String,
+        /// Whose words.
+        reason: String,
+    },
+    /// The file is larger than any policy.
+    #[error("{0} is larger than 16 MiB, which no policy file is")]
+    TooLarge(String),
+    /// The ref does not exist in this clone.
+    #[error("the git ref '{reference}' is not in this clone; fetch it first: git fetch --depth=1 origin {branch}")]
+    NoSuchRef {
+        /// The ref as given.
+        reference: String,
+        /// What to fetch.
+        branch: String,
+    },
+    /// `--base` outside a repository, or no git program.
+    #[error("'--base {reference}' needs a git repository and the git program: {reason}")]
+    NoRepository {
+        /// The ref as given.
+        reference: String,
+        /// Whose words.
+        reason: String,
+    },
+}
+
+impl FileSource {
+    /// The commit that `reference` names in the repository around the working directory.
+    pub fn git(reference: &str) -> Result<Self, FileSourceError> {
+        let no_repository =
+            |reason: String| FileSourceError::NoRepository { reference: reference.to_owned(), reason };
+        if reference.is_empty() || reference.starts_with('-') {
+            return Err(no_repository("a ref does not start with '-' and is not empty".to_owned()));
+        }
+        let root = git(&["rev-parse", "--show-toplevel"], None).map_err(no_repository)?;
+        let commit = git(&["rev-parse", "--verify", "--quiet", &format!("{reference}^{{commit}}")], None);
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).trim().to_owned();
+        match commit {
+            Ok(commit) => Ok(Self::GitRef {
+                reference: reference.to_owned(),
+                commit: text(commit),
+                root: PathBuf::from(text(root)),
+            }),
+            Err(_) => Err(FileSourceError::NoSuchRef {
+                reference: reference.to_owned(),
+                branch: reference.strip_prefix("origin/").unwrap_or(reference).to_owned(),
+            }),
+        }
+    }
+
+    /// The bytes of a file; a relative path is relative to the working directory.
+    pub fn read(&self, path: &Path) -> Result<Vec<u8>, FileSourceError> {
+        let shown = path.display().to_string();
+        let unreadable = |from: String, reason: String| FileSourceError::Unreadable { path: shown.clone(), from, reason };
+        match self {
+            Self::WorkingTree => {
+                let size = std::fs::metadata(path).map_err(|error| unreadable(String::new(), error.to_string()))?.len();
+                if size > MAX_BYTES {
+                    return Err(FileSourceError::TooLarge(shown));
+                }
+                std::fs::read(path).map_err(|error| unreadable(String::new(), error.to_string()))
+            }
+            Self::GitRef { reference, commit, root } => {
+                let from = format!(" from {reference}");
+                let inside = within(root, path).map_err(|reason| unreadable(from.clone(), reason))?;
+                let bytes = git(&["show", &format!("{commit}:{inside}")], Some(root))
+                    .map_err(|reason| unreadable(from, reason))?;
+                if bytes.len() as u64 > MAX_BYTES { Err(FileSourceError::TooLarge(shown)) } else { Ok(bytes) }
+            }
+        }
+    }
+
+    /// Whether a file exists here.
+    pub fn has(&self, path: &Path) -> bool {
+        match self {
+            Self::WorkingTree => path.is_file(),
+            Self::GitRef { .. } => self.read(path).is_ok(),
+        }
+    }
+
+    /// `working tree`, or the ref and its commit, for the report's inputs.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::WorkingTree => "working tree".to_owned(),
+            Self::GitRef { reference, commit, .. } => format!("{reference} ({commit})"),
+        }
+    }
+}
+
+/// The path of a file inside the repository, with forward slashes.
+fn within(root: &Path, path: &Path) -> Result<String, String> {
+    let working = std::env::current_dir().map_err(|error| error.to_string())?;
+    let root = root.canonicalize().map_err(|error| error.to_string())?;
+    let absolute = normalize(&working.canonicalize().map_err(|error| error.to_string())?.join(path));
+    let inside = absolute.strip_prefix(&root).map_err(|_| "it is outside the repository".to_owned())?;
+    let parts: Vec<_> = inside.components().map(|part| part.as_os_str().to_string_lossy()).collect();
+    Ok(parts.join("/"))
+}
+
+/// Resolves `.` and `..` by text: the file need not exist in the working tree.
+fn normalize(path: &Path) -> PathBuf {
+    let mut normal = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                normal.pop();
+            }
+            other => normal.push(other),
+        }
+    }
+    normal
+}
+
+/// Runs git without its prompts and hooks; the error is git's own words.
+fn git(arguments: &[&str], folder: Option<&Path>) -> Result<Vec<u8>, String> {
+    let mut command = Command::new("git");
+    if let Some(folder) = folder {
+        command.arg("-C").arg(folder);
+    }
+    command.args(arguments).env("GIT_TERMINAL_PROMPT", "0").stdin(std::process::Stdio::null());
+    let output = command.output().map_err(|error| error.to_string())?;
+    if output.status.success() {
+        Ok(output.stdout)
+    } else {
+        Err(String::from_utf8_lossy(&output.stderr).trim().chars().take(300).collect())
+    }
+}

@@ -1,0 +1,344 @@
+//! The client as the rest of the daemon sees it: one question at a time for each image, answers kept by kind.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use moka::Expiry;
+use moka::future::Cache;
+use portreeve_policies::image::{Digest, ImageReference, Repository};
+use portreeve_reports::Cause;
+use portreeve_trust::evidence::{ImageEvidence, Lookup, ReferrerContent};
+
+use super::auth::Access;
+use super::discover::{Gathering, check_announced_digest, check_digest, parse};
+use super::endpoint::Endpoints;
+use super::failure::{Deadline, Failure, Outcome, lookup};
+use super::options::{EVIDENCE_BYTES, MANIFEST_BYTES, RegistryError, RegistryOptions};
+use super::requests::{Requests, Target};
+use super::statistics::Statistics;
+use super::transport::{Answer, Budget, Cap, DOCKER_CONTENT_DIGEST, Request, Transport};
+use super::wire::{ANY_MANIFEST, SelfDescription};
+
+/// Bytes of evidence kept in all.
+const KEPT_EVIDENCE: u64 = 64 << 20;
+/// References whose digest is kept.
+const KEPT_REFERENCES: u64 = 20_000;
+/// How long a failure is answered again without a request. A question that ran out of its own time is not kept at all:
+/// the next one may have more.
+const FAILURE_LIFETIME: Duration = Duration::from_secs(2);
+
+/// What an image reference stands for. The digest is that of bytes this client has hashed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResolvedManifest {
+    /// Digest of the manifest or index.
+    pub digest: Digest,
+    /// Its media type.
+    pub media_type: String,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+/// A registry client. Clones share connections, limits, tokens and answers.
+#[derive(Clone)]
+pub struct RegistryClient {
+    pub(super) inner: Arc<Inner>,
+}
+
+pub(super) struct Inner {
+    pub(super) requests: Requests,
+    resolutions: Cache<ImageReference, Arc<Lookup<ResolvedManifest>>>,
+    /// What each tag last stood for: when a HEAD says that it still does, its bytes need not be read again.
+    tags: Cache<ImageReference, ResolvedManifest>,
+    evidence: Cache<(Repository, Digest), Arc<ImageEvidence>>,
+}
+
+impl RegistryClient {
+    /// A client; nothing is sent yet.
+    ///
+    /// # Errors
+    /// When a host is no host or is there twice, its certificates are not PEM, or no TLS provider is installed.
+    pub fn new(options: RegistryOptions) -> Result<Self, RegistryError> {
+        if rustls::crypto::CryptoProvider::get_default().is_none() {
+            return Err(RegistryError::NoTlsProvider);
+        }
+        let transport = Transport { endpoints: Endpoints::new(&options)?, offline: options.offline };
+        let inner = Inner {
+            requests: Requests::new(transport),
+            resolutions: Cache::builder()
+                .max_capacity(KEPT_REFERENCES)
+                .expire_after(ResolutionExpiry { tag: options.tag_lifetime, digest: options.evidence_lifetime })
+                .build(),
+            tags: Cache::new(KEPT_REFERENCES),
+            evidence: Cache::builder()
+                .max_capacity(KEPT_EVIDENCE)
+                .weigher(|_, evidence: &Arc<ImageEvidence>| weight(evidence))
+                .expire_after(EvidenceExpiry { signed: options.evidence_lifetime, unsigned: options.unsigned_lifetime })
+                .build(),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// What a reference stands for. A digest in it is asked for and checked, and its tag is then not asked.
+    pub async fn resolve(&self, image: &ImageReference, deadline: Deadline) -> Lookup<ResolvedManifest> {
+        loop {
+            let mut is_own = false;
+            let resolution = self.inner.resolutions.get_with_by_ref(image, async {
+                is_own = true;
+                Arc::new(lookup(self.inner.resolve(image, deadline).await))
+            });
+            let Some(answer) = deadline.with_grace().bound(Box::pin(resolution)).await else {
+                return timed_out(&image.repository);
+            };
+            if is_own || !matches!(*answer, Lookup::Indeterminate(Cause::TimedOut, _)) || deadline.has_passed() {
+                return answer.as_ref().clone();
+            }
+        }
+    }
+
+    /// All evidence about a digest. It is never an error: what could not be had is `Indeterminate` at its place.
+    pub async fn evidence(&self, image: &ImageReference, digest: &Digest, deadline: Deadline) -> Arc<ImageEvidence> {
+        let key = (image.repository.clone(), digest.clone());
+        let counters = &self.inner.requests.counters;
+        loop {
+            let mut is_own = false;
+            let gathering = self.inner.evidence.get_with_by_ref(&key, async {
+                is_own = true;
+                counters.count_gathered();
+                Arc::new(self.inner.gather(&image.repository, digest, deadline).await)
+            });
+            let Some(evidence) = deadline.with_grace().bound(Box::pin(gathering)).await else {
+                return Arc::new(nothing_known(&image.repository, digest, timed_out, timed_out));
+            };
+            // Somebody else's deadline is not ours.
+            if is_own || Completeness::of(&evidence) != Completeness::OutOfTime || deadline.has_passed() {
+                if !is_own {
+                    counters.count_shared();
+                }
+                return evidence;
+            }
+        }
+    }
+
+    /// A reading of the counters.
+    pub fn statistics(&self) -> Statistics {
+        self.inner.requests.counters.read()
+    }
+}
+
+impl Inner {
+    async fn resolve(&self, image: &ImageReference, deadline: Deadline) -> Outcome<ResolvedManifest> {
+        let target = self.requests.target(&image.repository, Access::Pull)?;
+        if let Some(digest) = &image.digest {
+            return self.manifest(&target, digest.as_str(), Some(digest), deadline).await;
+        }
+        if let Some(known) = self.tags.get(image).await
+            && self.still_stands(&target, image, &known, deadline).await?
+        {
+            return Ok(Some(known));
+        }
+        let found = self.manifest(&target, image.tag_or_latest(), None, deadline).await?;
+        match &found {
+            Some(resolved) => self.tags.insert(image.clone(), resolved.clone()).await,
+            None => self.tags.invalidate(image).await,
+        }
+        Ok(found)
+    }
+
+    /// Whether the registry says that the tag is what it was. HEAD, because registries count pulls by GET; one that
+    /// cannot answer HEAD is asked by GET then.
+    async fn still_stands(
+        &self,
+        target: &Target,
+        image: &ImageReference,
+        known: &ResolvedManifest,
+        deadline: Deadline,
+    ) -> Result<bool, Failure> {
+        let request = Request::head(target.url(&format!("manifests/{}", image.tag_or_latest())), ANY_MANIFEST);
+        match self.requests.send(target, &request, deadline).await {
+            Ok(Some(answer)) => Ok(answer.header(DOCKER_CONTENT_DIGEST) == Some(known.digest.as_str())),
+            Ok(None) => Ok(false),
+            Err(failure) if failure.cause == Cause::Unreadable => Ok(false),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    async fn manifest(
+        &self,
+        target: &Target,
+        reference: &str,
+        expected: Option<&Digest>,
+        deadline: Deadline,
+    ) -> Outcome<ResolvedManifest> {
+        let url = target.url(&format!("manifests/{reference}"));
+        let request = Request::get(url, ANY_MANIFEST, Cap::of(MANIFEST_BYTES));
+        let Some(answer) = self.requests.send(target, &request, deadline).await? else { return Ok(None) };
+        if let Some(expected) = expected {
+            check_digest(&request, &answer.body, expected)?;
+        }
+        let digest = check_announced_digest(&request, &answer)?;
+        let media_type = media_type(&request, &answer)?;
+        Ok(Some(ResolvedManifest { digest, media_type, size: answer.body.len() as u64 }))
+    }
+
+    /// Evidence that was just added to must be read anew.
+    pub(super) async fn forget_evidence(&self, image: &ImageReference, digest: &Digest) {
+        self.evidence.invalidate(&(image.repository.clone(), digest.clone())).await;
+    }
+
+    async fn gather(&self, repository: &Repository, digest: &Digest, deadline: Deadline) -> ImageEvidence {
+        let target = match self.requests.target(repository, Access::Pull) {
+            Ok(target) => target,
+            Err(failure) => return nothing_known(repository, digest, failed(&failure), failed(&failure)),
+        };
+        let permit = deadline.bound(target.endpoint.gatherings.acquire()).await;
+        if !matches!(permit, Some(Ok(_))) {
+            return nothing_known(repository, digest, timed_out, timed_out);
+        }
+        let budget = Budget::new(EVIDENCE_BYTES);
+        let gathering = Gathering { requests: &self.requests, target: &target, digest, budget: &budget, deadline };
+        gathering.evidence(repository.to_string()).await
+    }
+}
+
+/// The header's media type, which must be the document's own when it states one (CVE-2021-41190).
+fn media_type(request: &Request<'_>, answer: &Answer) -> Result<String, Failure> {
+    let stated = parse::<SelfDescription>(request, &answer.body)?.media_type;
+    let header = answer.header(http::header::CONTENT_TYPE).and_then(|value| value.split(';').next()).map(str::trim);
+    match (header.filter(|header| header.starts_with("application/vnd.")), stated) {
+        (Some(header), Some(stated)) if header != stated => {
+            Err(request.fail(Cause::Unreadable, "its content type is not the media type it states itself"))
+        }
+        (_, Some(stated)) => Ok(stated),
+        (Some(header), None) => Ok(header.to_owned()),
+        (None, None) => Err(request.fail(Cause::Unreadable, "the manifest has no media type")),
+    }
+}
+
+fn timed_out<T>(repository: &Repository) -> Lookup<T> {
+    Lookup::Indeterminate(Cause::TimedOut, format!("{repository}: no complete answer before the deadline"))
+}
+
+fn failed<T>(failure: &Failure) -> impl Fn(&Repository) -> Lookup<T> {
+    |_| Lookup::Indeterminate(failure.cause, failure.message.clone())
+}
+
+fn nothing_known(
+    repository: &Repository,
+    digest: &Digest,
+    tags: impl Fn(&Repository) -> Lookup<Vec<portreeve_trust::evidence::SignatureLayer>>,
+    referrers: impl Fn(&Repository) -> Lookup<Vec<portreeve_trust::evidence::Referrer>>,
+) -> ImageEvidence {
+    ImageEvidence {
+        repository: repository.to_string(),
+        digest: digest.clone(),
+        tag_signatures: tags(repository),
+        referrers: referrers(repository),
+    }
+}
+
+/// How much of the evidence is there; decides how long it is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Completeness {
+    /// All was read, and there is something.
+    Signed,
+    /// All was read, and there is nothing.
+    Unsigned,
+    /// Something could not be read.
+    Failed,
+    /// The question's deadline came first.
+    OutOfTime,
+}
+
+impl Completeness {
+    fn of(evidence: &ImageEvidence) -> Self {
+        let worst = causes(evidence).map(|cause| match cause {
+            Cause::TimedOut => Self::OutOfTime,
+            _ => Self::Failed,
+        });
+        worst.max().unwrap_or_else(|| if has_signatures(evidence) { Self::Signed } else { Self::Unsigned })
+    }
+}
+
+/// Every cause anywhere in the evidence.
+fn causes(evidence: &ImageEvidence) -> impl Iterator<Item = Cause> {
+    fn cause<T>(lookup: &Lookup<T>) -> Option<Cause> {
+        match lookup {
+            Lookup::Indeterminate(cause, _) => Some(*cause),
+            _ => None,
+        }
+    }
+    let layers = found(&evidence.tag_signatures).iter().filter_map(|layer| cause(&layer.payload));
+    let contents = found(&evidence.referrers).iter().filter_map(|referrer| match &referrer.content {
+        ReferrerContent::Indeterminate(cause, _) => Some(*cause),
+        _ => None,
+    });
+    let whole = [cause(&evidence.tag_signatures), cause(&evidence.referrers)];
+    whole.into_iter().flatten().chain(layers).chain(contents)
+}
+
+fn found<T>(lookup: &Lookup<Vec<T>>) -> &[T] {
+    match lookup {
+        Lookup::Found(entries) => entries,
+        _ => &[],
+    }
+}
+
+fn has_signatures(evidence: &ImageEvidence) -> bool {
+    let is_bundle = |content: &ReferrerContent| matches!(content, ReferrerContent::Bundle(_));
+    !found(&evidence.tag_signatures).is_empty()
+        || found(&evidence.referrers).iter().any(|referrer| is_bundle(&referrer.content))
+}
+
+/// Bytes of an entry in the cache, roughly: contents, annotations and a base for the structures around them.
+fn weight(evidence: &ImageEvidence) -> u32 {
+    let layers = found(&evidence.tag_signatures).iter().map(|layer| {
+        let payload = if let Lookup::Found(bytes) = &layer.payload { bytes.len() } else { 0 };
+        payload + layer.annotations.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>() + 256
+    });
+    let referrers = found(&evidence.referrers)
+        .iter()
+        .map(|referrer| 256 + if let ReferrerContent::Bundle(bytes) = &referrer.content { bytes.len() } else { 0 });
+    u32::try_from(1024 + layers.chain(referrers).sum::<usize>()).unwrap_or(u32::MAX)
+}
+
+struct EvidenceExpiry {
+    signed: Duration,
+    unsigned: Duration,
+}
+
+impl Expiry<(Repository, Digest), Arc<ImageEvidence>> for EvidenceExpiry {
+    fn expire_after_create(
+        &self,
+        _: &(Repository, Digest),
+        evidence: &Arc<ImageEvidence>,
+        _: Instant,
+    ) -> Option<Duration> {
+        Some(match Completeness::of(evidence) {
+            Completeness::Signed => self.signed,
+            Completeness::Unsigned => self.unsigned,
+            Completeness::Failed => FAILURE_LIFETIME,
+            Completeness::OutOfTime => Duration::ZERO,
+        })
+    }
+}
+
+struct ResolutionExpiry {
+    tag: Duration,
+    digest: Duration,
+}
+
+impl Expiry<ImageReference, Arc<Lookup<ResolvedManifest>>> for ResolutionExpiry {
+    fn expire_after_create(
+        &self,
+        image: &ImageReference,
+        answer: &Arc<Lookup<ResolvedManifest>>,
+        _: Instant,
+    ) -> Option<Duration> {
+        Some(match (answer.as_ref(), &image.digest) {
+            (Lookup::Found(_), Some(_)) => self.digest,
+            (Lookup::Found(_), None) => self.tag,
+            (Lookup::Indeterminate(Cause::TimedOut, _), _) => Duration::ZERO,
+            (Lookup::Absent | Lookup::Indeterminate(..), _) => FAILURE_LIFETIME.min(self.tag),
+        })
+    }
+}

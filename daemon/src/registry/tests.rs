@@ -1,0 +1,9 @@
+//! The client against registries that no real program can be: each test asserts the outcome, and that time, bytes and
+//! requests stay bounded. Real registries are tested with the other real parts.
+
+mod credentials;
+mod fixture;
+mod hostile;
+mod limits;
+mod sharing;
+mod writing;

@@ -1,0 +1,166 @@
+//! Logs: structured, to stderr, text for people or JSON for machines.
+//!
+//! No request body and no secret is logged: what may hold one is passed as [`Redacted`], and the libraries that log
+//! bodies at their lower levels are capped. Control characters in values are escaped, so that no value can forge a
+//! line or drive a terminal.
+
+use std::fmt;
+
+use tracing::Subscriber;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::field::MakeExt;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
+
+/// Libraries whose debug and trace levels hold bodies, headers or statements with values.
+const CAPPED: &[&str] =
+    &["kube_client=info", "kube_runtime=info", "hyper=info", "hyper_util=info", "h2=info", "tower=info", "sqlx=warn"];
+
+/// How lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Logging could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The filter is not one.
+    #[error(
+        "telemetry.log '{0}' is not a log filter: write a level (info) or target=level pairs (portreeve=debug,info)"
+    )]
+    InvalidFilter(String),
+    /// Somebody else set up logging first.
+    #[error("logging was already set up")]
+    AlreadySet,
+}
+
+/// Starts logging to stderr for the whole process.
+pub fn init(filter: &str, format: LogFormat) -> Result<(), TelemetryError> {
+    let subscriber = subscriber(filter, format, std::io::stderr)?;
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| TelemetryError::AlreadySet)
+}
+
+fn subscriber<W>(
+    filter: &str,
+    format: LogFormat,
+    writer: W,
+) -> Result<Box<dyn Subscriber + Send + Sync>, TelemetryError>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let builder = tracing_subscriber::fmt().with_env_filter(capped(filter)?).with_ansi(false).with_writer(writer);
+    Ok(match format {
+        LogFormat::Text => Box::new(builder.fmt_fields(debug_fn(escaped_field).delimited(" ")).finish()),
+        LogFormat::Json => Box::new(builder.json().flatten_event(true).finish()),
+    })
+}
+
+fn capped(filter: &str) -> Result<EnvFilter, TelemetryError> {
+    let invalid = |_| TelemetryError::InvalidFilter(filter.to_owned());
+    let base = EnvFilter::builder().parse(filter).map_err(invalid)?;
+    CAPPED.iter().try_fold(base, |all, cap| Ok(all.add_directive(cap.parse().map_err(invalid)?)))
+}
+
+fn escaped_field(writer: &mut Writer<'_>, field: &tracing::field::Field, value: &dyn fmt::Debug) -> fmt::Result {
+    if field.name() != "message" {
+        write!(writer, "{field}=")?;
+    }
+    writer.write_str(&escape(&format!("{value:?}")))
+}
+
+/// The text with control characters, line separators and direction marks written as `\u{..}`.
+fn escape(text: &str) -> String {
+    let forges = |c: char| {
+        c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if forges(c) { out.extend(c.escape_default()) } else { out.push(c) }
+    }
+    out
+}
+
+/// A value that must not reach a log line, a message or a debug print. It is not serializable.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Redacted<T>(pub T);
+
+impl<T> fmt::Debug for Redacted<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+impl<T> fmt::Display for Redacted<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(filter: &str, format: LogFormat, log: impl FnOnce()) -> String {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = subscriber(filter, format, move || writer.clone()).unwrap();
+        tracing::subscriber::with_default(subscriber, log);
+        let bytes = lines.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn a_value_cannot_forge_a_line_or_drive_a_terminal() {
+        for format in [LogFormat::Text, LogFormat::Json] {
+            let out = logged("info", format, || {
+                tracing::info!(name = %"a\nERROR forged\u{1b}[31m\u{202e}", "told {}", "b\r\nERROR forged");
+            });
+            assert_eq!(out.lines().count(), 1, "{out:?}");
+            assert!(!out.trim_end_matches('\n').contains(|c: char| c.is_control()), "{out:?}");
+        }
+    }
+
+    #[test]
+    fn a_redacted_value_is_in_no_line() {
+        let out = logged("info", LogFormat::Text, || {
+            let body = Redacted("password=hunter2");
+            tracing::info!(%body, other = ?body, "request {body}");
+        });
+        assert!(out.contains("[redacted]") && !out.contains("hunter2"), "{out}");
+    }
+
+    #[test]
+    fn libraries_that_log_bodies_are_capped_whatever_the_filter_says() {
+        let out = logged("trace", LogFormat::Text, || {
+            tracing::debug!(target: "kube_client::client", "body");
+            tracing::debug!(target: "portreeve", "ours");
+        });
+        assert!(out.contains("ours") && !out.contains("body"), "{out}");
+    }
+
+    #[test]
+    fn a_filter_that_is_none_is_an_error() {
+        assert!(matches!(subscriber("in fo==", LogFormat::Text, std::io::sink), Err(TelemetryError::InvalidFilter(_))));
+    }
+}

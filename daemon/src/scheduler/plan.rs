@@ -1,0 +1,201 @@
+//! What is due when. Pure: the time is an argument.
+
+use std::collections::{HashSet, VecDeque};
+use std::fmt;
+use std::hash::Hash;
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+/// Keys that wait to be judged. A key that is pushed while it waits is merged; the first push sets its time, so that
+/// a key which changes all the time is judged all the same.
+#[derive(Debug)]
+pub struct Queue<K> {
+    debounce: Duration,
+    waiting: VecDeque<(Instant, K)>,
+    known: HashSet<K>,
+}
+
+impl<K: Clone + Eq + Hash> Queue<K> {
+    /// An empty queue whose keys become due `debounce` after their first push.
+    pub fn new(debounce: Duration) -> Self {
+        Self { debounce, waiting: VecDeque::new(), known: HashSet::new() }
+    }
+
+    /// Adds a key, unless it waits already.
+    pub fn push(&mut self, key: K, now: Instant) {
+        if self.known.insert(key.clone()) {
+            self.waiting.push_back((now + self.debounce, key));
+        }
+    }
+
+    /// Takes at most `most` keys that are due, the oldest first.
+    pub fn take_due(&mut self, now: Instant, most: usize) -> Vec<K> {
+        let due = self.waiting.iter().take(most).take_while(|(at, _)| *at <= now).count();
+        let taken: Vec<K> = self.waiting.drain(..due).map(|(_, key)| key).collect();
+        for key in &taken {
+            self.known.remove(key);
+        }
+        taken
+    }
+
+    /// When the next key becomes due; `None` when nothing waits.
+    pub fn next_due(&self) -> Option<Instant> {
+        self.waiting.front().map(|(at, _)| *at)
+    }
+
+    /// Number of keys that wait.
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+}
+
+/// A cron expression of five fields, in UTC.
+#[derive(Clone, Debug)]
+pub struct Cron(croner::Cron);
+
+/// A text that is not a cron expression.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error(
+    "'{text}' is not a cron expression: write minute, hour, day of month, month, day of week, as in \"30 2 * * *\""
+)]
+pub struct InvalidCron {
+    text: String,
+}
+
+impl FromStr for Cron {
+    type Err = InvalidCron;
+
+    fn from_str(text: &str) -> Result<Self, InvalidCron> {
+        let parser = croner::parser::CronParser::builder()
+            .seconds(croner::parser::Seconds::Disallowed)
+            .year(croner::parser::Year::Disallowed)
+            .build();
+        let invalid = || InvalidCron { text: text.chars().take(100).collect() };
+        // The longest sensible list of minutes is shorter; the cap keeps a hostile configuration cheap.
+        if text.len() > 1_000 {
+            return Err(invalid());
+        }
+        parser.parse(text).map(Self).map_err(|_| invalid())
+    }
+}
+
+impl fmt::Display for Cron {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.as_str())
+    }
+}
+
+impl Cron {
+    /// The first time after `time`; `None` for an expression that never comes (30 February).
+    pub fn next_after(&self, time: Timestamp) -> Option<Timestamp> {
+        let next = self.0.find_next_occurrence(&time.to_zoned(TimeZone::UTC), false).ok()?;
+        Some(next.timestamp())
+    }
+}
+
+/// Cron entries and the next time of each.
+#[derive(Debug)]
+pub struct Timetable<J> {
+    entries: Vec<(Cron, J, Option<Timestamp>)>,
+}
+
+impl<J: Clone> Timetable<J> {
+    /// A timetable that starts at `now`.
+    pub fn new(entries: impl IntoIterator<Item = (Cron, J)>, now: Timestamp) -> Self {
+        let entries = entries.into_iter().map(|(cron, job)| {
+            let next = cron.next_after(now);
+            (cron, job, next)
+        });
+        Self { entries: entries.collect() }
+    }
+
+    /// The jobs that are due. Times that were missed (a suspended machine, a clock set forward) are one.
+    pub fn take_due(&mut self, now: Timestamp) -> Vec<J> {
+        let mut due = Vec::new();
+        for (cron, job, next) in &mut self.entries {
+            if next.is_some_and(|next| next <= now) {
+                due.push(job.clone());
+                *next = cron.next_after(now);
+            }
+        }
+        due
+    }
+
+    /// When something is due next; `None` for never.
+    pub fn next(&self) -> Option<Timestamp> {
+        self.entries.iter().filter_map(|(_, _, next)| *next).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn repeats_are_merged_and_do_not_delay() {
+        let start = Instant::now();
+        let mut queue = Queue::new(10 * MS);
+        queue.push("a", start);
+        queue.push("b", start + MS);
+        queue.push("a", start + 9 * MS);
+        assert_eq!(queue.len(), 2);
+        assert_eq!(queue.take_due(start + 9 * MS, 64), Vec::<&str>::new());
+        assert_eq!(queue.take_due(start + 10 * MS, 64), ["a"]);
+        assert_eq!(queue.next_due(), Some(start + 11 * MS));
+        queue.push("a", start + 10 * MS);
+        assert_eq!(queue.take_due(start + 20 * MS, 64), ["b", "a"]);
+        assert!(queue.is_empty() && queue.next_due().is_none());
+    }
+
+    #[test]
+    fn no_more_is_taken_than_asked_for() {
+        let start = Instant::now();
+        let mut queue = Queue::new(Duration::ZERO);
+        (0..10).for_each(|key| queue.push(key, start));
+        assert_eq!(queue.take_due(start, 3), [0, 1, 2]);
+        assert_eq!(queue.take_due(start, 100), [3, 4, 5, 6, 7, 8, 9]);
+    }
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn cron_times_are_after_and_in_utc() {
+        let nightly: Cron = "30 2 * * *".parse().unwrap();
+        assert_eq!(nightly.next_after(at("2026-03-01T02:29:59Z")), Some(at("2026-03-01T02:30:00Z")));
+        assert_eq!(nightly.next_after(at("2026-03-01T02:30:00Z")), Some(at("2026-03-02T02:30:00Z")));
+        let never: Cron = "0 0 30 2 *".parse().unwrap();
+        assert_eq!(never.next_after(at("2026-03-01T00:00:00Z")), None);
+    }
+
+    #[test]
+    fn what_is_not_cron_is_refused() {
+        for text in ["", "hourly", "* * * *", "61 * * * *", "* * * * * *", "0 * * * * * 2026"] {
+            let error = text.parse::<Cron>().unwrap_err();
+            assert!(error.to_string().contains("is not a cron expression"), "{text}");
+        }
+        assert!("1,".repeat(100_000).parse::<Cron>().is_err());
+    }
+
+    #[test]
+    fn missed_times_are_one() {
+        let hourly: Cron = "0 * * * *".parse().unwrap();
+        let nightly: Cron = "30 2 * * *".parse().unwrap();
+        let mut table = Timetable::new([(hourly, "images"), (nightly, "posture")], at("2026-03-01T00:10:00Z"));
+        assert_eq!(table.next(), Some(at("2026-03-01T01:00:00Z")));
+        assert!(table.take_due(at("2026-03-01T00:59:59Z")).is_empty());
+        assert_eq!(table.take_due(at("2026-03-01T05:00:00Z")), ["images", "posture"]);
+        assert_eq!(table.next(), Some(at("2026-03-01T06:00:00Z")));
+    }
+}

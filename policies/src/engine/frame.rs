@@ -1,0 +1,232 @@
+//! One object as the checks see it: bound once, with its containers listed.
+
+use std::sync::OnceLock;
+
+use portreeve_reports::source::Node;
+use portreeve_reports::ObjectRef;
+
+use super::related::Relations;
+use super::value::Bound;
+use crate::control::{Check, Each, Items, Target};
+use crate::object::Object;
+use crate::workload::{self, ContainerKind, PodTemplate};
+use crate::world::World;
+
+/// Lists of containers in a pod spec, in the order they are asked.
+const CONTAINER_LISTS: [&str; 3] = ["containers", "initContainers", "ephemeralContainers"];
+
+/// The pod template of an object with the API's defaults filled in; outlives the [`Frame`] that borrows it.
+pub(crate) struct Defaulted<'a> {
+    template: Option<PodTemplate<'a>>,
+    spec: Option<Node>,
+}
+
+impl<'a> Defaulted<'a> {
+    pub(crate) fn of(object: &'a Object) -> Self {
+        let template = workload::pod_template(object);
+        let spec = template.as_ref().map(workload::defaulted);
+        Self { template, spec }
+    }
+}
+
+/// An object, bound.
+pub(crate) struct Frame<'a> {
+    pub(crate) object: &'a Object,
+    pub(crate) kind: Bound<'a>,
+    pub(crate) reference: ObjectRef,
+    pub(crate) owner: Option<String>,
+    pub(crate) pod: Option<PodFrame<'a>>,
+    pub(crate) relations: Relations<'a>,
+    root: OnceLock<Bound<'a>>,
+}
+
+/// The pod template of an object, bound.
+pub(crate) struct PodFrame<'a> {
+    /// `pod`: `metadata` and `spec`, with defaults.
+    pub(crate) value: Bound<'a>,
+    /// The spec as written.
+    pub(crate) spec: &'a Node,
+    /// Object path of the spec.
+    pub(crate) path: &'static str,
+    pub(crate) containers: Vec<ContainerFrame<'a>>,
+    /// A place where the spec has another type than the API's.
+    pub(crate) mistyped: Option<String>,
+}
+
+/// A container, bound.
+pub(crate) struct ContainerFrame<'a> {
+    pub(crate) name: &'a str,
+    /// `container`, `init`, `sidecar` or `ephemeral`.
+    pub(crate) kind: Bound<'a>,
+    pub(crate) value: Bound<'a>,
+    pub(crate) node: &'a Node,
+    pub(crate) path: String,
+}
+
+/// An item that a check asks about.
+#[derive(Clone, Copy)]
+pub(crate) struct Item<'f, 'a> {
+    pub(crate) container: Option<&'f ContainerFrame<'a>>,
+    pub(crate) value: &'f Bound<'a>,
+    pub(crate) step: Step<'f>,
+}
+
+/// The last step of the path to an item.
+#[derive(Clone, Copy)]
+pub(crate) enum Step<'f> {
+    /// The item is what `each` names.
+    Whole,
+    /// The item of a list.
+    Index(usize),
+    /// The entry of a map.
+    Key(&'f str),
+}
+
+impl<'a> Frame<'a> {
+    pub(crate) fn new(object: &'a Object, world: &'a World, defaulted: &'a Defaulted<'a>) -> Self {
+        let pod = match (&defaulted.template, &defaulted.spec) {
+            (Some(template), Some(spec)) => Some(PodFrame::new(template, spec)),
+            _ => None,
+        };
+        let template = defaulted.template.as_ref();
+        let metadata = template.and_then(|template| template.metadata);
+        Self {
+            object,
+            kind: Bound::text(&object.kind),
+            reference: object.reference(world.top_owner(object)),
+            owner: owning_team(object),
+            pod,
+            relations: Relations::new(world, object, template.map(|template| template.spec), metadata),
+            root: OnceLock::new(),
+        }
+    }
+
+    /// The whole object, bound when it is first asked for.
+    pub(crate) fn root(&self) -> &Bound<'a> {
+        self.root.get_or_init(|| Bound::of(&self.object.root))
+    }
+
+    /// Whether a check asks about objects of this kind.
+    pub(crate) fn is_target(&self, check: &Check) -> bool {
+        match &check.target {
+            Target::Pod => self.pod.is_some(),
+            Target::Kinds(kinds) => {
+                kinds.iter().any(|name| *name.kind == *self.object.kind && *name.group == *self.object.group())
+            }
+        }
+    }
+
+    /// Calls `visit` with each item of a check; an error names the path that has another type than the API's.
+    pub(crate) fn items<'f>(&'f self, check: &Check, visit: &mut dyn FnMut(Item<'f, 'a>)) -> Result<(), String> {
+        let whole = |container, value| Item { container, value, step: Step::Whole };
+        match (&check.each, &self.pod) {
+            (Each::Whole, Some(pod)) => visit(whole(None, &pod.value)),
+            (Each::Whole, None) => visit(whole(None, self.root())),
+            (Each::Containers | Each::InContainers(_), None) => {}
+            (Each::Containers, Some(pod)) => pod.containers.iter().for_each(|container| {
+                visit(whole(Some(container), &container.value));
+            }),
+            (Each::InContainers(items), Some(pod)) => {
+                for container in &pod.containers {
+                    below(&container.value, items, Some(container), visit)?;
+                }
+            }
+            (Each::Below(items), Some(pod)) => match pod.value.get("spec") {
+                Some(spec) => below(spec, items, None, visit)?,
+                None => {}
+            },
+            (Each::Below(items), None) => below(self.root(), items, None, visit)?,
+        }
+        Ok(())
+    }
+}
+
+fn below<'f, 'a>(
+    start: &'f Bound<'a>,
+    items: &Items,
+    container: Option<&'f ContainerFrame<'a>>,
+    visit: &mut dyn FnMut(Item<'f, 'a>),
+) -> Result<(), String> {
+    let mut value = start;
+    for key in &items.path {
+        if value.entries().is_none() {
+            return Err(items.path.join("."));
+        }
+        let Some(next) = value.get(key).filter(|next| !next.is_null()) else { return Ok(()) };
+        value = next;
+    }
+    match (items.entries, value.items(), value.entries()) {
+        (false, Some(list), _) => {
+            for (index, value) in list.iter().enumerate() {
+                visit(Item { container, value, step: Step::Index(index) });
+            }
+        }
+        (true, _, Some(entries)) => {
+            for (key, value) in entries {
+                visit(Item { container, value, step: Step::Key(key.inner()) });
+            }
+        }
+        _ => return Err(items.path.join(".")),
+    }
+    Ok(())
+}
+
+impl<'a> PodFrame<'a> {
+    fn new(template: &PodTemplate<'a>, defaulted: &'a Node) -> Self {
+        let spec = Bound::of(defaulted);
+        let containers = workload::containers(template.spec, template.path)
+            .into_iter()
+            .filter_map(|container| {
+                let value = spec.get(list_of(container.kind))?.items()?.get(container.index)?.clone();
+                let kind = Bound::text(kind_word(container.kind, container.node));
+                Some(ContainerFrame { name: container.name, kind, value, node: container.node, path: container.path })
+            })
+            .collect();
+        let metadata = template.metadata.map_or_else(|| Bound::map(Vec::new()), Bound::of);
+        Self {
+            mistyped: mistyped(template.spec),
+            value: Bound::map(vec![("metadata".into(), metadata), ("spec".into(), spec)]),
+            spec: template.spec,
+            path: template.path,
+            containers,
+        }
+    }
+}
+
+/// A list of containers that is no list of maps would hide what runs.
+fn mistyped(spec: &Node) -> Option<String> {
+    if spec.as_map().is_none() {
+        return Some("spec".to_owned());
+    }
+    let is_wrong = |list: &Node| match list.as_list() {
+        Some(items) => items.iter().any(|item| item.as_map().is_none()),
+        None => !list.is_null(),
+    };
+    CONTAINER_LISTS.iter().find(|key| spec.get(key).is_some_and(is_wrong)).map(|key| (*key).to_owned())
+}
+
+fn list_of(kind: ContainerKind) -> &'static str {
+    match kind {
+        ContainerKind::Container => CONTAINER_LISTS[0],
+        ContainerKind::Init => CONTAINER_LISTS[1],
+        ContainerKind::Ephemeral => CONTAINER_LISTS[2],
+    }
+}
+
+/// An init container that is restarted is a sidecar (Kubernetes: restartable init containers).
+fn kind_word(kind: ContainerKind, node: &Node) -> &'static str {
+    let restarted = node.get("restartPolicy").and_then(Node::as_str) == Some("Always");
+    match kind {
+        ContainerKind::Container => "container",
+        ContainerKind::Init if restarted => "sidecar",
+        ContainerKind::Init => "init",
+        ContainerKind::Ephemeral => "ephemeral",
+    }
+}
+
+/// The team by the object's labels.
+fn owning_team(object: &Object) -> Option<String> {
+    let labels = object.root.at(["metadata", "labels"])?;
+    let label = labels.get("portreeve.dev/owner").or_else(|| labels.get("app.kubernetes.io/part-of"))?;
+    label.as_str().filter(|team| !team.is_empty()).map(str::to_owned)
+}

@@ -1,0 +1,297 @@
+//! The `spec` of an ImagePolicy as people write it. What the format has and this version does not do is refused by
+//! name at its place: a condition that is dropped in silence would be a condition that is never checked.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use portreeve_policies::image::Digest;
+use portreeve_reports::source::{Fields, Place};
+
+use super::pattern::{ImagePattern, NamespacePattern};
+use super::{Mode, NoMatch, StaticAllow, ties};
+
+/// A decoded policy: well-formed, its key files named but not read. See [`super::ImagePolicy::build`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImagePolicySpec {
+    pub(super) file: String,
+    pub(super) mode: Mode,
+    pub(super) no_match: NoMatch,
+    pub(super) rules: Vec<RuleSpec>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct RuleSpec {
+    pub(super) place: Place,
+    pub(super) name: String,
+    pub(super) images: Vec<ImagePattern>,
+    pub(super) namespaces: Vec<NamespacePattern>,
+    pub(super) mode: Option<Mode>,
+    pub(super) basis: BasisSpec,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum BasisSpec {
+    Authorities { place: Place, threshold: usize, list: Vec<AuthoritySpec> },
+    Allow(StaticAllow),
+    Deny { reason: String },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct AuthoritySpec {
+    pub(super) name: String,
+    pub(super) required: bool,
+    pub(super) key: KeySpec,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct KeySpec {
+    pub(super) place: Place,
+    pub(super) file: String,
+    pub(super) not_before: Option<Timestamp>,
+    pub(super) not_after: Option<Timestamp>,
+}
+
+/// Most patterns of one policy, over all rules: ties are looked for in all pairs.
+const MAX_PATTERNS: usize = 1000;
+
+impl ImagePolicySpec {
+    /// Decodes the `spec` map. Problems go to the file's [`portreeve_reports::source::Problems`], all at once; `None`
+    /// when there is no policy to speak of because of them.
+    pub fn decode(fields: &mut Fields<'_, '_>) -> Option<Self> {
+        not_supported(fields, &["trustRoots"]);
+        let mode = fields.optional_parsed("mode", Mode::parse).unwrap_or(Mode::Enforce);
+        let no_match = fields.optional_parsed("noMatch", NoMatch::parse).unwrap_or(NoMatch::Deny);
+        fields.required("rules");
+        let rules = fields.maps("rules", decode_rule);
+        let spec = Self { file: fields.problems().file().to_owned(), mode, no_match, rules };
+        spec.check_names(fields);
+        spec.check_size(fields)?;
+        for tie in ties(&spec.rules) {
+            fields.problem(tie.place, tie.message);
+        }
+        Some(spec)
+    }
+
+    /// The key files to read for [`super::ImagePolicy::build`], as written, relative to the policy's file.
+    pub fn key_files(&self) -> BTreeSet<&str> {
+        let lists = self.rules.iter().filter_map(|rule| match &rule.basis {
+            BasisSpec::Authorities { list, .. } => Some(list),
+            BasisSpec::Allow(_) | BasisSpec::Deny { .. } => None,
+        });
+        lists.flatten().map(|authority| authority.key.file.as_str()).collect()
+    }
+
+    fn check_names(&self, fields: &mut Fields<'_, '_>) {
+        let mut seen = BTreeSet::new();
+        for rule in self.rules.iter().filter(|rule| !seen.insert(&rule.name)) {
+            fields.problem(rule.place, format!("two rules have the name '{}'", rule.name));
+        }
+    }
+
+    fn check_size(&self, fields: &mut Fields<'_, '_>) -> Option<()> {
+        let patterns: usize = self.rules.iter().map(|rule| rule.images.len() * rule.namespaces.len()).sum();
+        if patterns > MAX_PATTERNS {
+            let place = fields.place();
+            fields.problem(place, format!("{patterns} patterns (images × namespaces); at most {MAX_PATTERNS} are read"));
+            return None;
+        }
+        Some(())
+    }
+}
+
+/// Asks for keys of the format that this version does not do; each that is there is a problem.
+fn not_supported(fields: &mut Fields<'_, '_>, keys: &[&'static str]) {
+    for key in keys {
+        if let Some(node) = fields.optional(key) {
+            let message = format!("'{}' is not supported yet", fields.path_of(key));
+            fields.problem(node.place, message);
+        }
+    }
+}
+
+fn decode_rule(fields: &mut Fields<'_, '_>) -> Option<RuleSpec> {
+    not_supported(fields, &["attestations"]);
+    decode_platforms(fields);
+    let name = fields.required_str("name").map(str::to_owned);
+    let images = decode_images(fields);
+    let namespaces = decode_namespaces(fields);
+    let mode = fields.optional_parsed("mode", Mode::parse);
+    let basis = decode_basis(fields);
+    Some(RuleSpec { place: fields.place(), name: name?, images, namespaces, mode, basis: basis? })
+}
+
+fn decode_platforms(fields: &mut Fields<'_, '_>) {
+    fields.optional_parsed("platforms", |text| match text {
+        "index" => Ok(()),
+        "index-or-child" | "all-children" => Err(format!("'{text}' is not supported yet; 'index' is")),
+        _ => Err(format!("'{text}' is not one of index, index-or-child, all-children")),
+    });
+}
+
+fn decode_images(fields: &mut Fields<'_, '_>) -> Vec<ImagePattern> {
+    let place = fields.required("images").map(|node| node.place);
+    let patterns: Vec<_> = fields.optional_strings("images").unwrap_or_default();
+    let Some(place) = place else { return Vec::new() };
+    if patterns.is_empty() {
+        let message = format!("'{}' needs at least one pattern", fields.path_of("images"));
+        fields.problem(place, message);
+    }
+    parse_each(fields, place, &patterns, ImagePattern::parse)
+}
+
+fn decode_namespaces(fields: &mut Fields<'_, '_>) -> Vec<NamespacePattern> {
+    let Some(place) = fields.optional("namespaces").map(|node| node.place) else {
+        return vec![NamespacePattern::everything()];
+    };
+    let patterns = fields.optional_strings("namespaces").unwrap_or_default();
+    if patterns.is_empty() {
+        let message = format!("'{}' needs at least one pattern; leave it out for all", fields.path_of("namespaces"));
+        fields.problem(place, message);
+    }
+    parse_each(fields, place, &patterns, NamespacePattern::parse)
+}
+
+fn parse_each<T, E: std::fmt::Display>(
+    fields: &mut Fields<'_, '_>,
+    place: Place,
+    texts: &[&str],
+    parse: impl Fn(&str) -> Result<T, E>,
+) -> Vec<T> {
+    let mut parsed = Vec::with_capacity(texts.len());
+    for text in texts {
+        match parse(text) {
+            Ok(value) => parsed.push(value),
+            Err(error) => fields.problem(place, error.to_string()),
+        }
+    }
+    parsed
+}
+
+fn decode_basis(fields: &mut Fields<'_, '_>) -> Option<BasisSpec> {
+    let (has_authorities, has_static) =
+        (fields.optional("authorities").is_some(), fields.optional("static").is_some());
+    let place = fields.place();
+    match (has_authorities, has_static) {
+        (true, false) => fields.optional_map("authorities", decode_authorities),
+        (false, true) => fields.optional_map("static", decode_static),
+        (true, true) => {
+            fields.problem(place, "a rule has either 'authorities' or 'static', not both");
+            None
+        }
+        (false, false) => {
+            fields.problem(place, "a rule needs 'authorities' or 'static'; without either it would trust nobody");
+            None
+        }
+    }
+}
+
+fn decode_authorities(fields: &mut Fields<'_, '_>) -> Option<BasisSpec> {
+    let place = fields.place();
+    let threshold = fields.optional_int("threshold").unwrap_or(1);
+    let threshold = usize::try_from(threshold).ok().filter(|threshold| *threshold > 0);
+    if threshold.is_none() {
+        let message = format!("'{}' must be 1 or more", fields.path_of("threshold"));
+        fields.problem(place, message);
+    }
+    fields.required("list");
+    let before = fields.problems().list().len();
+    let list = fields.maps("list", decode_authority);
+    if list.is_empty() && fields.problems().list().len() == before {
+        let message = format!("'{}' needs at least one authority", fields.path_of("list"));
+        fields.problem(place, message);
+    }
+    let mut seen = BTreeSet::new();
+    for authority in list.iter().filter(|authority| !seen.insert(&authority.name)) {
+        fields.problem(authority.key.place, format!("two authorities have the name '{}'", authority.name));
+    }
+    Some(BasisSpec::Authorities { place, threshold: threshold?, list })
+}
+
+fn decode_authority(fields: &mut Fields<'_, '_>) -> Option<AuthoritySpec> {
+    let others = ["keyless", "certificate", "notary", "github"];
+    not_supported(fields, &others);
+    let name = fields.required_str("name").map(str::to_owned);
+    let required = fields.optional_bool("required").unwrap_or(false);
+    // An authority of another kind has been refused already: that it has no key is not a second mistake.
+    if others.iter().any(|other| fields.optional(other).is_some()) && fields.optional("key").is_none() {
+        return None;
+    }
+    fields.required("key");
+    let key = fields.optional_map("key", decode_key);
+    Some(AuthoritySpec { name: name?, required, key: key? })
+}
+
+fn decode_key(fields: &mut Fields<'_, '_>) -> Option<KeySpec> {
+    let place = fields.place();
+    let file = fields.required_str("file").map(str::to_owned);
+    fields.optional_parsed("log", |text| match text {
+        "optional" => Ok(()),
+        "required" => Err("'required' is not supported yet; 'optional' is".to_owned()),
+        _ => Err(format!("'{text}' is not one of required, optional")),
+    });
+    let not_before = fields.optional_parsed("notBefore", |text| instant(text, DayEdge::Start));
+    let not_after = fields.optional_parsed("notAfter", |text| instant(text, DayEdge::End));
+    if let (Some(before), Some(after)) = (not_before, not_after)
+        && before > after
+    {
+        fields.problem(place, "'notAfter' is before 'notBefore'; the key would never be trusted");
+    }
+    Some(KeySpec { place, file: file?, not_before, not_after })
+}
+
+fn decode_static(fields: &mut Fields<'_, '_>) -> Option<BasisSpec> {
+    let place = fields.place();
+    match (fields.optional("allow").is_some(), fields.optional("deny").is_some()) {
+        (true, false) => decode_allow(fields).map(BasisSpec::Allow),
+        (false, true) => decode_deny(fields),
+        _ => {
+            fields.problem(place, "'static' needs either 'allow' (a list of digests) or 'deny: true'");
+            None
+        }
+    }
+}
+
+fn decode_allow(fields: &mut Fields<'_, '_>) -> Option<StaticAllow> {
+    let place = fields.place();
+    let digests = fields.optional_strings("allow").unwrap_or_default();
+    if digests.is_empty() {
+        let message = format!("'{}' needs at least one digest", fields.path_of("allow"));
+        fields.problem(place, message);
+    }
+    let digests = parse_each(fields, place, &digests, Digest::parse);
+    let owner = fields.required_str("owner").map(str::to_owned);
+    let reason = fields.required_str("reason").map(str::to_owned);
+    let expires = fields.required_parsed("expires", |text| instant(text, DayEdge::End));
+    Some(StaticAllow { digests: digests.into_iter().collect(), owner: owner?, reason: reason?, expires: expires? })
+}
+
+fn decode_deny(fields: &mut Fields<'_, '_>) -> Option<BasisSpec> {
+    let place = fields.place();
+    if fields.optional_bool("deny") == Some(false) {
+        fields.problem(place, "'deny' can only be true; leave the rule out to ask nothing");
+    }
+    Some(BasisSpec::Deny { reason: fields.required_str("reason")?.to_owned() })
+}
+
+/// Which end of a day a date without a time stands for.
+#[derive(Clone, Copy)]
+enum DayEdge {
+    Start,
+    End,
+}
+
+/// A date (the whole day counts, in UTC) or an RFC 3339 timestamp.
+fn instant(text: &str, edge: DayEdge) -> Result<Timestamp, String> {
+    if let Ok(timestamp) = text.parse::<Timestamp>() {
+        return Ok(timestamp);
+    }
+    let wrong = || format!("'{text}' is neither a date (2027-06-30) nor a timestamp (2027-06-30T12:00:00Z)");
+    let date: Date = text.parse().map_err(|_| wrong())?;
+    let time = match edge {
+        DayEdge::Start => date.at(0, 0, 0, 0),
+        DayEdge::End => date.at(23, 59, 59, 999_999_999),
+    };
+    time.to_zoned(TimeZone::UTC).map(|zoned| zoned.timestamp()).map_err(|_| wrong())
+}

@@ -1,0 +1,224 @@
+use portreeve_policies::image::ImageReference;
+use portreeve_reports::source::{Fields, Limits, yaml};
+use sigstore_crypto::KeyPair;
+
+use super::*;
+
+const DIGEST: &str = "sha256:9ae97d36d26566ff84e8893c64a6dc4fe8ca6d1144bf5b87b2b85a32def253c7";
+
+fn decode(text: &str) -> Result<ImagePolicySpec, Problems> {
+    let document = yaml::read(text.as_bytes(), &Limits::default()).remove(0).unwrap();
+    let mut problems = Problems::new("policy.yaml");
+    let spec = Fields::of(&document, "spec", &mut problems).and_then(|map| map.finish_with(ImagePolicySpec::decode));
+    let spec = problems.into_result(spec)?;
+    Ok(spec.unwrap())
+}
+
+fn problems(text: &str) -> String {
+    decode(text).unwrap_err().to_string()
+}
+
+fn key() -> Vec<u8> {
+    KeyPair::generate_ecdsa_p256().unwrap().public_key_der().unwrap().to_pem().into_bytes()
+}
+
+fn built(text: &str) -> ImagePolicy {
+    let keys = BTreeMap::from([("a.pub".to_owned(), key()), ("b.pub".to_owned(), key())]);
+    ImagePolicy::build(&decode(text).unwrap(), &keys).unwrap()
+}
+
+/// A rule in one line: `name images namespaces`.
+fn rules(rules: &[(&str, &str, &str)]) -> String {
+    let mut text = "mode: enforce\nrules:\n".to_owned();
+    for (name, images, namespaces) in rules {
+        text.push_str(&format!(
+            "  - {{name: {name}, images: [{images}], namespaces: [{namespaces}], static: {{deny: true, reason: no}}}}\n"
+        ));
+    }
+    text
+}
+
+fn chosen<'policy>(policy: &'policy ImagePolicy, image: &str, namespace: Option<&str>) -> &'policy str {
+    match policy.rule_for(&ImageReference::parse(image).unwrap().repository, namespace) {
+        Selection::Rule(rule) => rule.name(),
+        Selection::NoMatch(no_match) => no_match.as_str(),
+    }
+}
+
+const SUPPORTED: &str = r#"
+mode: enforce
+noMatch: warn
+rules:
+  - name: platform images
+    images: ["quay.io/nebari/**"]
+    namespaces: ["*"]
+    mode: warn
+    platforms: index
+    authorities:
+      threshold: 2
+      list:
+        - {name: release, required: true, key: {file: a.pub, notBefore: 2026-01-01, notAfter: 2027-06-30, log: optional}}
+        - {name: second, key: {file: b.pub, notAfter: "2027-06-30T12:00:00Z"}}
+  - name: pinned
+    images: [docker.io/library/busybox]
+    static:
+      allow: ["sha256:9ae97d36d26566ff84e8893c64a6dc4fe8ca6d1144bf5b87b2b85a32def253c7"]
+      owner: team-platform
+      reason: root init container of the hub
+      expires: 2027-03-01
+  - {name: miners, images: ["*.mine.example/**"], static: {deny: true, reason: no miners}}
+"#;
+
+#[test]
+fn what_this_version_supports_is_decoded() {
+    let spec = decode(SUPPORTED).unwrap();
+    assert_eq!(spec.key_files(), BTreeSet::from(["a.pub", "b.pub"]));
+    let policy = built(SUPPORTED);
+    assert_eq!(chosen(&policy, "quay.io/nebari/hub:1", Some("jhub")), "platform images");
+    assert_eq!(chosen(&policy, "busybox", Some("jhub")), "pinned");
+    assert_eq!(chosen(&policy, "ghcr.io/x/y", Some("jhub")), "warn");
+    let Selection::Rule(rule) = policy.rule_for(&ImageReference::parse("quay.io/nebari/a").unwrap().repository, None)
+    else {
+        panic!("no rule")
+    };
+    let Basis::Keys(authorities) = rule.basis() else { panic!("no keys") };
+    assert_eq!((authorities.threshold(), rule.mode()), (2, Mode::Warn));
+    let [first, second] = authorities.list() else { panic!("two authorities") };
+    let times = [first.not_before, first.not_after, second.not_after].map(|time| time.unwrap().to_string());
+    assert_eq!(times, ["2026-01-01T00:00:00Z", "2027-06-30T23:59:59.999999999Z", "2027-06-30T12:00:00Z"]);
+}
+
+#[test]
+fn what_the_format_has_and_this_version_has_not_is_refused_at_its_place() {
+    let text = r#"
+mode: enforce
+trustRoots:
+  - {name: public, embedded: sigstore}
+rules:
+  - name: a
+    images: ["quay.io/a/**"]
+    platforms: index-or-child
+    attestations:
+      - {name: provenance}
+    authorities:
+      list:
+        - name: k
+          key: {file: a.pub, log: required}
+        - name: w
+          keyless: {issuer: https://issuer.example}
+"#;
+    insta::assert_snapshot!(problems(text), @r"
+    policy.yaml:4:3: 'spec.trustRoots' is not supported yet
+    policy.yaml:8:16: 'spec.rules[0].platforms': 'index-or-child' is not supported yet; 'index' is
+    policy.yaml:10:7: 'spec.rules[0].attestations' is not supported yet
+    policy.yaml:14:34: 'spec.rules[0].authorities.list[0].key.log': 'required' is not supported yet; 'optional' is
+    policy.yaml:16:20: 'spec.rules[0].authorities.list[1].keyless' is not supported yet
+    ");
+}
+
+#[test]
+fn all_mistakes_are_told_at_once_with_their_places() {
+    let text = r#"
+mode: enforced
+rules:
+  - {name: a, images: [busybox], authorities: {threshold: 0, list: []}}
+  - {name: a, images: [], static: {allow: [latest], owner: me, reason: why}}
+  - {images: ["quay.io/x"], namespaces: [Prod], static: {deny: false, reason: r}}
+  - {name: d, images: ["quay.io/y"]}
+  - {name: e, images: ["quay.io/z"], static: {deny: true, reason: r}, authorities: {list: []}}
+  - {name: f, images: ["quay.io/w"], authorities: {list: [{name: k, key: {file: a.pub, notAfter: soon}, requred: true}]}}
+"#;
+    insta::assert_snapshot!(problems(text));
+}
+
+#[test]
+fn a_static_allow_needs_owner_reason_and_expiry() {
+    let text = format!("rules:\n  - {{name: a, images: [quay.io/a], static: {{allow: ['{DIGEST}']}}}}\n");
+    let said = problems(&text);
+    for field in ["owner", "reason", "expires"] {
+        assert!(said.contains(&format!("'spec.rules[0].static.{field}' is missing")), "{said}");
+    }
+}
+
+#[test]
+fn the_most_specific_rule_counts_whatever_the_order() {
+    let mut list = [("all", "'**'", "'*'"), ("registry", "quay.io/**", "'*'"), ("group", "quay.io/nebari/**", "'*'"),
+        ("name", "quay.io/nebari/hub", "'*'"), ("prod", "quay.io/nebari/hub", "'prod-*'")];
+    for _ in 0..list.len() {
+        let policy = built(&rules(&list));
+        assert_eq!(chosen(&policy, "busybox", Some("dev")), "all");
+        assert_eq!(chosen(&policy, "quay.io/x/y", Some("dev")), "registry");
+        assert_eq!(chosen(&policy, "quay.io/nebari/lab", Some("prod-a")), "group");
+        assert_eq!(chosen(&policy, "quay.io/nebari/hub", Some("dev")), "name");
+        assert_eq!(chosen(&policy, "quay.io/nebari/hub", Some("prod-a")), "prod");
+        list.rotate_left(1);
+    }
+}
+
+#[test]
+fn without_a_namespace_the_image_pattern_decides() {
+    let policy = built(&rules(&[("prod", "quay.io/nebari/hub", "prod"), ("all", "quay.io/**", "'*'")]));
+    assert_eq!(chosen(&policy, "quay.io/nebari/hub", None), "prod");
+    assert_eq!(chosen(&policy, "quay.io/nebari/hub", Some("dev")), "all");
+    let policy = built(&rules(&[("prod", "quay.io/a", "prod"), ("all", "quay.io/a", "'*'")]));
+    assert_eq!(chosen(&policy, "quay.io/a", None), "all");
+}
+
+#[test]
+fn a_tie_between_rules_that_can_both_match_is_an_error() {
+    let said = problems(&rules(&[("a", "quay.io/x*/hub", "'*'"), ("b", "quay.io/*y/hub", "'*'")]));
+    assert_eq!(
+        said,
+        "policy.yaml:4:5: rules 'a' and 'b' are equally specific and both can match: 'quay.io/x*/hub' and 'quay.io/*y/hub'"
+    );
+    assert!(decode(&rules(&[("a", "quay.io/x", "'*'"), ("b", "quay.io/y", "'*'")])).is_ok());
+    assert!(decode(&rules(&[("a", "quay.io/x", "dev"), ("b", "quay.io/x", "prod")])).is_ok());
+    assert!(decode(&rules(&[("a", "quay.io/x", "dev"), ("b", "quay.io/x", "'*'")])).is_ok());
+    assert!(decode(&rules(&[("a", "quay.io/x", "'a*'"), ("b", "quay.io/x", "'*a'")])).is_err());
+}
+
+#[test]
+fn too_many_patterns_are_refused_before_they_are_compared() {
+    let images: Vec<String> = (0..1001).map(|index| format!("quay.io/x{index}")).collect();
+    assert!(problems(&rules(&[("a", &images.join(", "), "'*'")])).contains("at most 1000"));
+}
+
+#[test]
+fn a_policy_is_not_built_without_its_keys() {
+    let spec = decode(SUPPORTED).unwrap();
+    let keys = BTreeMap::from([("a.pub".to_owned(), b"".to_vec())]);
+    let said = ImagePolicy::build(&spec, &keys).unwrap_err().to_string();
+    insta::assert_snapshot!(said, @r"
+    policy.yaml:13:46: key file 'a.pub': it holds no PEM block; a public key reads '-----BEGIN PUBLIC KEY-----' …
+    policy.yaml:14:30: key file 'b.pub' could not be read
+    ");
+    let same = key();
+    let twice = BTreeMap::from([("a.pub".to_owned(), same.clone()), ("b.pub".to_owned(), same)]);
+    let said = ImagePolicy::build(&spec, &twice).unwrap_err().to_string();
+    assert_eq!(
+        said,
+        "policy.yaml:11:7: rule 'platform images': a threshold of 2 cannot be met by 1 different key(s)"
+    );
+    assert!(matches!(ImagePolicy::for_keys(&BTreeMap::new(), 1), Err(InvalidKeys::NoKey)));
+    let one = BTreeMap::from([("a.pub".to_owned(), key())]);
+    assert!(matches!(ImagePolicy::for_keys(&one, 0), Err(InvalidKeys::Threshold { .. })));
+}
+
+#[test]
+fn the_digest_changes_with_everything_that_can_change_a_verdict() {
+    let (a, b) = (key(), key());
+    let digest = |text: &str, a: &[u8], b: &[u8]| {
+        let keys = BTreeMap::from([("a.pub".to_owned(), a.to_vec()), ("b.pub".to_owned(), b.to_vec())]);
+        ImagePolicy::build(&decode(text).unwrap(), &keys).unwrap().digest().to_owned()
+    };
+    let original = digest(SUPPORTED, &a, &b);
+    assert_eq!(original, digest(&format!("{SUPPORTED}# a comment\n"), &a, &b));
+    assert_ne!(original, digest(SUPPORTED, &b, &a));
+    for (from, to) in [("noMatch: warn", "noMatch: deny"), ("mode: warn", "mode: audit"), ("threshold: 2", "threshold: 1"),
+        ("required: true", "required: false"), ("2027-06-30,", "2027-07-01,"), ("nebari", "nebula"), ("[\"*\"]", "[\"a*\"]"),
+        ("sha256:9", "sha256:8"), ("2027-03-01", "2027-03-02"), ("no miners", "miners"), ("mode: enforce", "mode: audit")]
+    {
+        assert!(SUPPORTED.contains(from), "{from}");
+        assert_ne!(original, digest(&SUPPORTED.replacen(from, to, 1), &a, &b), "{to}");
+    }
+}

@@ -1,0 +1,230 @@
+//! From a judgement to findings: the three questions asked of every image, each answered every time.
+
+use std::collections::BTreeMap;
+
+use portreeve_policies::facts::ImageFact;
+use portreeve_policies::image::{Digest, Repository};
+use portreeve_reports::finding::BuildError;
+use portreeve_reports::{
+    Cause, CodeEntry, Evidence, Finding, FindingBuilder, Fingerprint, Fix, Location, ObjectRef, Severity, Subject,
+    Verdict,
+};
+
+use crate::verify::ImageJudgement;
+
+/// Whether there is a signature at all.
+pub const SIGNED: CodeEntry = CodeEntry {
+    code: "PR-1001",
+    title: "image is signed",
+    severity: Severity::High,
+    why: "Nobody vouches for an unsigned image: whoever can write to the registry, or answer in its place, chooses what \
+          runs in the cluster.",
+    fix: "Sign the image by its digest where it is built (cosign sign --key KEY IMAGE@DIGEST), or have its digest \
+          allowed in the image policy, with an owner, a reason and an expiry.",
+};
+/// Whether it is by somebody whom the policy trusts.
+pub const TRUSTED: CodeEntry = CodeEntry {
+    code: "PR-1002",
+    title: "image is signed by whom the policy trusts",
+    severity: Severity::Critical,
+    why: "The image carries a signature that none of the policy's authorities made over this digest: a stranger's, a \
+          damaged one, or one moved here from another image.",
+    fix: "Find out who signed the image. If the signer should be trusted, add the key to the rule that names the \
+          image; if not, replace the image.",
+};
+/// Whether it is what the policy lets run.
+pub const ALLOWED: CodeEntry = CodeEntry {
+    code: "PR-1003",
+    title: "image is as the policy wants it",
+    severity: Severity::High,
+    why: "The image policy denies this image: a rule says so, its digest is not among those allowed, or no rule names \
+          its repository.",
+    fix: "Use an image that the policy allows, or have a rule for this one added to the policy.",
+};
+
+/// All codes of this crate.
+pub const CODES: &[CodeEntry] = &[SIGNED, TRUSTED, ALLOWED];
+
+/// Most pieces of evidence, and most objects, told in one finding; what is left out is counted.
+const MAX_TOLD: usize = 200;
+
+/// An image as something uses it.
+#[derive(Clone, Debug)]
+pub struct ImageUse {
+    /// The reference as written.
+    pub reference: String,
+    /// Its repository.
+    pub repository: Repository,
+    /// The digest that was judged, where one is known.
+    pub digest: Option<Digest>,
+    /// The objects (with their containers) that use it.
+    pub objects: Vec<ObjectRef>,
+    /// Where the reference stands.
+    pub location: Location,
+}
+
+/// The three findings about an image, in the order of [`CODES`].
+pub fn findings(image: &ImageUse, judgement: &ImageJudgement) -> Result<Vec<Finding>, BuildError> {
+    let answers = answers(&judgement.fact);
+    CODES.iter().zip(answers).map(|(entry, answer)| finding(entry, answer, image, judgement)).collect()
+}
+
+/// The verdicts of the three questions: signed, trusted, allowed. A question behind one that failed does not apply.
+fn answers(fact: &ImageFact) -> [(Verdict, Option<Cause>); 3] {
+    use Verdict::{Fail, NotApplicable, Pass, Unknown};
+    match fact {
+        ImageFact::Verified { .. } => [Pass, Pass, Pass].map(|verdict| (verdict, None)),
+        ImageFact::Unsigned => [Fail, NotApplicable, NotApplicable].map(|verdict| (verdict, None)),
+        ImageFact::Untrusted(_) => [Pass, Fail, NotApplicable].map(|verdict| (verdict, None)),
+        ImageFact::Mismatch(_) => [NotApplicable, NotApplicable, Fail].map(|verdict| (verdict, None)),
+        ImageFact::NotAsked(_) => [NotApplicable; 3].map(|verdict| (verdict, None)),
+        ImageFact::Unknown(cause, _) => [(Unknown, Some(*cause)); 3],
+    }
+}
+
+fn finding(
+    entry: &CodeEntry,
+    (verdict, cause): (Verdict, Option<Cause>),
+    image: &ImageUse,
+    judgement: &ImageJudgement,
+) -> Result<Finding, BuildError> {
+    let subject = Subject::Image {
+        repository: image.repository.to_string(),
+        reference: image.reference.clone(),
+        digest: image.digest.as_ref().map(Digest::to_string),
+    };
+    let mut builder = FindingBuilder::new(entry.code(), entry.severity, verdict)
+        .subject(subject)
+        .location(image.location.clone())
+        .effect(judgement.effect)
+        .message(message(entry, verdict, image, &judgement.fact));
+    for Evidence { name, value } in evidence(image, judgement) {
+        builder = builder.evidence(name, value);
+    }
+    if let Some(cause) = cause {
+        builder = builder.cause(cause);
+    }
+    if matches!(verdict, Verdict::Fail | Verdict::Unknown) {
+        builder = builder.fix(Fix { commands: commands(image, &judgement.fact), ..Fix::default() });
+    }
+    for object in image.objects.iter().take(MAX_TOLD) {
+        builder = builder.related(Subject::Object(object.clone()));
+    }
+    builder.build()
+}
+
+fn message(entry: &CodeEntry, verdict: Verdict, image: &ImageUse, fact: &ImageFact) -> String {
+    let ImageUse { reference, .. } = image;
+    match (verdict, fact) {
+        (Verdict::Fail, ImageFact::Unsigned) => format!("{reference} is not signed"),
+        (Verdict::Fail, ImageFact::Untrusted(reasons)) => {
+            let first = reasons.first().map(String::as_str).unwrap_or_default();
+            let more = match reasons.len() {
+                0 | 1 => String::new(),
+                count => format!(" (and {} more)", count - 1),
+            };
+            format!("{reference} is signed, and not by whom the policy trusts: {first}{more}")
+        }
+        (Verdict::Fail, ImageFact::Mismatch(why)) => format!("{reference} is against the image policy: {why}"),
+        (Verdict::Unknown, ImageFact::Unknown(_, why)) => format!("{reference} could not be verified: {why}"),
+        (_, ImageFact::Verified { authorities, .. }) => format!("{reference} is vouched for by {}", authorities.join(", ")),
+        (_, ImageFact::NotAsked(why)) => format!("nothing is asked of {reference}: {why}"),
+        (Verdict::Pass, _) => format!("{reference}: {}", entry.title),
+        _ => format!("{reference}: '{}' is not a question here", entry.title),
+    }
+}
+
+/// What was seen: the rule, the digest, and every place looked at with what was there.
+pub fn evidence(image: &ImageUse, judgement: &ImageJudgement) -> Vec<Evidence> {
+    let told = |name: &str, value: String| Evidence { name: name.into(), value };
+    let mut evidence = vec![told("reference", image.reference.clone())];
+    evidence.extend(image.digest.iter().map(|digest| told("digest", digest.to_string())));
+    evidence.extend(judgement.rule.iter().map(|rule| told("rule", rule.clone())));
+    if let ImageFact::Verified { authorities, .. } = &judgement.fact {
+        evidence.extend(authorities.iter().map(|authority| told("authority", authority.clone())));
+    }
+    for entry in judgement.accounted.iter().take(MAX_TOLD) {
+        let notes: String = entry.notes.iter().map(|note| format!("; {note}")).collect();
+        evidence.push(told(&entry.place.to_string(), format!("{}{notes}", entry.outcome)));
+    }
+    let untold = judgement.accounted.len().saturating_sub(MAX_TOLD);
+    evidence.extend((untold > 0).then(|| told("places not told", untold.to_string())));
+    evidence.extend(judgement.notes.iter().map(|note| told("note", note.clone())));
+    evidence
+}
+
+fn commands(image: &ImageUse, fact: &ImageFact) -> Vec<String> {
+    let pinned = match &image.digest {
+        Some(digest) => format!("{}@{digest}", image.repository),
+        None => image.reference.clone(),
+    };
+    match fact {
+        ImageFact::Unsigned => {
+            vec![format!("portreeve image sign {pinned} --key KEY"), format!("cosign sign --key KEY {pinned}")]
+        }
+        ImageFact::Untrusted(_) | ImageFact::Unknown(..) => vec![format!("portreeve verify {pinned} --key KEY")],
+        ImageFact::Mismatch(_) | ImageFact::NotAsked(_) | ImageFact::Verified { .. } => Vec::new(),
+    }
+}
+
+/// Joins the findings of several references of one repository, which share a fingerprint: the worst verdict counts,
+/// and the evidence names every reference with its own. The order of the groups does not matter.
+pub fn merge(groups: Vec<Vec<Finding>>) -> Vec<Finding> {
+    let mut by_identity: BTreeMap<(String, Fingerprint), Vec<Finding>> = BTreeMap::new();
+    for finding in groups.into_iter().flatten() {
+        let identity = (finding.code.to_string(), finding.fingerprint.clone());
+        by_identity.entry(identity).or_default().push(finding);
+    }
+    by_identity.into_values().filter_map(merge_same).collect()
+}
+
+/// Worst first.
+fn badness(verdict: Verdict) -> u8 {
+    match verdict {
+        Verdict::Fail => 0,
+        Verdict::Error => 1,
+        Verdict::Unknown => 2,
+        Verdict::Excepted => 3,
+        Verdict::Pass => 4,
+        Verdict::NotApplicable => 5,
+    }
+}
+
+fn merge_same(mut same: Vec<Finding>) -> Option<Finding> {
+    // The reference and the digest come last: among equals, which finding is shown must not depend on the door.
+    same.sort_by(|left, right| {
+        let key = |finding: &Finding| (badness(finding.verdict), std::cmp::Reverse(finding.effect));
+        key(left).cmp(&key(right)).then_with(|| left.subject.cmp(&right.subject))
+    });
+    let mut rest = same.into_iter();
+    let mut worst = rest.next()?;
+    let mut untold = 0;
+    for other in rest {
+        let as_bad = other.verdict == worst.verdict;
+        let summary = format!("{} ({})", other.subject.display(), other.verdict);
+        let summary = vec![Evidence { name: "reference".into(), value: summary }];
+        untold += extend_new(&mut worst.evidence, if as_bad { other.evidence } else { summary });
+        untold += extend_new(&mut worst.locations, other.locations);
+        untold += extend_new(&mut worst.related, other.related);
+        extend_new(&mut worst.fix.commands, if as_bad { other.fix.commands } else { Vec::new() });
+    }
+    if untold > 0 {
+        worst.evidence.push(Evidence { name: "not told".into(), value: format!("{untold} more") });
+    }
+    Some(worst)
+}
+
+/// Appends what is not there yet while there are fewer than [`MAX_TOLD`]; the number left out.
+fn extend_new<T: PartialEq>(list: &mut Vec<T>, new: Vec<T>) -> usize {
+    let mut untold = 0;
+    for item in new {
+        if list.contains(&item) {
+            continue;
+        }
+        if list.len() < MAX_TOLD { list.push(item) } else { untold += 1 }
+    }
+    untold
+}
+
+#[cfg(test)]
+mod tests;

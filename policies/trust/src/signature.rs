@@ -1,0 +1,189 @@
+//! The two ways cosign stores a signature, each taken apart into the bytes that were signed, the signature over them,
+//! and the digest that they speak of. Nothing here decides; it only says what is there, or why it is none.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use portreeve_policies::image::Digest;
+use portreeve_reports::Cause;
+use serde_json::Value;
+use sigstore_types::{Bundle, DsseEnvelope, SignatureBytes, SignatureContent};
+
+use crate::evidence::{Lookup, SignatureLayer};
+use crate::strict_json;
+
+/// Media type of a cosign v2 signature layer.
+pub(crate) const SIMPLE_SIGNING: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
+/// Annotation of the signature over a v2 layer.
+pub(crate) const SIGNATURE_ANNOTATION: &str = "dev.cosignproject.cosign/signature";
+const CERTIFICATE_ANNOTATION: &str = "dev.sigstore.cosign/certificate";
+const LOG_ANNOTATION: &str = "dev.sigstore.cosign/bundle";
+const TIMESTAMP_ANNOTATION: &str = "dev.sigstore.cosign/rfc3161timestamp";
+/// `critical.type` of a v2 payload.
+pub(crate) const SIMPLE_SIGNING_TYPE: &str = "cosign container image signature";
+/// Payload type of in-toto statements in DSSE envelopes.
+pub(crate) const IN_TOTO: &str = "application/vnd.in-toto+json";
+/// `_type` of an in-toto statement.
+pub(crate) const STATEMENT_V1: &str = "https://in-toto.io/Statement/v1";
+/// The only predicate that is a signature. cosign takes any attestation for one; a provenance statement by the right
+/// key does not say "this may run".
+pub(crate) const SIGN_PREDICATE: &str = "https://sigstore.dev/cosign/sign/v1";
+
+/// Largest signed payload, in bytes.
+pub(crate) const MAX_PAYLOAD: usize = 1 << 20;
+/// Largest bundle, in bytes.
+pub(crate) const MAX_BUNDLE: usize = 16 << 20;
+
+/// A signature, taken apart.
+#[derive(Debug)]
+pub(crate) struct Signature {
+    /// The bytes that were signed.
+    pub(crate) message: Vec<u8>,
+    /// The signature over them.
+    pub(crate) signature: SignatureBytes,
+    /// What they claim; believed only when the signature holds.
+    pub(crate) claim: Claim,
+    /// Whether it comes with a certificate, as keyless signatures do.
+    pub(crate) has_certificate: bool,
+    /// What came with it and was not checked.
+    pub(crate) notes: Vec<&'static str>,
+}
+
+/// Whether the signed bytes speak of the image.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// They name its digest.
+    ThisImage,
+    /// They name other digests.
+    OtherImage(String),
+}
+
+/// Why something stored as a signature is none that can be checked.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Flaw {
+    /// It is something else, such as an attestation, and no word for or against the image.
+    NotASignature(String),
+    /// A signature in a form that is not read.
+    Unsupported(String),
+    /// Its bytes are not what they should be. The bytes are known to be the registry's, so asking again is no use.
+    Malformed(String),
+    /// Its bytes could not be had.
+    Unreadable(Cause, String),
+}
+
+const LOG_NOTE: &str = "a log entry is present and was not checked: the policy has no trust root for it";
+const TIMESTAMP_NOTE: &str = "a timestamp is present and was not checked: the policy has no trust root for it";
+
+/// Takes a cosign v2 layer apart (cosign specs/SIGNATURE_SPEC.md).
+pub(crate) fn of_layer(layer: &SignatureLayer, image: &Digest) -> Result<Signature, Flaw> {
+    if layer.media_type != SIMPLE_SIGNING {
+        return Err(Flaw::Unsupported(format!("layer of type '{}'", clipped(&layer.media_type))));
+    }
+    let payload = match &layer.payload {
+        Lookup::Found(payload) => payload,
+        Lookup::Absent => return Err(Flaw::Unreadable(Cause::Unreadable, "the registry lacks the payload".into())),
+        Lookup::Indeterminate(cause, why) => return Err(Flaw::Unreadable(*cause, why.clone())),
+    };
+    if payload.len() > MAX_PAYLOAD {
+        return Err(Flaw::Unreadable(Cause::TooLarge, "the payload is larger than 1 MiB".into()));
+    }
+    let annotation = |name: &str| layer.annotations.get(name).filter(|text| !text.is_empty());
+    let signature = annotation(SIGNATURE_ANNOTATION)
+        .and_then(|text| STANDARD.decode(text).ok())
+        .ok_or_else(|| Flaw::Malformed(format!("annotation {SIGNATURE_ANNOTATION} is missing or not base64")))?;
+    let present = |name, note| annotation(name).map(|_| note);
+    Ok(Signature {
+        claim: claim_of_payload(payload, image)?,
+        message: payload.clone(),
+        signature: SignatureBytes::new(signature),
+        has_certificate: annotation(CERTIFICATE_ANNOTATION).is_some(),
+        notes: [present(LOG_ANNOTATION, LOG_NOTE), present(TIMESTAMP_ANNOTATION, TIMESTAMP_NOTE)]
+            .into_iter()
+            .flatten()
+            .collect(),
+    })
+}
+
+fn claim_of_payload(payload: &[u8], image: &Digest) -> Result<Claim, Flaw> {
+    let payload = strict_json::parse(payload).map_err(|error| Flaw::Malformed(format!("the payload is {error}")))?;
+    let missing = |what: &str| Flaw::Malformed(format!("the payload has no single {what}"));
+    let critical = strict_json::get(&payload, "critical").ok_or_else(|| missing("'critical'"))?;
+    let kind = strict_json::get(critical, "type").and_then(Value::as_str).ok_or_else(|| missing("'critical.type'"))?;
+    if kind != SIMPLE_SIGNING_TYPE {
+        return Err(Flaw::Unsupported(format!("payload of type '{}'", clipped(kind))));
+    }
+    let digest = strict_json::get(critical, "image")
+        .and_then(|image| strict_json::get(image, "docker-manifest-digest"))
+        .and_then(Value::as_str)
+        .ok_or_else(|| missing("'critical.image.docker-manifest-digest'"))?;
+    Ok(if digest == image.as_str() { Claim::ThisImage } else { Claim::OtherImage(clipped(digest)) })
+}
+
+/// Takes a sigstore bundle apart (cosign specs/BUNDLE_SPEC.md).
+pub(crate) fn of_bundle(bytes: &[u8], image: &Digest) -> Result<Signature, Flaw> {
+    if bytes.len() > MAX_BUNDLE {
+        return Err(Flaw::Unreadable(Cause::TooLarge, "the bundle is larger than 16 MiB".into()));
+    }
+    let malformed = |error: &dyn std::fmt::Display| Flaw::Malformed(format!("not a sigstore bundle: {error}"));
+    strict_json::parse(bytes).map_err(|error| malformed(&error))?;
+    let text = std::str::from_utf8(bytes).map_err(|error| malformed(&error))?;
+    let bundle = Bundle::from_json(text).map_err(|error| malformed(&error))?;
+    let has_certificate = bundle.signing_certificate().is_some();
+    let material = &bundle.verification_material;
+    let mut notes = Vec::new();
+    notes.extend((!material.tlog_entries.is_empty()).then_some(LOG_NOTE));
+    let timestamps = &material.timestamp_verification_data.rfc3161_timestamps;
+    notes.extend((!timestamps.is_empty()).then_some(TIMESTAMP_NOTE));
+    match bundle.content {
+        SignatureContent::DsseEnvelope(envelope) => of_envelope(envelope, image, has_certificate, notes),
+        SignatureContent::MessageSignature(_) => Err(Flaw::Unsupported("bundle with a message signature".into())),
+        _ => Err(Flaw::Unsupported("bundle with content of an unknown kind".into())),
+    }
+}
+
+fn of_envelope(
+    envelope: DsseEnvelope,
+    image: &Digest,
+    has_certificate: bool,
+    notes: Vec<&'static str>,
+) -> Result<Signature, Flaw> {
+    if envelope.payload_type != IN_TOTO {
+        return Err(Flaw::NotASignature(format!("envelope of type '{}'", clipped(&envelope.payload_type))));
+    }
+    let payload = envelope.payload.as_bytes();
+    if payload.len() > MAX_PAYLOAD {
+        return Err(Flaw::Unreadable(Cause::TooLarge, "the statement is larger than 1 MiB".into()));
+    }
+    let claim = claim_of_statement(payload, image)?;
+    Ok(Signature {
+        message: envelope.pae(),
+        signature: envelope.signature.sig,
+        claim,
+        has_certificate,
+        notes,
+    })
+}
+
+fn claim_of_statement(payload: &[u8], image: &Digest) -> Result<Claim, Flaw> {
+    let statement =
+        strict_json::parse(payload).map_err(|error| Flaw::Malformed(format!("the statement is {error}")))?;
+    let text = |key| statement.get(key).and_then(Value::as_str).unwrap_or_default();
+    if text("predicateType") != SIGN_PREDICATE {
+        return Err(Flaw::NotASignature(format!("attestation of type '{}'", clipped(text("predicateType")))));
+    }
+    if text("_type") != STATEMENT_V1 {
+        return Err(Flaw::Unsupported(format!("statement of type '{}'", clipped(text("_type")))));
+    }
+    let subjects = statement.get("subject").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let digests: Vec<&str> = subjects.iter().filter_map(|subject| subject["digest"]["sha256"].as_str()).collect();
+    if digests.contains(&image.hex()) {
+        return Ok(Claim::ThisImage);
+    }
+    let first = digests.first().map_or_else(|| "none".to_owned(), |hex| format!("sha256:{}", clipped(hex)));
+    Ok(Claim::OtherImage(first))
+}
+
+/// Text of strangers in messages: short, and without control characters.
+pub(crate) fn clipped(text: &str) -> String {
+    let visible = |character: char| if character.is_control() { '\u{fffd}' } else { character };
+    text.chars().take(100).map(visible).collect()
+}

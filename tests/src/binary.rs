@@ -1,0 +1,128 @@
+//! The `portreeve` binary as a process: built once for a test process by cargo itself, so never a stale one.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use serde_json::Value;
+
+use crate::process::{Running, START, scratch};
+use crate::{OrFail, fail, repository};
+
+/// What the environment of a command may hold: nothing that changes what Portreeve does.
+const KEPT_VARIABLES: [&str; 3] = ["PATH", "TMPDIR", "LANG"];
+
+/// What a command did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Output {
+    /// The exit code; `None` when a signal ended it.
+    pub code: Option<i32>,
+    /// All of stdout.
+    pub stdout: String,
+    /// All of stderr.
+    pub stderr: String,
+}
+
+/// The binary under test.
+pub struct Portreeve;
+
+impl Portreeve {
+    /// The path of the binary, built from the sources as they are now.
+    pub fn path() -> &'static Path {
+        static BUILT: OnceLock<PathBuf> = OnceLock::new();
+        BUILT.get_or_init(build)
+    }
+
+    /// A command of the binary in a scrubbed environment: no `PORTREEVE_*`, no CI, `NO_COLOR` set, an empty home.
+    pub fn command() -> Command {
+        let mut command = Command::new(Self::path());
+        command.env_clear().env("NO_COLOR", "1").env("HOME", scratch("home")).stdin(Stdio::null());
+        let kept = KEPT_VARIABLES.iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
+        command.envs(kept);
+        command
+    }
+
+    /// Runs a command to its end.
+    pub fn run<I: AsRef<OsStr>>(arguments: impl IntoIterator<Item = I>) -> Output {
+        Self::finish(Self::command().args(arguments))
+    }
+
+    /// Runs a command, made by [`Portreeve::command`], to its end.
+    pub fn finish(command: &mut Command) -> Output {
+        let output = command.output().or_fail("running portreeve");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).or_fail("portreeve prints UTF-8");
+        Output { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+
+    /// Starts `portreeve serve` with a configuration file and waits for its `ready` line.
+    pub async fn serve(config: &Path) -> Running {
+        let mut command = Self::command();
+        Self::serve_by(command.arg("serve").arg("--config").arg(config)).await
+    }
+
+    /// Starts a serving command, made by [`Portreeve::command`], and waits for its `ready` line.
+    pub async fn serve_by(command: &mut Command) -> Running {
+        let mut running = Running::start("portreeve", command);
+        running.line("ready", START).await;
+        running
+    }
+}
+
+/// Builds with the profile of the running test, and keeps a copy: another build may replace cargo's own.
+fn build() -> PathBuf {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(repository()).args(["build", "--workspace", "--bin", "portreeve"]);
+    cargo.args(["--profile", profile(), "--message-format=json-render-diagnostics"]);
+    let output = cargo.stdin(Stdio::null()).output().or_fail("running cargo");
+    if !output.status.success() {
+        fail(format!("portreeve does not build\n{}", String::from_utf8_lossy(&output.stderr)));
+    }
+    let messages = String::from_utf8_lossy(&output.stdout).into_owned();
+    let built = executable(&messages).or_fail("cargo names the binary that it built");
+    let copy = scratch("binary").join("portreeve");
+    std::fs::copy(built, &copy).or_fail("copying the binary");
+    copy
+}
+
+/// The executable in cargo's messages.
+fn executable(messages: &str) -> Option<PathBuf> {
+    let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let mut binaries = messages.filter(|message| message["target"]["name"] == "portreeve");
+    binaries.find_map(|message| message["executable"].as_str().map(PathBuf::from))
+}
+
+/// The cargo profile of this test, by the folder that it runs from: `target/<profile>/deps/<test>`.
+fn profile() -> &'static str {
+    static PROFILE: OnceLock<String> = OnceLock::new();
+    PROFILE.get_or_init(|| {
+        let test = std::env::current_exe().or_fail("the path of the test");
+        let folder = test.ancestors().nth(2).and_then(Path::file_name).and_then(OsStr::to_str);
+        match folder.or_fail("the profile folder of the test") {
+            "debug" => "dev".to_owned(),
+            profile => profile.to_owned(),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_binary_is_found_among_the_messages_of_cargo() {
+        let messages = r#"{"reason":"compiler-artifact","target":{"name":"portreeve_reports"},"executable":null}
+            {"reason":"compiler-artifact","target":{"name":"portreeve"},"executable":null}
+            {"reason":"compiler-artifact","target":{"name":"portreeve"},"executable":"/t/debug/portreeve"}"#;
+        assert_eq!(executable(messages), Some(PathBuf::from("/t/debug/portreeve")));
+        assert_eq!(executable("no json"), None);
+    }
+
+    #[test]
+    fn a_command_sees_nothing_of_the_caller_that_could_change_it() {
+        let command = Portreeve::command();
+        let names: Vec<_> = command.get_envs().map(|(name, _)| name.to_string_lossy().into_owned()).collect();
+        let expected = ["HOME", "LANG", "NO_COLOR", "PATH", "TMPDIR"];
+        assert!(names.iter().all(|name| expected.contains(&name.as_str())), "{names:?}");
+    }
+}

@@ -1,0 +1,78 @@
+//! Signatures by cosign itself, with keys and without a transparency log.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use crate::OrFail;
+use crate::parts::Part;
+use crate::process::{run, scratch};
+
+/// How a signature is kept in the registry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Storage {
+    /// Cosign v2: layers of a manifest behind the tag `sha256-<hex>.sig`.
+    Tag,
+    /// Cosign v3: a sigstore bundle that refers to the image.
+    Bundle,
+}
+
+/// A cosign with a key pair of its own and no network but the registry.
+pub struct Cosign {
+    folder: PathBuf,
+    docker_config: PathBuf,
+}
+
+impl Cosign {
+    /// Makes a key pair; its password is empty.
+    pub fn new(docker_config: &Path) -> Self {
+        let cosign = Self { folder: scratch("cosign"), docker_config: docker_config.to_owned() };
+        run(cosign.command().args(["generate-key-pair", "--output-key-prefix", "test"]));
+        run(cosign.command().args(["signing-config", "create", "--out", "signing_config.none.json"]));
+        run(cosign.command().args(["trusted-root", "create", "--out", "trusted_root.json"]));
+        cosign
+    }
+
+    /// The public key file, PEM.
+    pub fn public_key(&self) -> PathBuf {
+        self.folder.join("test.pub")
+    }
+
+    /// The private key file, in cosign's encrypted PEM with an empty password.
+    pub fn private_key(&self) -> PathBuf {
+        self.folder.join("test.key")
+    }
+
+    /// Signs an image digest with the key, without a log.
+    pub fn sign(&self, image: &str, storage: Storage) {
+        let mut command = self.command();
+        command.args(["sign", "--yes", "--key", "test.key"]);
+        match storage {
+            Storage::Tag => {
+                command.args(["--new-bundle-format=false", "--use-signing-config=false", "--tlog-upload=false"])
+            }
+            Storage::Bundle => {
+                command.args(["--signing-config", "signing_config.none.json", "--trusted-root", "trusted_root.json"])
+            }
+        };
+        run(command.arg(image));
+    }
+
+    /// Runs cosign's own verification with a public key; exit 0 means that it trusts the image.
+    pub fn verify(&self, image: &str, public_key: &Path) -> Output {
+        let mut command = self.command();
+        command.arg("verify").arg("--key").arg(public_key);
+        command.args(["--insecure-ignore-tlog=true", "--trusted-root", "trusted_root.json", image]);
+        command.output().or_fail("running cosign")
+    }
+
+    /// A cosign command in the folder of the keys, with a home of its own.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(Part::path("cosign"));
+        command
+            .current_dir(&self.folder)
+            .env("HOME", &self.folder)
+            .env("DOCKER_CONFIG", &self.docker_config)
+            .env("COSIGN_PASSWORD", "");
+        command
+    }
+}

@@ -47,6 +47,14 @@ npm_program() { # program version package
   stamp "$1" "$2"
 }
 
+python_package() { # package version module
+  [ -d "$parts/python/$3" ] && [ "$(cat "$stamps/python-$1" 2>/dev/null)" = "$2" ] && return 0
+  echo "parts: installing $1 $2" >&2
+  python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --upgrade --no-deps \
+    --target "$parts/python" "$1==$2"
+  stamp "python-$1" "$2"
+}
+
 cargo_program() { # program version
   missing "$1" "$2" || return 0
   cargo install --quiet --locked --root "$parts" --target-dir "$parts/cargo-target" "$1@$2"
@@ -68,6 +76,7 @@ tests() {
   go_install cosign v3.1.3 github.com/sigstore/cosign/v3/cmd/cosign
   go_install helm v4.3.1 helm.sh/helm/v4/cmd/helm
   npm_program sarif-multitool 5.7.0 @microsoft/sarif-multitool
+  python_package prometheus-client 0.26.0 prometheus_client
   cargo_program cargo-deny 0.20.2
 }
 

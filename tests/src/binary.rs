@@ -36,11 +36,7 @@ impl Portreeve {
 
     /// A command of the binary in a scrubbed environment: no `PORTREEVE_*`, no CI, `NO_COLOR` set, an empty home.
     pub fn command() -> Command {
-        let mut command = Command::new(Self::path());
-        command.env_clear().env("NO_COLOR", "1").env("HOME", scratch("home")).stdin(Stdio::null());
-        let kept = KEPT_VARIABLES.iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
-        command.envs(kept);
-        command
+        scrubbed(Command::new(Self::path()))
     }
 
     /// Runs a command to its end.
@@ -67,6 +63,13 @@ impl Portreeve {
         running.line("ready", START).await;
         running
     }
+}
+
+fn scrubbed(mut command: Command) -> Command {
+    command.env_clear().env("NO_COLOR", "1").env("HOME", scratch("home")).stdin(Stdio::null());
+    let kept = KEPT_VARIABLES.iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
+    command.envs(kept);
+    command
 }
 
 /// Builds with the profile of the running test, and keeps a copy: another build may replace cargo's own.
@@ -120,9 +123,11 @@ mod tests {
 
     #[test]
     fn a_command_sees_nothing_of_the_caller_that_could_change_it() {
-        let command = Portreeve::command();
-        let names: Vec<_> = command.get_envs().map(|(name, _)| name.to_string_lossy().into_owned()).collect();
+        let output = scrubbed(Command::new("env")).output().unwrap();
+        let names = String::from_utf8(output.stdout).unwrap();
+        let names: Vec<_> = names.lines().filter_map(|line| line.split_once('=')).map(|(name, _)| name).collect();
+        assert!(names.contains(&"NO_COLOR"));
         let expected = ["HOME", "LANG", "NO_COLOR", "PATH", "TMPDIR"];
-        assert!(names.iter().all(|name| expected.contains(&name.as_str())), "{names:?}");
+        assert!(names.iter().all(|name| expected.contains(name)), "{names:?}");
     }
 }

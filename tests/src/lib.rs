@@ -4,6 +4,8 @@
 //! * [`process`]: starting, awaiting, reading and ending a program. Nothing outlives the test process.
 //! * [`control_plane`]: etcd, kube-apiserver and, on demand, the controllers and a node; [`api`] talks to it.
 //! * [`registry`], [`cosign`]: registries of three kinds, small real images, and signatures by the original tool.
+//! * [`source_scan`], [`tidy`]: what the house forbids, as checks over the sources.
+//! * [`openmetrics`]: what `/metrics` answers, read by Prometheus' own parser.
 //! * [`binary`]: the `portreeve` binary, built once for a test process and never stale.
 //!
 //! A harness that cannot do its work fails the test: functions here return what was asked for or end the test with a
@@ -13,10 +15,12 @@ pub mod api;
 pub mod binary;
 pub mod control_plane;
 pub mod cosign;
+pub mod openmetrics;
 pub mod parts;
 pub mod process;
 pub mod registry;
 pub mod source_scan;
+pub mod tidy;
 
 use std::path::{Path, PathBuf};
 

@@ -2,6 +2,7 @@
 
 use std::env;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::fail;
 
@@ -23,6 +24,18 @@ impl Part {
         let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let cache = || set("XDG_CACHE_HOME").or_else(|| set("HOME").map(|home| home.join(".cache")));
         set("PORTREEVE_PARTS").or_else(|| cache().map(|cache| cache.join("portreeve/parts"))).unwrap_or_default()
+    }
+
+    /// A Python that has the OpenMetrics parser (`prometheus_client`), ready for a script.
+    #[track_caller]
+    pub fn python() -> Command {
+        let packages = Self::folder().join("python");
+        if !packages.join("prometheus_client").is_dir() {
+            fail("part prometheus_client is missing: run `make parts`");
+        }
+        let mut command = Command::new("python3");
+        command.env("PYTHONPATH", packages);
+        command
     }
 
     fn find(folder: &Path, name: &str) -> Option<PathBuf> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use portreeve_tests::OrFail as _;
 use portreeve_tests::control_plane::ControlPlane;
 use portreeve_tests::cosign::{Cosign, Storage};
+use portreeve_tests::openmetrics;
 use portreeve_tests::registry::Registry;
 use serde_json::{Value, json};
 
@@ -120,4 +121,12 @@ async fn a_control_plane_of_its_own_can_be_crashed() {
     assert_eq!(plane.api().get("/readyz").await.unwrap_err().code, 0, "nobody answers");
     let shared = ControlPlane::shared().await.api().get("/readyz");
     assert!(tokio::time::timeout(Duration::from_secs(30), shared).await.or_fail("an answer").is_ok());
+}
+
+#[test]
+fn the_parser_of_metrics_reads_good_ones_and_refuses_bad_ones() {
+    let good = "# TYPE findings gauge\n# HELP findings Open findings.\nfindings{severity=\"high\"} 3\n# EOF\n";
+    let samples = openmetrics::parse(good).unwrap();
+    assert_eq!(samples.get("findings{severity=high}"), Some(&3.0));
+    assert!(openmetrics::parse(&good.replace("# EOF\n", "")).unwrap_err().contains("EOF"));
 }

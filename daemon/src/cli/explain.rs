@@ -16,13 +16,13 @@ use super::{Failure, Outcome, output};
 ///   portreeve explain PR-1001
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
-pub struct ExplainArgs {
+pub(super) struct ExplainArgs {
     /// The code of a finding.
     code: String,
 }
 
 /// Runs the command.
-pub fn run(args: &ExplainArgs) -> Outcome {
+pub(super) fn run(args: &ExplainArgs) -> Outcome {
     let (severity, text) = explanation(&args.code).ok_or_else(|| no_such_code(&args.code))?;
     output::print(&format!(
         "{code}: {title} ({severity})\n\nWhy: {why}\n\nFix: {fix}\n\nExcept: a file for `exceptions:` in the \
@@ -37,12 +37,12 @@ pub fn run(args: &ExplainArgs) -> Outcome {
 }
 
 /// All codes that are not controls.
-pub fn entries() -> impl Iterator<Item = &'static CodeEntry> {
+pub(super) fn entries() -> impl Iterator<Item = &'static CodeEntry> {
     portreeve_reports::code::CODES.iter().chain(portreeve_trust::rules::CODES)
 }
 
 /// The texts of a code, for renderers.
-pub fn rule_text(code: &Code) -> Option<RuleText> {
+pub(super) fn rule_text(code: &Code) -> Option<RuleText> {
     explanation(code.as_str()).map(|(_, text)| text)
 }
 
@@ -53,7 +53,7 @@ fn explanation(code: &str) -> Option<(Severity, RuleText)> {
     };
     entries().find(|entry| entry.code == code).map(of_entry).or_else(|| {
         let controls = builtin_controls().ok()?;
-        controls.iter().find(|control| control.id.as_str() == code).map(of_control)
+        controls.iter().find(|control| control.code.as_str() == code).map(of_control)
     })
 }
 
@@ -69,7 +69,7 @@ fn of_control(control: &Control) -> (Severity, RuleText) {
 fn no_such_code(code: &str) -> Failure {
     let controls = builtin_controls().unwrap_or_default();
     let known: Vec<&str> =
-        entries().map(|entry| entry.code).chain(controls.iter().map(|control| control.id.as_str())).collect();
+        entries().map(|entry| entry.code).chain(controls.iter().map(|control| control.code.as_str())).collect();
     let hint = did_you_mean(code, &known).map_or_else(String::new, |near| format!("; did you mean '{near}'?"));
     Failure::usage(format!("there is no code '{code}'{hint} `portreeve list codes` prints them"))
 }

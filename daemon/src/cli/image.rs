@@ -21,7 +21,7 @@ const PASSWORD_VARIABLE: &str = "COSIGN_PASSWORD";
 
 /// Sign images.
 #[derive(Debug, Args)]
-pub struct ImageArgs {
+pub(super) struct ImageArgs {
     #[command(subcommand)]
     command: ImageCommand,
 }
@@ -66,7 +66,7 @@ enum Storage {
 }
 
 /// Runs the command.
-pub fn run(args: &ImageArgs, global: &GlobalArgs) -> Outcome {
+pub(super) fn run(args: &ImageArgs, global: &GlobalArgs) -> Outcome {
     let ImageCommand::Sign(args) = &args.command;
     let loaded = global.load_config()?;
     let registry = args::registry(&loaded.config, &args.registry, global)?;

@@ -15,7 +15,7 @@ use super::{Failure, Outcome, explain, output};
 ///   portreeve list frameworks
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
-pub struct ListArgs {
+pub(super) struct ListArgs {
     /// What to list.
     #[arg(value_enum)]
     what: Listing,
@@ -34,7 +34,7 @@ enum Listing {
 }
 
 /// Runs the command.
-pub fn run(args: &ListArgs) -> Outcome {
+pub(super) fn run(args: &ListArgs) -> Outcome {
     let text = match args.what {
         Listing::Controls => controls()?,
         Listing::Frameworks => frameworks()?,
@@ -48,7 +48,7 @@ pub fn run(args: &ListArgs) -> Outcome {
 fn controls() -> Result<String, Failure> {
     let controls = builtin_controls().map_err(Failure::other)?;
     let line = |control: &portreeve_policies::control::Control| {
-        format!("{:<8} {:<9} {}\n", control.id, control.severity, control.title)
+        format!("{:<8} {:<9} {}\n", control.code, control.severity, control.title)
     };
     Ok(controls.iter().map(line).collect())
 }

@@ -3,7 +3,7 @@
 mod args;
 mod check;
 mod config;
-mod demo;
+//mod demo;
 mod explain;
 mod gate;
 mod image;
@@ -11,7 +11,7 @@ mod input;
 mod list;
 mod output;
 mod review;
-mod serve;
+//mod serve;
 mod verify;
 
 use std::process::ExitCode;
@@ -19,29 +19,29 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use portreeve_reports::gate::ExitCode as Exit;
 
-pub use args::GlobalArgs;
+use args::GlobalArgs;
 
 /// A command that cannot give a verdict: what happened, and the exit code it stands for.
 #[derive(Debug)]
-pub struct Failure {
+struct Failure {
     exit: Exit,
     message: String,
 }
 
 impl Failure {
     /// Exit 2: the call, the configuration or a policy is wrong.
-    pub fn usage(message: impl std::fmt::Display) -> Self {
+    fn usage(message: impl std::fmt::Display) -> Self {
         Self { exit: Exit::Usage, message: message.to_string() }
     }
 
     /// Exit 1: anything else.
-    pub fn other(message: impl std::fmt::Display) -> Self {
+    fn other(message: impl std::fmt::Display) -> Self {
         Self { exit: Exit::Unclassified, message: message.to_string() }
     }
 }
 
 /// What a command comes to.
-pub type Outcome = Result<Exit, Failure>;
+type Outcome = Result<Exit, Failure>;
 
 /// Security and supply-chain auditor for data-science platforms on Kubernetes.
 ///
@@ -69,9 +69,9 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the daemon: watch, rescan, admit, serve the page and metrics.
-    Serve(serve::ServeArgs),
+    //Serve(serve::ServeArgs),
     /// Run everything on an embedded example: a registry, images and a folder as the cluster.
-    Demo(demo::DemoArgs),
+    //Demo(demo::DemoArgs),
     /// Judge the posture of manifests, or of the cluster.
     Check(check::CheckArgs),
     /// Judge manifests and images in one verdict, for CI.
@@ -104,8 +104,8 @@ pub fn run(cli: Cli) -> ExitCode {
 
 fn dispatch(command: Command, global: &GlobalArgs) -> Outcome {
     match command {
-        Command::Serve(args) => serve::run(&args, global),
-        Command::Demo(args) => demo::run(&args, global),
+        //Command::Serve(args) => serve::run(&args, global),
+        //Command::Demo(args) => demo::run(&args, global),
         Command::Check(args) => check::run(&args, global),
         Command::Gate(args) => gate::run(&args, global),
         Command::Verify(args) => verify::run(&args, global),

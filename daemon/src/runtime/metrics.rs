@@ -78,14 +78,16 @@ closed_label! {
 closed_label! {
     /// What admission answered.
     Decision {
-        /// Allowed.
+        /// Judged, and allowed.
         Allow => "allow",
-        /// Allowed with warnings.
-        Warn => "warn",
         /// Denied.
         Deny => "deny",
-        /// Allowed by exemption or break-glass.
+        /// Allowed: an exempt namespace.
         Exempt => "exempt",
+        /// Allowed: a member of the break-glass group.
+        BreakGlass => "break-glass",
+        /// Allowed: nothing to judge.
+        NotJudged => "not-judged",
         /// We are broken; answered by the namespace's mode.
         Error => "error",
     }

@@ -15,6 +15,9 @@ use super::functions::{CALLABLE, Pattern, PatternSet, pattern, pattern_set};
 
 /// Longest source of one expression, in bytes.
 const SOURCE: usize = 4096;
+/// Deepest nesting of an expression in its rewritten form. The interpreter recurses, with up to 25 kB a level in a debug
+/// build; threads have 2 MB.
+const DEPTH: usize = 40;
 /// Variables of every expression.
 pub(crate) const VARIABLES: &[&str] =
     &["pod", "container", "containerKind", "item", "params", "object", "kind", "related"];
@@ -55,8 +58,12 @@ pub(crate) fn compile(env: &Env, source: &str, params: &[(Arc<str>, Node)]) -> R
         return Err(format!("the expression is longer than {SOURCE} bytes; ask several checks instead"));
     }
     let parsed = env.parser().parse(source).map_err(|errors| format!("this is no CEL expression: {errors}"))?;
-    let mut rewriter = Rewriter { params, scope: Vec::new(), patterns: Vec::new(), sets: Vec::new(), seen: Seen::default() };
+    let mut rewriter =
+        Rewriter { params, scope: Vec::new(), patterns: Vec::new(), sets: Vec::new(), seen: Seen::default() };
     let expression = rewriter.expression(parsed)?;
+    if depth(&expression) > DEPTH {
+        return Err(format!("the expression nests deeper than {DEPTH} levels; ask several checks instead"));
+    }
     Ok(Program {
         expression,
         patterns: rewriter.patterns,
@@ -64,6 +71,29 @@ pub(crate) fn compile(env: &Env, source: &str, params: &[(Arc<str>, Node)]) -> R
         optional: rewriter.seen.optional,
         relational: rewriter.seen.relational,
     })
+}
+
+/// Levels of an expression. Its own recursion is bounded by the parser's cap on nesting.
+fn depth(expression: &IdedExpr) -> usize {
+    let below = match &expression.expr {
+        Expr::Select(select) => depth(&select.operand),
+        Expr::Call(call) => call.target.as_deref().into_iter().chain(&call.args).map(depth).max().unwrap_or(0),
+        Expr::List(list) => list.elements.iter().map(depth).max().unwrap_or(0),
+        Expr::Map(map) => map.entries.iter().map(entry_depth).max().unwrap_or(0),
+        Expr::Comprehension(loops) => {
+            let parts = [&loops.iter_range, &loops.accu_init, &loops.loop_cond, &loops.loop_step, &loops.result];
+            parts.into_iter().map(depth).max().unwrap_or(0)
+        }
+        Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) | Expr::Struct(_) => 0,
+    };
+    below + 1
+}
+
+fn entry_depth(entry: &cel::common::ast::IdedEntryExpr) -> usize {
+    match &entry.expr {
+        EntryExpr::MapEntry(entry) => depth(&entry.key).max(depth(&entry.value)),
+        EntryExpr::StructField(field) => depth(&field.value),
+    }
 }
 
 #[derive(Default)]
@@ -176,9 +206,11 @@ impl Rewriter<'_> {
             "matches" | "matchesAny" => self.matching(call),
             operators::EQUALS | operators::NOT_EQUALS if !call.args.iter().any(is_literal) => self.equality(call),
             operators::ADD => Ok(charged(self.operator(call)?)),
-            operators::IN | operators::LESS | operators::LESS_EQUALS | operators::GREATER | operators::GREATER_EQUALS => {
-                self.charged_operator(call)
-            }
+            operators::IN
+            | operators::LESS
+            | operators::LESS_EQUALS
+            | operators::GREATER
+            | operators::GREATER_EQUALS => self.charged_operator(call),
             operators::OPT_SELECT | operators::OPT_INDEX => {
                 self.seen.optional = true;
                 self.operator(call)
@@ -217,7 +249,8 @@ impl Rewriter<'_> {
         if !CALLABLE.contains(&&*call.func_name) {
             return Err(format!("there is no function '{}'{}", call.func_name, hint(&call.func_name, CALLABLE)));
         }
-        let namespace = matches!(call.target.as_deref(), Some(IdedExpr { expr: Expr::Ident(name), .. }) if name == "optional");
+        let namespace =
+            matches!(call.target.as_deref(), Some(IdedExpr { expr: Expr::Ident(name), .. }) if name == "optional");
         if !namespace {
             call.target = match call.target.take() {
                 Some(target) => Some(Box::new(self.paid_argument(*target)?)),
@@ -328,5 +361,6 @@ fn literal_text(expression: &IdedExpr) -> Option<&str> {
 
 /// Operators carry names that no identifier can have; macros that took no effect do not.
 fn is_operator(name: &str) -> bool {
-    name.contains('_') && !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') || name.starts_with('@')
+    name.contains('_') && !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        || name.starts_with('@')
 }

@@ -1,0 +1,237 @@
+//! The chart: helm renders it, the real API server accepts it, its rights are the least, its webhook entries disjoint.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::process::Command;
+
+use portreeve_tests::api::{Api, documents};
+use portreeve_tests::control_plane::ControlPlane;
+use portreeve_tests::parts::Part;
+use portreeve_tests::process::{run, scratch};
+use portreeve_tests::repository;
+use serde_json::{Value, json};
+
+const NAMESPACE: &str = "portreeve-system";
+const CREATE: &str = "dryRun=All";
+
+fn helm(values: &Value) -> Command {
+    let file: PathBuf = scratch("values").join("values.json");
+    std::fs::write(&file, values.to_string()).unwrap();
+    let mut helm = Command::new(Part::path("helm"));
+    helm.env("HOME", scratch("helm")).current_dir(repository());
+    helm.args(["template", "portreeve", "charts/portreeve", "--namespace", NAMESPACE, "--values"]).arg(file);
+    helm
+}
+
+fn rendered(values: &Value) -> Vec<Value> {
+    documents(&run(&mut helm(values)))
+}
+
+/// Values that use every option.
+fn everything() -> Value {
+    json!({
+        "image": {"digest": format!("sha256:{}", "a".repeat(64))},
+        "imagePullSecrets": [{"name": "pull"}],
+        "admission": {
+            "namespaces": [{"match": ["jhub", "dev-*"], "mode": "enforce"}, {"match": ["lab"], "mode": "audit"}],
+            "exemptNamespaces": ["dev-free"],
+        },
+        "webhook": {"tls": {"existingSecret": "own", "caBundle": "-----BEGIN CERTIFICATE-----"}},
+        "registries": [{"host": "registry.example.org:5000"}],
+        "registryCredentials": {"existingSecret": "docker"},
+        "imagePolicy": {"spec": {"mode": "enforce"}, "files": {"cosign.pub": "-----BEGIN PUBLIC KEY-----\n"}},
+        "exceptions": [{"apiVersion": "portreeve.dev/v1alpha1", "kind": "Exception"}],
+        "store": {"persistent": true, "storageClass": "fast"},
+        "priorityClassName": "system-cluster-critical",
+        "nodeSelector": {"a": "b"},
+        "tolerations": [{"operator": "Exists"}],
+        "networkPolicy": {"metricsFrom": [{"podSelector": {}}]},
+    })
+}
+
+fn enforcing() -> Value {
+    json!({"admission": {"namespaces": [{"match": ["jhub", "dev-*"], "mode": "enforce"}], "exemptNamespaces": ["dev-free"]}})
+}
+
+fn of_kind<'a>(objects: &'a [Value], kind: &str) -> &'a Value {
+    let mut found = objects.iter().filter(|object| object["kind"] == kind);
+    let object = found.next().unwrap_or_else(|| panic!("the chart renders a {kind}"));
+    assert!(found.next().is_none(), "one {kind}");
+    object
+}
+
+#[tokio::test]
+async fn the_api_server_accepts_every_object_of_the_chart() {
+    let plane = ControlPlane::start().await;
+    plane.create_namespace(NAMESPACE).await;
+    for values in [json!({}), everything(), json!({"admission": {"enabled": false}, "store": {"persistent": false}})] {
+        let objects = rendered(&values);
+        assert!(objects.len() >= 8, "{} objects", objects.len());
+        for object in objects {
+            let name = format!("{} of {values}", object["kind"]);
+            let mut strict = object.clone();
+            if values["webhook"].is_object() && object["kind"].as_str().unwrap().ends_with("WebhookConfiguration") {
+                // A made-up CA stands in the values; the API server reads it.
+                let entries = strict["webhooks"].as_array_mut().unwrap();
+                entries.iter_mut().for_each(|entry| entry["clientConfig"]["caBundle"] = "".into());
+            }
+            let accepted = plane.api().create_warned(&strict, &format!("{CREATE}&fieldValidation=Strict")).await;
+            let warnings = accepted.unwrap_or_else(|status| panic!("{name}: {status}")).warnings;
+            assert_eq!(warnings, [""; 0], "{name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_pod_keeps_the_restricted_standard() {
+    let plane = ControlPlane::shared().await;
+    let namespace = plane.namespace("restricted").await;
+    let label = json!({"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}});
+    plane.api().merge(&format!("/api/v1/namespaces/{namespace}"), &label).await.unwrap();
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount",
+        "metadata": {"name": "portreeve", "namespace": namespace}});
+    plane.api().create(&account).await.unwrap();
+    let template = of_kind(&rendered(&json!({})), "Deployment")["spec"]["template"].clone();
+    let mut pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "one", "namespace": namespace}});
+    pod["spec"] = template["spec"].clone();
+    plane.api().create_warned(&pod, CREATE).await.unwrap();
+    pod["spec"]["containers"][0]["securityContext"]["allowPrivilegeEscalation"] = true.into();
+    let refused = plane.api().create_warned(&pod, CREATE).await.unwrap_err();
+    assert!(refused.message.contains("PodSecurity"), "{refused}");
+}
+
+#[test]
+fn the_rights_are_the_least_that_watching_needs() {
+    let objects = rendered(&everything());
+    let role = of_kind(&objects, "ClusterRole");
+    let mut rights = BTreeSet::new();
+    for rule in role["rules"].as_array().unwrap() {
+        assert_eq!(rule["verbs"], json!(["get", "list", "watch"]));
+        for resource in rule["resources"].as_array().unwrap() {
+            rights.insert(format!("{}/{}", rule["apiGroups"][0].as_str().unwrap(), resource.as_str().unwrap()));
+        }
+    }
+    let expected = [
+        "/configmaps",
+        "/namespaces",
+        "/pods",
+        "/replicationcontrollers",
+        "/serviceaccounts",
+        "apps/daemonsets",
+        "apps/deployments",
+        "apps/replicasets",
+        "apps/statefulsets",
+        "batch/cronjobs",
+        "batch/jobs",
+        "networking.k8s.io/networkpolicies",
+    ];
+    assert_eq!(rights.iter().map(String::as_str).collect::<Vec<_>>(), expected);
+    let other = objects.iter().filter(|object| ["Role", "RoleBinding"].contains(&object["kind"].as_str().unwrap()));
+    assert_eq!(other.count(), 0, "no other rights");
+}
+
+#[tokio::test]
+async fn the_account_of_the_chart_reads_what_is_watched_and_nothing_else() {
+    let plane = ControlPlane::start().await;
+    plane.create_namespace(NAMESPACE).await;
+    for object in rendered(&json!({"admission": {"enabled": false}})) {
+        plane.api().create(&object).await.unwrap();
+    }
+    let account = plane.api().with_token(&plane.token_for(NAMESPACE, "portreeve").await);
+    for path in
+        ["/api/v1/pods", "/apis/apps/v1/deployments", "/apis/batch/v1/cronjobs", "/api/v1/namespaces/kube-system"]
+    {
+        account.get(path).await.unwrap_or_else(|status| panic!("{path}: {status}"));
+    }
+    for path in ["/api/v1/secrets", "/api/v1/nodes", "/apis/rbac.authorization.k8s.io/v1/clusterroles"] {
+        assert_eq!(account.get(path).await.unwrap_err().code, 403, "{path}");
+    }
+    let write = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x", "namespace": NAMESPACE}});
+    assert_eq!(account.create(&write).await.unwrap_err().code, 403);
+}
+
+#[test]
+fn the_webhook_and_the_daemon_are_told_the_same_scope() {
+    let objects = rendered(&enforcing());
+    let config = &documents(of_kind(&objects, "ConfigMap")["data"]["portreeve.yaml"].as_str().unwrap())[0];
+    assert_eq!(config["admission"]["namespaces"], json!([{"match": ["jhub", "dev-*"], "mode": "enforce"}]));
+    assert_eq!(config["admission"]["exemptNamespaces"], json!(["kube-system", NAMESPACE, "dev-free"]));
+    let webhooks = of_kind(&objects, "ValidatingWebhookConfiguration")["webhooks"].as_array().unwrap();
+    for entry in webhooks {
+        assert_eq!((&entry["sideEffects"], &entry["timeoutSeconds"]), (&json!("NoneOnDryRun"), &json!(10)));
+    }
+    let policies: Vec<_> = webhooks.iter().map(|entry| (&entry["name"], &entry["failurePolicy"])).collect();
+    let named = |name: &str, policy: &str| (json!(format!("{name}.portreeve.dev")), json!(policy));
+    let expected = [named("enforce", "Fail"), named("observe", "Ignore"), named("break-glass", "Ignore")];
+    assert_eq!(policies, expected.iter().map(|(name, policy)| (name, policy)).collect::<Vec<_>>());
+    let mutating = of_kind(&objects, "MutatingWebhookConfiguration")["webhooks"].as_array().unwrap();
+    for rule in mutating.iter().flat_map(|entry| entry["rules"].as_array().unwrap()) {
+        assert!(rule["resources"].as_array().unwrap().iter().all(|name| name.as_str().unwrap().starts_with("pods")));
+    }
+}
+
+#[test]
+fn values_that_the_schema_does_not_know_are_refused() {
+    for values in [
+        json!({"admision": {}}),
+        json!({"admission": {"namespaces": [{"match": ["a.b"], "mode": "enforce"}]}}),
+        json!({"admission": {"namespaces": [{"match": ["a"], "mode": "deny"}]}}),
+        json!({"admission": {"breakGlassGroup": "x' || true"}}),
+        json!({"admission": {"deadline": "30s"}}),
+        json!({"image": {"digest": "sha256:abc"}}),
+        json!({"webhook": {"tls": {"existingSecret": "own"}}}),
+    ] {
+        let output = helm(&values).output().unwrap();
+        assert!(!output.status.success(), "{values} is rendered");
+    }
+}
+
+/// With nobody behind the webhook, what is refused is what `enforce` matched; what `Ignore` matched is let in.
+#[tokio::test]
+async fn an_outage_blocks_enforce_namespaces_only_and_never_the_break_glass_group() {
+    let plane = ControlPlane::start().await;
+    plane.create_namespace(NAMESPACE).await;
+    for object in rendered(&enforcing()) {
+        if object["kind"].as_str().unwrap().ends_with("WebhookConfiguration") {
+            plane.api().create(&object).await.unwrap();
+        }
+    }
+    for namespace in ["jhub", "dev-one", "dev-free", "other", "jhub-two"] {
+        plane.create_namespace(namespace).await;
+    }
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount",
+        "metadata": {"name": "default", "namespace": "kube-system"}});
+    plane.api().create(&account).await.unwrap();
+    let user = plane.api().impersonating("someone", &["system:masters"]);
+    let rescuer = plane.api().impersonating("rescuer", &["system:masters", "portreeve:break-glass"]);
+    until_configured(&user).await;
+    for (namespace, admitted) in [
+        ("dev-one", false),
+        ("dev-free", true),
+        ("other", true),
+        ("jhub-two", true),
+        ("kube-system", true),
+        (NAMESPACE, true),
+    ] {
+        let answer = create_pod(&user, namespace).await;
+        assert_eq!(answer.is_ok(), admitted, "{namespace}: {answer:?}");
+        let answer = create_pod(&rescuer, namespace).await;
+        assert!(answer.is_ok(), "break-glass in {namespace}: {answer:?}");
+    }
+    let token = plane.token_for("jhub", "default").await;
+    assert!(!token.is_empty(), "tokens are made during the outage");
+}
+
+async fn create_pod(api: &Api, namespace: &str) -> Result<Value, portreeve_tests::api::Status> {
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"generateName": "p-", "namespace": namespace},
+        "spec": {"automountServiceAccountToken": false, "containers": [{"name": "main", "image": "example.org/app:1"}]}});
+    api.create(&pod).await
+}
+
+/// A webhook configuration takes a moment to reach the handlers of the API server.
+async fn until_configured(api: &Api) {
+    let refused = portreeve_tests::process::until(portreeve_tests::process::START, || async {
+        create_pod(api, "jhub").await.err().filter(|status| status.message.contains("enforce.portreeve.dev"))
+    });
+    refused.await.expect("the webhook configuration comes into force");
+}

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cluster::feed::{Change, Feed};
 use crate::cluster::writer::ClusterView;
 use crate::controllers::record::{Round, is_image};
+use crate::judge::tally::Tally;
 use crate::judge::{Judge, JudgeOptions};
 use crate::registry::Deadline;
 use crate::scheduler::driver::Trigger;
@@ -48,6 +49,8 @@ pub struct Images {
     pub feed: Feed,
     /// The store.
     pub recorder: RecorderHandle,
+    /// Coverage and images.
+    pub tally: Arc<Tally>,
     /// Asks for a rescan.
     pub rescan: Trigger,
 }
@@ -118,7 +121,7 @@ impl Images {
         if work.unproven.is_empty() || !self.cluster.is_complete() {
             return;
         }
-        let mut round = Round::new(&self.recorder, Timestamp::now());
+        let mut round = Round::new(&self.recorder, &self.tally, Timestamp::now());
         for subject in std::mem::take(&mut work.unproven) {
             round.deleted(subject).await;
         }
@@ -128,7 +131,7 @@ impl Images {
     /// Judges one repository and records the outcome; says whether it was stored.
     async fn judge(&self, repository: RepositoryName, uses: Vec<ImageUse>) -> (RepositoryName, bool) {
         let at = Timestamp::now();
-        let mut round = Round::new(&self.recorder, at);
+        let mut round = Round::new(&self.recorder, &self.tally, at);
         if uses.is_empty() {
             round.deleted(repository.subject()).await;
         } else {

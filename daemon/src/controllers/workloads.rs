@@ -13,6 +13,7 @@ use crate::cluster::feed::Feed;
 use crate::cluster::index::SubjectState;
 use crate::cluster::writer::ClusterView;
 use crate::controllers::record::{Round, is_image};
+use crate::judge::tally::Tally;
 use crate::judge::{Judge, JudgeOptions};
 use crate::registry::Deadline;
 use crate::runtime::supervisor::blocking;
@@ -42,6 +43,8 @@ pub struct Workloads {
     pub feed: Feed,
     /// The store.
     pub recorder: RecorderHandle,
+    /// Coverage and images.
+    pub tally: Arc<Tally>,
     /// Asks for a rescan.
     pub rescan: Trigger,
 }
@@ -119,7 +122,7 @@ impl Workloads {
     async fn judge(&self, subjects: Vec<SubjectKey>) -> BTreeSet<SubjectKey> {
         let at = Timestamp::now();
         let (world, states) = self.cluster.subjects(subjects);
-        let mut round = Round::new(&self.recorder, at);
+        let mut round = Round::new(&self.recorder, &self.tally, at);
         let mut objects: Vec<Object> = Vec::new();
         let mut batches: BTreeMap<SubjectKey, Vec<Finding>> = BTreeMap::new();
         for (subject, state) in states {

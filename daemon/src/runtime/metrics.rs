@@ -71,21 +71,23 @@ closed_label! {
         Delete => "delete",
         /// CONNECT.
         Connect => "connect",
-        /// Anything else, and what could not be read.
-        Other => "other",
+        /// A request that could not be read.
+        Unreadable => "unreadable",
     }
 }
 closed_label! {
     /// What admission answered.
-    AdmissionDecision {
-        /// Allowed.
+    Decision {
+        /// Judged, and allowed.
         Allow => "allow",
-        /// Allowed with warnings.
-        Warn => "warn",
         /// Denied.
         Deny => "deny",
-        /// Allowed by exemption or break-glass.
+        /// Allowed: an exempt namespace.
         Exempt => "exempt",
+        /// Allowed: a member of the break-glass group.
+        BreakGlass => "break-glass",
+        /// Allowed: nothing to judge.
+        NotJudged => "not-judged",
         /// We are broken; answered by the namespace's mode.
         Error => "error",
     }
@@ -139,7 +141,7 @@ struct FindingLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct AdmissionLabels {
     operation: Operation,
-    decision: AdmissionDecision,
+    decision: Decision,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -232,8 +234,18 @@ impl ImageMetrics {
 pub struct AdmissionMetrics {
     total: Family<AdmissionLabels, Counter>,
     duration: Histogram,
-    /// Requests that are being answered.
-    pub in_flight: Gauge,
+    in_flight: Gauge,
+}
+
+/// Counts a request as being answered until it is dropped, also by a client that went away.
+#[derive(Debug)]
+#[must_use = "a request that is not held is not counted"]
+pub struct InFlight(Gauge);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 impl AdmissionMetrics {
@@ -242,15 +254,21 @@ impl AdmissionMetrics {
         Self { total: Family::default(), duration: Histogram::new(buckets), in_flight: Gauge::default() }
     }
 
+    /// Counts a request as being answered, until the guard is dropped.
+    pub fn in_flight(&self) -> InFlight {
+        self.in_flight.inc();
+        InFlight(self.in_flight.clone())
+    }
+
     /// Counts an answer.
-    pub fn answered(&self, operation: Operation, decision: AdmissionDecision, took: Duration) {
+    pub fn answered(&self, operation: Operation, decision: Decision, took: Duration) {
         self.total.get_or_create(&AdmissionLabels { operation, decision }).inc();
         self.duration.observe(took.as_secs_f64());
     }
 
     fn register(&self, registry: &mut Registry) {
         for &operation in Operation::ALL {
-            for &decision in AdmissionDecision::ALL {
+            for &decision in Decision::ALL {
                 drop(self.total.get_or_create(&AdmissionLabels { operation, decision }));
             }
         }
@@ -426,7 +444,11 @@ mod tests {
         metrics.set_findings(|_, _| 3);
         metrics.store.written(false);
         metrics.images.verified(ImageResult::Mismatch, Duration::from_millis(3));
-        metrics.admission.answered(Operation::Other, AdmissionDecision::Error, Duration::ZERO);
+        let held = metrics.admission.in_flight();
+        assert!(metrics.encode().unwrap().contains("portreeve_admission_in_flight 1\n"));
+        drop(held);
+        assert!(metrics.encode().unwrap().contains("portreeve_admission_in_flight 0\n"));
+        metrics.admission.answered(Operation::Unreadable, Decision::Error, Duration::ZERO);
         metrics.scans.scanned(Scanner::Posture, Outcome::Success, Timestamp::UNIX_EPOCH);
         metrics.sources.registry_request(RegistryOutcome::TimedOut);
         assert_eq!(metrics.encode().unwrap().lines().count(), before);

@@ -28,7 +28,7 @@ use crate::http::{self, Hosts, HttpParts, Limits};
 use crate::judge::tally::Tally;
 use crate::judge::{FileSource, Judge, JudgeSettings, LoadError, Rules};
 use crate::registry::RegistryClient;
-use crate::runtime::metrics::{Metrics, RegistryOutcome};
+use crate::runtime::metrics::Metrics;
 use crate::runtime::readiness::{Parts, ReadinessWatch};
 use crate::runtime::supervisor::{RunError, Supervisor, TaskName, os_signals};
 use crate::runtime::telemetry;
@@ -372,8 +372,8 @@ impl Carrier {
             }
             let now = self.judge.registry().statistics();
             for (outcome, total) in now.requests {
-                let label = RegistryOutcome::of(outcome);
-                self.metrics.sources.registry_requests(label, total.saturating_sub(carried.requests_with(outcome)));
+                let new = total.saturating_sub(carried.requests_with(outcome));
+                self.metrics.sources.registry_requests(outcome, new);
             }
             carried = now;
         }

@@ -15,7 +15,7 @@ use crate::config::valid::AdmissionScope;
 use crate::judge::review::{DecisionReason, ReviewPath, Reviewed, review};
 use crate::judge::{Judge, JudgeOptions};
 use crate::registry::Deadline;
-use crate::runtime::metrics::{Decision as DecisionLabel, Metrics, Operation as OperationLabel};
+use crate::runtime::metrics::{Decision as Decided, Metrics, Operation};
 use crate::store::{Decision, Record, RecorderHandle};
 
 /// How long an answer waits for its decision to be committed.
@@ -52,18 +52,18 @@ async fn answer(state: AdmissionState, path: ReviewPath, body: Bytes) -> Respons
     let started = Instant::now();
     let _in_flight = state.metrics.admission.in_flight();
     let options = JudgeOptions { now: Timestamp::now(), deadline: Deadline::after(state.deadline) };
-    let world = state.view.world();
-    match review(&state.judge, &world, &state.scope, (&body, path), &options).await {
+    let snapshot = state.view.snapshot();
+    match review(&state.judge, &snapshot.world, &state.scope, (&body, path), &options).await {
         Ok(reviewed) => {
             record(&state, path, &reviewed, options.now).await;
-            let label = DecisionLabel::of(reviewed.decision.reason);
-            state.metrics.admission.answered(OperationLabel::of(reviewed.request.operation), label, started.elapsed());
+            let label = Decided::of(reviewed.decision.reason);
+            state.metrics.admission.answered(Operation::of(reviewed.request.operation), label, started.elapsed());
             json(StatusCode::OK, reviewed.response.to_string())
         }
         Err(error) => {
             // The body is never logged: it may hold a Secret.
             tracing::warn!(%error, bytes = body.len(), "an admission request was not readable");
-            state.metrics.admission.answered(OperationLabel::Unreadable, DecisionLabel::Error, started.elapsed());
+            state.metrics.admission.answered(Operation::Unreadable, Decided::Error, started.elapsed());
             json(StatusCode::BAD_REQUEST, serde_json::json!({"error": error.to_string()}).to_string())
         }
     }

@@ -1,13 +1,12 @@
 //! `portreeve explain`: why a code matters, how to fix it, how to except it.
 
 use clap::Args;
-use portreeve_policies::control::{Control, builtin_controls};
-use portreeve_reports::formats::RuleText;
+use portreeve_policies::control::builtin_controls;
 use portreeve_reports::gate::ExitCode;
 use portreeve_reports::source::decode::did_you_mean;
-use portreeve_reports::{Code, CodeEntry, Severity};
 
 use super::{Failure, Outcome, output};
+use crate::judge::explain::{entries, explanation};
 
 /// Print why a code matters, how to fix it and how to except it.
 ///
@@ -34,36 +33,6 @@ pub(super) fn run(args: &ExplainArgs) -> Outcome {
         exception = exception_template(&args.code),
     ))?;
     Ok(ExitCode::Clean)
-}
-
-/// All codes that are not controls.
-pub(super) fn entries() -> impl Iterator<Item = &'static CodeEntry> {
-    portreeve_reports::code::CODES.iter().chain(portreeve_trust::rules::CODES)
-}
-
-/// The texts of a code, for renderers.
-pub(super) fn rule_text(code: &Code) -> Option<RuleText> {
-    explanation(code.as_str()).map(|(_, text)| text)
-}
-
-fn explanation(code: &str) -> Option<(Severity, RuleText)> {
-    let of_entry = |entry: &CodeEntry| {
-        let text = RuleText { title: entry.title.to_owned(), why: entry.why.to_owned(), fix: entry.fix.to_owned() };
-        (entry.severity, text)
-    };
-    entries().find(|entry| entry.code == code).map(of_entry).or_else(|| {
-        let controls = builtin_controls().ok()?;
-        controls.iter().find(|control| control.code.as_str() == code).map(of_control)
-    })
-}
-
-fn of_control(control: &Control) -> (Severity, RuleText) {
-    let text = RuleText {
-        title: control.title.to_string(),
-        why: control.why.to_string(),
-        fix: control.fix.to_string(),
-    };
-    (control.severity, text)
 }
 
 fn no_such_code(code: &str) -> Failure {

@@ -6,7 +6,8 @@ use portreeve_policies::framework::builtin_frameworks;
 use portreeve_reports::formats::json::SCHEMA;
 use portreeve_reports::gate::ExitCode;
 
-use super::{Failure, Outcome, explain, output};
+use super::{Failure, Outcome, output};
+use crate::judge::explain;
 
 /// List controls, frameworks, codes or the report schema.
 ///

@@ -9,7 +9,8 @@ use portreeve_reports::gate::{self, Threshold};
 use portreeve_reports::report::Report;
 
 use super::args::{Color, GlobalArgs};
-use super::{Failure, Outcome, explain};
+use super::{Failure, Outcome};
+use crate::judge::explain;
 
 /// Formats and where they go.
 #[derive(Debug, Default, Args)]

@@ -8,6 +8,8 @@ use portreeve_reports::source::{Place, Problems};
 use portreeve_reports::{Effect, FailOn};
 use regex::Regex;
 
+use crate::runtime::telemetry::LogFormat;
+
 use super::raw::{Placed, RawAdmission, RawConfig, RawNamespaceMode, RawPosture, RawRegistry};
 
 /// Everything the daemon needs to know, checked.
@@ -139,15 +141,6 @@ impl AdmissionScope {
     pub fn is_exempt(&self, namespace: &str) -> bool {
         self.exempt.iter().any(|glob| glob.is_match(namespace))
     }
-}
-
-/// Shape of log lines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
 }
 
 impl Config {

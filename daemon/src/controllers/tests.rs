@@ -35,6 +35,7 @@ impl Daemon {
         store.record_many(before).await.unwrap();
         let stored = store.subjects().await.unwrap();
         let (recorder_task, recorder) = recorder(store.clone(), Retention::default());
+        let tally = Arc::new(crate::judge::tally::Tally::new(0));
         let (workload_feed, image_feed) = (Feed::default(), Feed::default());
         let permit = Parts::new().permit("index");
         let (writer, events, cluster) = index(vec![workload_feed.clone(), image_feed.clone()], permit);
@@ -44,9 +45,10 @@ impl Daemon {
             cluster: cluster.clone(),
             feed: workload_feed,
             recorder: recorder.clone(),
+            tally: Arc::clone(&tally),
             rescan: Trigger::default(),
         };
-        let images = Images { judge, cluster, feed: image_feed, recorder, rescan: Trigger::default() };
+        let images = Images { judge, cluster, feed: image_feed, recorder, tally, rescan: Trigger::default() };
         let shutdown = CancellationToken::new();
         let this = Self { events, store };
         let tested = async {

@@ -81,6 +81,11 @@ pub fn health(parts: Arc<HttpParts>, hosts: Hosts, limits: Limits) -> Router {
     guarded(probe_routes(), parts, hosts, limits)
 }
 
+/// Health while the cluster is not known yet: alive, and not ready.
+pub fn starting() -> Router {
+    Router::new().route("/healthz", get(probes::healthz)).route("/readyz", get(probes::not_ready))
+}
+
 fn probe_routes() -> Router<Parts> {
     Router::new()
         .route("/healthz", get(probes::healthz))

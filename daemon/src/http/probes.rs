@@ -22,6 +22,11 @@ pub(super) async fn readyz(State(parts): State<Parts>) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, names).into_response()
 }
 
+/// Nothing is ready before the cluster is known.
+pub(super) async fn not_ready() -> Response {
+    (StatusCode::SERVICE_UNAVAILABLE, "waiting for the API server\n").into_response()
+}
+
 /// OpenMetrics text of what is counted anyway.
 pub(super) async fn metrics(State(parts): State<Parts>) -> Response {
     let counts = parts.store.counts();

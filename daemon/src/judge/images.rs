@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 use portreeve_policies::facts::ImageFact;
 use portreeve_policies::image::{Digest, ImageReference};
 use portreeve_policies::workload::ImageUse;
@@ -36,15 +36,10 @@ pub(super) async fn judge(
     uses: &[ImageUse],
     options: &JudgeOptions,
 ) -> (Vec<Finding>, Vec<ImageReport>) {
-    let judged: Vec<(Vec<Finding>, ImageReport)> = futures::stream::iter(groups(uses))
-        .map(|group| async move {
-            let (digest, judgement) = judge_one(policy, registry, &group, options).await;
-            let image = rule_subject(&group, digest);
-            (findings(&image, &judgement), image_report(&image, &judgement))
-        })
-        .buffered(CONCURRENCY)
-        .collect()
-        .await;
+    // Boxed one by one: the compiler cannot see through a stream of closures that borrow.
+    let judging: Vec<_> =
+        groups(uses).into_iter().map(|group| judge_group(policy, registry, group, options).boxed()).collect();
+    let judged: Vec<_> = futures::stream::iter(judging).buffered(CONCURRENCY).collect().await;
     let invalid = uses.iter().filter(|image| image.reference.is_err()).map(invalid_reference);
     let (findings, images): (Vec<_>, Vec<_>) = judged.into_iter().unzip();
     (rules::merge(findings.into_iter().chain(invalid).collect()), images)
@@ -68,6 +63,17 @@ fn groups(uses: &[ImageUse]) -> Vec<Group<'_>> {
         groups.entry((reference, namespace)).or_default().push(image);
     }
     groups.into_iter().map(|((reference, namespace), uses)| Group { reference, namespace, uses }).collect()
+}
+
+async fn judge_group(
+    policy: &ImagePolicy,
+    registry: &RegistryClient,
+    group: Group<'_>,
+    options: &JudgeOptions,
+) -> (Vec<Finding>, ImageReport) {
+    let (digest, judgement) = judge_one(policy, registry, &group, options).await;
+    let image = rule_subject(&group, digest);
+    (findings(&image, &judgement), image_report(&image, &judgement))
 }
 
 async fn judge_one(

@@ -13,6 +13,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::judge::review::{DecisionReason, request};
+use crate::registry::RequestOutcome;
+
 /// The content type of [`Metrics::encode`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -92,6 +95,31 @@ closed_label! {
         Error => "error",
     }
 }
+impl Operation {
+    /// The label of an operation.
+    pub fn of(operation: request::Operation) -> Self {
+        match operation {
+            request::Operation::Create => Self::Create,
+            request::Operation::Update => Self::Update,
+            request::Operation::Delete => Self::Delete,
+            request::Operation::Connect => Self::Connect,
+        }
+    }
+}
+
+impl Decision {
+    /// The label of a decision.
+    pub fn of(reason: DecisionReason) -> Self {
+        match reason {
+            DecisionReason::Allowed => Self::Allow,
+            DecisionReason::Denied => Self::Deny,
+            DecisionReason::Exempt => Self::Exempt,
+            DecisionReason::BreakGlass => Self::BreakGlass,
+            DecisionReason::NotJudged => Self::NotJudged,
+        }
+    }
+}
+
 closed_label! {
     /// What looks again on its own.
     Scanner {
@@ -110,25 +138,9 @@ closed_label! {
         Failure => "failure",
     }
 }
-closed_label! {
-    /// How a request to a registry ended.
-    RegistryOutcome {
-        /// It answered with content.
-        Found => "found",
-        /// It answered that there is none.
-        Absent => "absent",
-        /// 401 or 403.
-        Forbidden => "forbidden",
-        /// 429.
-        RateLimited => "rate-limited",
-        /// No answer, or a server error.
-        Unreachable => "unreachable",
-        /// The deadline passed first.
-        TimedOut => "timed-out",
-        /// A cap was reached.
-        TooLarge => "too-large",
-        /// The answer is not what it should be.
-        Unreadable => "unreadable",
+impl EncodeLabelValue for RequestOutcome {
+    fn encode(&self, encoder: &mut LabelValueEncoder) -> Result<(), std::fmt::Error> {
+        EncodeLabelValue::encode(&self.as_str(), encoder)
     }
 }
 
@@ -167,7 +179,7 @@ struct OutcomeLabel {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RegistryLabel {
-    outcome: RegistryOutcome,
+    outcome: RequestOutcome,
 }
 
 /// Writes of the store.
@@ -322,13 +334,13 @@ pub struct SourceMetrics {
 }
 
 impl SourceMetrics {
-    /// Counts a request to a registry.
-    pub fn registry_request(&self, outcome: RegistryOutcome) {
-        self.registry_requests.get_or_create(&RegistryLabel { outcome }).inc();
+    /// Counts requests to registries.
+    pub fn registry_requests(&self, outcome: RequestOutcome, count: u64) {
+        self.registry_requests.get_or_create(&RegistryLabel { outcome }).inc_by(count);
     }
 
     fn register(&self, registry: &mut Registry) {
-        for &outcome in RegistryOutcome::ALL {
+        for outcome in RequestOutcome::ALL {
             drop(self.registry_requests.get_or_create(&RegistryLabel { outcome }));
         }
         registry.register("registry_requests", "Requests to registries by outcome", self.registry_requests.clone());

@@ -1,0 +1,46 @@
+//! Why a code matters and how to fix it: the texts of controls and of the other codes, in one place for all renderers.
+
+use std::sync::LazyLock;
+
+use portreeve_policies::control::{Control, builtin_controls};
+use portreeve_reports::formats::RuleText;
+use portreeve_reports::{Code, CodeEntry, Severity};
+
+/// Read once: a page of findings asks for many of them.
+static CONTROLS: LazyLock<Vec<Control>> = LazyLock::new(|| builtin_controls().unwrap_or_default());
+
+/// All codes that are not controls.
+pub fn entries() -> impl Iterator<Item = &'static CodeEntry> {
+    portreeve_reports::code::CODES.iter().chain(portreeve_trust::rules::CODES)
+}
+
+/// The texts of a code, for renderers.
+pub fn rule_text(code: &Code) -> Option<RuleText> {
+    text(code.as_str())
+}
+
+/// The texts of a code by its name.
+pub fn text(code: &str) -> Option<RuleText> {
+    explanation(code).map(|(_, text)| text)
+}
+
+/// Severity and texts of a code.
+pub fn explanation(code: &str) -> Option<(Severity, RuleText)> {
+    let of_entry = |entry: &CodeEntry| {
+        let text = RuleText { title: entry.title.to_owned(), why: entry.why.to_owned(), fix: entry.fix.to_owned() };
+        (entry.severity, text)
+    };
+    entries().find(|entry| entry.code == code).map(of_entry).or_else(|| {
+        CONTROLS.iter().find(|control| control.code.as_str() == code).map(of_control)
+    })
+}
+
+fn of_control(control: &Control) -> (Severity, RuleText) {
+    let text = RuleText {
+        title: control.title.to_string(),
+        why: control.why.to_string(),
+        fix: control.fix.to_string(),
+    };
+    (control.severity, text)
+}
+

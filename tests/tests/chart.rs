@@ -8,7 +8,7 @@ use portreeve_tests::api::{Api, documents};
 use portreeve_tests::control_plane::ControlPlane;
 use portreeve_tests::parts::Part;
 use portreeve_tests::process::{run, scratch};
-use portreeve_tests::repository;
+use portreeve_tests::{OrFail, repository};
 use serde_json::{Value, json};
 
 const NAMESPACE: &str = "portreeve-system";
@@ -16,7 +16,7 @@ const CREATE: &str = "dryRun=All";
 
 fn helm(values: &Value) -> Command {
     let file: PathBuf = scratch("values").join("values.json");
-    std::fs::write(&file, values.to_string()).unwrap();
+    std::fs::write(&file, values.to_string()).or_fail("a values file");
     let mut helm = Command::new(Part::path("helm"));
     helm.env("HOME", scratch("helm")).current_dir(repository());
     helm.args(["template", "portreeve", "charts/portreeve", "--namespace", NAMESPACE, "--values"]).arg(file);
@@ -55,7 +55,7 @@ fn enforcing() -> Value {
 
 fn of_kind<'a>(objects: &'a [Value], kind: &str) -> &'a Value {
     let mut found = objects.iter().filter(|object| object["kind"] == kind);
-    let object = found.next().unwrap_or_else(|| panic!("the chart renders a {kind}"));
+    let object = found.next().or_fail(kind);
     assert!(found.next().is_none(), "one {kind}");
     object
 }

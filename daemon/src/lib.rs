@@ -1,6 +1,15 @@
 //! Portreeve's process: the CLI and the daemon. The only place that does I/O.
+//!
+//! * `cli`: one file a command. `serve`: the composition of the daemon. `demo`: everything on an embedded example.
+//! * `judge`: the one evaluation; the only caller of the rules of policies and trust.
+//! * `admission`, `controllers`, `http`: the doors and the page; none of them knows another.
+//! * `cluster`, `registry`, `store`, `runtime`, `scheduler`, `config`: what they stand on.
 
+pub mod cli;
+pub mod cluster;
 pub mod config;
+pub mod controllers;
+pub mod judge;
 pub mod registry;
 pub mod runtime;
 pub mod scheduler;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use portreeve_reports::source::shown;
 use serde::{Deserialize, Serialize};
 
 /// `sha256:` and 64 lower-case hex digits.
@@ -12,7 +13,7 @@ pub struct Digest(Arc<str>);
 
 /// A text that is not a SHA-256 digest.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("'{0}' is not a digest: sha256: and 64 lower-case hex digits are needed")]
+#[error("'{}' is not a digest: sha256: and 64 lower-case hex digits are needed", shown(.0))]
 pub struct InvalidDigest(String);
 
 impl Digest {
@@ -83,7 +84,7 @@ pub struct ImageReference {
 
 /// A text that is not an image reference.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
-#[error("'{text}' is not an image reference: {reason}")]
+#[error("'{}' is not an image reference: {reason}", shown(text))]
 pub struct InvalidReference {
     text: String,
     reason: &'static str,

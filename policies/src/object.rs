@@ -58,7 +58,7 @@ pub struct Unreadable {
     /// Position of the document (or List item) in the input, from 0: the stable part of a finding without identity.
     pub index: usize,
     /// The object, where its identity could still be read.
-    pub identity: Option<ObjectRef>,
+    pub identity: Option<Box<ObjectRef>>,
     /// The field that is wrong; empty for the whole document.
     pub object_path: String,
 }
@@ -81,7 +81,7 @@ impl Unreadable {
     pub fn finding(&self) -> Finding {
         let path = self.file.as_deref().unwrap_or("-");
         let (subject, item) = match &self.identity {
-            Some(object) => (Subject::Object(object.clone()), String::new()),
+            Some(object) => (Subject::Object(object.as_ref().clone()), String::new()),
             None => (Subject::File { path: path.to_owned() }, format!("document {}", self.index)),
         };
         let built = FindingBuilder::new(UNREADABLE_INPUT.code(), UNREADABLE_INPUT.severity, Verdict::Unknown)
@@ -109,7 +109,7 @@ impl Object {
                 cause: Cause::Unreadable,
                 message: format!("'{}' {}", problem.path, problem.what),
                 index: 0,
-                identity: Some(object.reference(object.controller.clone())),
+                identity: Some(Box::new(object.reference(object.controller.clone()))),
                 object_path: problem.path,
             }),
             None => Ok(object),

@@ -10,6 +10,7 @@ use portreeve_reports::source::Node;
 
 use crate::object::Object;
 
+pub(crate) use custom::{at_pattern, custom_kind};
 pub use defaults::defaulted;
 pub use images::{ImageUse, RunningImage, image_uses, running_images};
 

@@ -278,24 +278,29 @@ impl FindingBuilder {
 
     /// The finding, with its fingerprint.
     pub fn build(self) -> Result<Finding, BuildError> {
-        let draft = self.finding;
-        let Some(subject) = draft.subject else { return Err(BuildError::NoSubject(draft.code)) };
+        let draft = &self.finding;
+        let Some(subject) = draft.subject.clone() else { return Err(BuildError::NoSubject(draft.code.clone())) };
         if draft.locations.is_empty() {
-            return Err(BuildError::NoLocation(draft.code));
+            return Err(BuildError::NoLocation(draft.code.clone()));
         }
         if (draft.verdict == Verdict::Unknown) != draft.cause.is_some() {
-            return Err(BuildError::CauseMismatch(draft.code));
+            return Err(BuildError::CauseMismatch(draft.code.clone()));
         }
-        Ok(Finding {
-            fingerprint: Fingerprint::of(
-                draft.source.as_str(),
-                draft.code.as_str(),
-                &draft.check,
-                &subject,
-                &self.item,
-            ),
-            source: draft.source,
-            code: draft.code,
+        Ok(self.complete(subject))
+    }
+
+    /// The finding about this subject at this place, for decided verdicts of this crate: nothing is left to refuse.
+    pub(crate) fn decided(self, subject: Subject, location: Location) -> Finding {
+        self.location(location).complete(subject)
+    }
+
+    fn complete(self, subject: Subject) -> Finding {
+        let draft = self.finding;
+        let (source, code) = (draft.source, draft.code);
+        Finding {
+            fingerprint: Fingerprint::of(source.as_str(), code.as_str(), &draft.check, &subject, &self.item),
+            source,
+            code,
             check: draft.check,
             effect: draft.effect,
             severity: draft.severity,
@@ -310,7 +315,7 @@ impl FindingBuilder {
             frameworks: draft.frameworks,
             owner: draft.owner,
             related: draft.related,
-        })
+        }
     }
 }
 

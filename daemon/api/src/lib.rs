@@ -30,7 +30,7 @@ pub enum Document {
         /// `metadata.name`.
         name: String,
         /// The `spec`, for `portreeve-trust` to decode.
-        spec: Node,
+        node: Node,
     },
 }
 
@@ -100,7 +100,7 @@ fn is_ours(header: &Header<'_>, fields: &mut Fields<'_, '_>) -> bool {
 
 fn image_policy(header: &Header<'_>, spec: &Node, fields: &mut Fields<'_, '_>) -> Option<Document> {
     let name = cluster_scoped(header, fields)?;
-    Some(Document::ImagePolicy { name, spec: spec.clone() })
+    Some(Document::ImagePolicy { name, node: spec.clone() })
 }
 
 fn exception(

@@ -41,8 +41,8 @@ fn a_file_may_hold_all_kinds_and_empty_documents() {
     let cluster = EXCEPTION.replace("kind: Exception", "kind: ClusterException").replace(", namespace: jhub", "");
     let documents = read(&format!("---\n---\n{policy}---\n{cluster}---\n"));
     assert_eq!(documents.len(), 2, "{documents:?}");
-    let Ok(Document::ImagePolicy { name, spec }) = &documents[0] else { panic!("{:?}", documents[0]) };
-    assert_eq!((name.as_str(), spec.at(["mode"]).and_then(Node::as_str)), ("default", Some("warn")));
+    let Ok(Document::ImagePolicy { name, node }) = &documents[0] else { panic!("{:?}", documents[0]) };
+    assert_eq!((name.as_str(), node.at(["mode"]).and_then(Node::as_str)), ("default", Some("warn")));
     let Ok(Document::Exception(exception)) = &documents[1] else { panic!("{:?}", documents[1]) };
     assert_eq!(exception.scope, Scope::Cluster);
 }

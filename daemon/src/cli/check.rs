@@ -8,8 +8,10 @@ use portreeve_policies::world::World;
 
 use super::args::{self, GlobalArgs, RegistryArgs, RuleArgs, ThresholdArgs};
 use super::output::{self, OutputArgs};
-use super::{Failure, Outcome, block_on, input};
-use crate::cluster;
+use super::input::{self, Inputs};
+use super::{Failure, Outcome, block_on};
+use crate::cluster::client::{KubeSource, connect};
+use crate::cluster::once;
 use crate::config::ClusterSource;
 use crate::judge::{FileSource, Judge, JudgeOptions, Judged};
 use crate::registry::Deadline;
@@ -60,17 +62,20 @@ pub fn run(args: &CheckArgs, global: &GlobalArgs) -> Outcome {
 }
 
 fn judge_files(args: &CheckArgs, judge: &Judge, options: &JudgeOptions) -> Result<(Judged, usize), Failure> {
-    let inputs = input::read(&args.paths, &args.namespace)?;
+    Ok(judge_inputs(input::read(&args.paths, &args.namespace)?, args, judge, options))
+}
+
+fn judge_inputs(inputs: Inputs, args: &CheckArgs, judge: &Judge, options: &JudgeOptions) -> (Judged, usize) {
     let world = World::of_files(&inputs.objects, args.partial);
     let mut judged = judge.posture(&inputs.objects, &world, options);
     judged.merge(judge.excepted(inputs.unreadable, Vec::new(), options));
     let mut objects_read = inputs.objects.len();
     for review in &inputs.reviews {
-        let (findings, count) = judge.reviewed_objects(review, &world, options);
+        let (findings, count) = judge.reviewed(review, &world, options);
         judged.merge(findings);
         objects_read += count;
     }
-    Ok((judged, objects_read))
+    (judged, objects_read)
 }
 
 fn judge_cluster(
@@ -85,8 +90,19 @@ fn judge_cluster(
     if global.offline {
         return Err(Failure::usage("'cluster' needs the network, which --offline blocks"));
     }
+    let source = match source {
+        ClusterSource::Folder { path, .. } => {
+            let inputs = input::read(std::slice::from_ref(path), &args.namespace)?;
+            return Ok(judge_inputs(inputs, args, judge, options));
+        }
+        ClusterSource::InCluster => KubeSource::InCluster,
+        ClusterSource::Kubeconfig { file, context } => {
+            KubeSource::Kubeconfig { file: file.clone(), context: context.clone() }
+        }
+    };
     let listing = block_on(global, async {
-        cluster::list_once(source, options.deadline).await.map_err(Failure::other)
+        let client = connect(&source).await.map_err(Failure::usage)?;
+        once::list(&client, options.deadline).await.map_err(Failure::other)
     })?;
     let mut judged = judge.posture(&listing.objects, &listing.world, options);
     judged.merge(judge.excepted(listing.unreadable, Vec::new(), options));

@@ -53,7 +53,7 @@ fn explanation(code: &str) -> Option<(Severity, RuleText)> {
     };
     entries().find(|entry| entry.code == code).map(of_entry).or_else(|| {
         let controls = builtin_controls().ok()?;
-        controls.iter().find(|control| control.id.as_str() == code).map(of_control)
+        controls.iter().find(|control| control.code.as_str() == code).map(of_control)
     })
 }
 
@@ -69,7 +69,7 @@ fn of_control(control: &Control) -> (Severity, RuleText) {
 fn no_such_code(code: &str) -> Failure {
     let controls = builtin_controls().unwrap_or_default();
     let known: Vec<&str> =
-        entries().map(|entry| entry.code).chain(controls.iter().map(|control| control.id.as_str())).collect();
+        entries().map(|entry| entry.code).chain(controls.iter().map(|control| control.code.as_str())).collect();
     let hint = did_you_mean(code, &known).map_or_else(String::new, |near| format!("; did you mean '{near}'?"));
     Failure::usage(format!("there is no code '{code}'{hint} `portreeve list codes` prints them"))
 }

@@ -112,9 +112,13 @@ impl Signer<'_> {
         }
         self.put_blob(signed.payload).await?;
         self.put_blob(signed.config).await?;
-        let manifest = (MANIFEST, signed.manifest);
+        let place = ImageReference {
+            repository: self.reference.repository.clone(),
+            tag: Some(signed.tag.into()),
+            digest: None,
+        };
         self.registry
-            .put_manifest(self.reference, Some(&signed.tag), manifest, self.deadline)
+            .put_manifest(&place, MANIFEST, signed.manifest, self.deadline)
             .await
             .map_err(Failure::other)?;
         Ok(())

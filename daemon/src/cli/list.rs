@@ -48,7 +48,7 @@ pub fn run(args: &ListArgs) -> Outcome {
 fn controls() -> Result<String, Failure> {
     let controls = builtin_controls().map_err(Failure::other)?;
     let line = |control: &portreeve_policies::control::Control| {
-        format!("{:<8} {:<9} {}\n", control.id, control.severity, control.title)
+        format!("{:<8} {:<9} {}\n", control.code, control.severity, control.title)
     };
     Ok(controls.iter().map(line).collect())
 }

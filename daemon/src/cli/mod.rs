@@ -3,7 +3,7 @@
 mod args;
 mod check;
 mod config;
-mod demo;
+//mod demo;
 mod explain;
 mod gate;
 mod image;
@@ -11,7 +11,7 @@ mod input;
 mod list;
 mod output;
 mod review;
-mod serve;
+//mod serve;
 mod verify;
 
 use std::process::ExitCode;
@@ -69,9 +69,9 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the daemon: watch, rescan, admit, serve the page and metrics.
-    Serve(serve::ServeArgs),
+    //Serve(serve::ServeArgs),
     /// Run everything on an embedded example: a registry, images and a folder as the cluster.
-    Demo(demo::DemoArgs),
+    //Demo(demo::DemoArgs),
     /// Judge the posture of manifests, or of the cluster.
     Check(check::CheckArgs),
     /// Judge manifests and images in one verdict, for CI.
@@ -104,8 +104,8 @@ pub fn run(cli: Cli) -> ExitCode {
 
 fn dispatch(command: Command, global: &GlobalArgs) -> Outcome {
     match command {
-        Command::Serve(args) => serve::run(&args, global),
-        Command::Demo(args) => demo::run(&args, global),
+        //Command::Serve(args) => serve::run(&args, global),
+        //Command::Demo(args) => demo::run(&args, global),
         Command::Check(args) => check::run(&args, global),
         Command::Gate(args) => gate::run(&args, global),
         Command::Verify(args) => verify::run(&args, global),

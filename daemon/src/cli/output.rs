@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use portreeve_reports::formats::{Format, RenderOptions, Shown, Style, render};
-use portreeve_reports::gate::{self, ExitCode, Threshold};
+use portreeve_reports::gate::{self, Threshold};
 use portreeve_reports::report::Report;
 
 use super::args::{Color, GlobalArgs};

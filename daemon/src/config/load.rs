@@ -52,10 +52,8 @@ pub enum ConfigError {
 pub fn load(explicit: Option<&Path>, environment: &BTreeMap<String, String>) -> Result<LoadedConfig, ConfigError> {
     let file = explicit.map(Path::to_path_buf).or_else(|| find(environment));
     let bytes = match &file {
-        Some(file) => std::fs::read(file).map_err(|error| ConfigError::Unreadable {
-            file: file.display().to_string(),
-            reason: error.to_string(),
-        })?,
+        Some(file) => std::fs::read(file)
+            .map_err(|error| ConfigError::Unreadable { file: file.display().to_string(), reason: error.to_string() })?,
         None => Vec::new(),
     };
     parse(file, bytes, environment)
@@ -150,7 +148,9 @@ fn environment_value(text: &str, place: Place) -> Node {
 
 fn at_place(node: Node, place: Place) -> Node {
     let value = match node.value {
-        Value::List(items) => Value::List(items.iter().map(|item| at_place(item.clone(), place)).collect::<Vec<_>>().into()),
+        Value::List(items) => {
+            Value::List(items.iter().map(|item| at_place(item.clone(), place)).collect::<Vec<_>>().into())
+        }
         value => value,
     };
     Node { value, place }

@@ -123,6 +123,11 @@ pub struct AdmissionScope {
 pub const BREAK_GLASS_GROUP: &str = "portreeve:break-glass";
 
 impl AdmissionScope {
+    /// The scope without configuration: every namespace warns, the standard group may break the glass.
+    pub fn standard() -> Self {
+        Self { break_glass_group: BREAK_GLASS_GROUP.to_owned(), ..Self::default() }
+    }
+
     /// The mode of a namespace as the effect a failure may have there at most; `warn` where nothing matches.
     /// Where several globs match, the strictest holds.
     pub fn mode_of(&self, namespace: &str) -> Effect {
@@ -305,7 +310,9 @@ impl Check<'_> {
         let Some(raw) = raw else { return Some(SocketAddr::from(([127, 0, 0, 1], port))) };
         match raw.value.parse() {
             Ok(address) => Some(address),
-            Err(_) => self.fail(raw.place, format!("'{key}': '{}' is not an address such as 127.0.0.1:{port}", raw.value)),
+            Err(_) => {
+                self.fail(raw.place, format!("'{key}': '{}' is not an address such as 127.0.0.1:{port}", raw.value))
+            }
         }
     }
 
@@ -316,7 +323,10 @@ impl Check<'_> {
             return Some(address);
         }
         let place = raw.map_or_else(Place::default, |raw| raw.place);
-        self.fail(place, format!("'http.listen': the dashboard has no sign-in yet and stays on loopback, not {address}"))
+        self.fail(
+            place,
+            format!("'http.listen': the dashboard has no sign-in yet and stays on loopback, not {address}"),
+        )
     }
 
     fn store_url(&self, raw: Option<&Placed<String>>) -> String {

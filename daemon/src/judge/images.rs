@@ -95,11 +95,8 @@ async fn judge_one(
         Lookup::Indeterminate(cause, why) => (cause, why),
     };
     // The policy still says what a failure would do, and whether anything is asked of this repository at all.
-    let mut judgement = judge_evidence(policy, group.reference, group.namespace, None, options.now);
-    if !matches!(judgement.fact, ImageFact::NotAsked(_) | ImageFact::Mismatch(_)) || needs_evidence {
-        judgement.fact = ImageFact::Unknown(cause, why);
-    }
-    (None, judgement)
+    let judgement = judge_evidence(policy, group.reference, group.namespace, None, options.now);
+    (None, judgement.unknown_because(cause, why))
 }
 
 fn rule_subject(group: &Group<'_>, digest: Option<Digest>) -> rules::ImageUse {
@@ -125,7 +122,7 @@ fn shown(reference: &ImageReference) -> String {
 }
 
 fn image_report(image: &rules::ImageUse, judgement: &ImageJudgement) -> ImageReport {
-    let verdict = match judgement.fact {
+    let verdict = match judgement.fact() {
         ImageFact::Verified { .. } => Verdict::Pass,
         ImageFact::NotAsked(_) => Verdict::NotApplicable,
         ImageFact::Unsigned | ImageFact::Untrusted(_) | ImageFact::Mismatch(_) => Verdict::Fail,

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use portreeve_api::Document;
 use portreeve_policies::control::Control;
-use portreeve_policies::engine::{Engine, Params};
+use portreeve_policies::control::Params;
+use portreeve_policies::engine::Engine;
 use portreeve_policies::framework::{Framework, builtin_frameworks};
 use portreeve_reports::exceptions::Exceptions;
 use portreeve_reports::report::PolicyInput;
@@ -169,14 +170,14 @@ fn choose_frameworks(names: &[String], all: &[Framework]) -> Result<Vec<Framewor
 
 /// The controls named, or those of the frameworks named, or all.
 fn select(controls: &[Control], ids: &[String], frameworks: &[Framework]) -> Result<Vec<Control>, LoadError> {
-    let known: Vec<&str> = controls.iter().map(|control| control.id.as_str()).collect();
+    let known: Vec<&str> = controls.iter().map(|control| control.code.as_str()).collect();
     if let Some(unknown) = ids.iter().find(|id| !known.contains(&id.as_str())) {
         return Err(no_such_name("control", unknown, &known));
     }
     let by_framework = |control: &Control| {
-        frameworks.is_empty() || frameworks.iter().any(|framework| framework.controls.contains(&control.id))
+        frameworks.is_empty() || frameworks.iter().any(|framework| framework.controls.contains(&control.code))
     };
-    let by_id = |control: &Control| ids.is_empty() || ids.iter().any(|id| id == control.id.as_str());
+    let by_id = |control: &Control| ids.is_empty() || ids.iter().any(|id| id == control.code.as_str());
     Ok(controls.iter().filter(|control| by_framework(control) && by_id(control)).cloned().collect())
 }
 
@@ -194,11 +195,11 @@ fn read_image_policy(file: &Path, inputs: &mut Inputs<'_>) -> Result<ImagePolicy
         return Err(wrong("an image policy file holds exactly one ImagePolicy"));
     }
     let document = documents.pop().ok_or_else(|| wrong("the file is empty"))??;
-    let Document::ImagePolicy { spec, .. } = document else {
+    let Document::ImagePolicy { node, .. } = document else {
         return Err(wrong("kind ImagePolicy is needed here"));
     };
     let mut problems = Problems::new(&shown);
-    let decoded = Fields::of(&spec, "spec", &mut problems).and_then(|fields| fields.finish_with(ImagePolicySpec::decode));
+    let decoded = Fields::of(&node, "spec", &mut problems).and_then(|fields| fields.finish_with(ImagePolicySpec::decode));
     let spec = problems.into_result(decoded)?.ok_or_else(|| wrong("'spec' is missing"))?;
     let folder = file.parent().unwrap_or(Path::new(""));
     let mut keys = BTreeMap::new();

@@ -13,6 +13,7 @@ use portreeve_policies::object::Object;
 use portreeve_policies::workload::{ImageUse, image_uses};
 use portreeve_policies::world::World;
 use portreeve_reports::exceptions::Usage;
+use portreeve_reports::source::Node;
 use portreeve_reports::report::{ImageReport, PolicyInput, Report};
 use portreeve_reports::{Code, Finding};
 
@@ -85,6 +86,15 @@ impl Judge {
     /// Findings about the exceptions themselves, given what all judging so far needed of them.
     pub fn audit_exceptions(&self, usage: &Usage, now: Timestamp) -> Vec<Finding> {
         self.rules.exceptions.audit(usage, now)
+    }
+
+    /// The posture of the object of an AdmissionReview, and how many objects that were.
+    pub fn reviewed(&self, document: &Node, world: &World, options: &JudgeOptions) -> (Judged, usize) {
+        match review::object_of_document(document) {
+            Ok(Some(object)) => (self.posture(&[object], world, options), 1),
+            Ok(None) => (Judged::default(), 0),
+            Err(unreadable) => (self.excepted(vec![*unreadable], Vec::new(), options), 0),
+        }
     }
 
     /// A report of what was judged.

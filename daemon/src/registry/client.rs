@@ -180,9 +180,10 @@ impl Inner {
         Ok(Some(ResolvedManifest { digest, media_type, size: answer.body.len() as u64 }))
     }
 
-    /// Evidence that was just added to must be read anew.
-    pub(super) async fn forget_evidence(&self, image: &ImageReference, digest: &Digest) {
-        self.evidence.invalidate(&(image.repository.clone(), digest.clone())).await;
+    /// After a write everything is read anew.
+    pub(super) fn forget_answers(&self) {
+        self.resolutions.invalidate_all();
+        self.evidence.invalidate_all();
     }
 
     async fn gather(&self, repository: &Repository, digest: &Digest, deadline: Deadline) -> ImageEvidence {

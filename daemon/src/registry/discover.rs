@@ -8,6 +8,7 @@ use futures::future::join_all;
 use portreeve_policies::image::Digest;
 use portreeve_reports::Cause;
 use portreeve_trust::evidence::{ImageEvidence, Lookup, Referrer, ReferrerContent, SignatureLayer};
+use portreeve_trust::sign::{fallback_tag, signature_tag};
 use serde::de::DeserializeOwned;
 use url::Url;
 
@@ -42,7 +43,7 @@ impl Gathering<'_> {
     }
 
     async fn tag_signatures(&self) -> Outcome<Vec<SignatureLayer>> {
-        let request = self.manifest_request(&format!("sha256-{}.sig", self.digest.hex()));
+        let request = self.manifest_request(&signature_tag(self.digest));
         let Some(answer) = self.send(&request).await? else { return Ok(None) };
         check_announced_digest(&request, &answer)?;
         let manifest: Manifest = parse(&request, &answer.body)?;
@@ -97,7 +98,7 @@ impl Gathering<'_> {
     }
 
     async fn referrers_by_tag(&self) -> Outcome<Vec<Descriptor>> {
-        let request = self.manifest_request(&format!("sha256-{}", self.digest.hex()));
+        let request = self.manifest_request(&fallback_tag(self.digest));
         let Some(answer) = self.send(&request).await? else { return Ok(None) };
         check_announced_digest(&request, &answer)?;
         let index: Index = parse(&request, &answer.body)?;

@@ -252,6 +252,7 @@ fn trust_of(host: &HostOptions) -> Result<Trust, RegistryError> {
         _ if host.plain_http => Ok(Trust::PlainHttp),
         None => Ok(Trust::System { guarded: false }),
         Some(pem) => match Certificate::from_pem_bundle(pem) {
+            Ok(authorities) if authorities.is_empty() => Err(RegistryError::NoCertificates(host.host.clone())),
             Ok(authorities) => Ok(Trust::Only(authorities)),
             Err(source) => Err(RegistryError::InvalidCertificates { host: host.host.clone(), source }),
         },
@@ -265,4 +266,57 @@ pub(super) fn root_cause(error: &dyn std::error::Error) -> String {
         innermost = source;
     }
     innermost.to_string().chars().filter(|c| !c.is_control()).take(300).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoints(hosts: Vec<HostOptions>) -> Result<Endpoints, RegistryError> {
+        Endpoints::new(&RegistryOptions { hosts, ..RegistryOptions::default() })
+    }
+
+    fn host(name: &str) -> HostOptions {
+        HostOptions { host: name.to_owned(), ..HostOptions::default() }
+    }
+
+    fn base(endpoints: &Endpoints, host: &str) -> String {
+        endpoints.of_host(host).unwrap().base.to_string()
+    }
+
+    #[test]
+    fn https_is_the_default_for_every_host_and_hub_has_its_api_host() {
+        let plain = HostOptions { plain_http: true, ..host("127.0.0.1:5000") };
+        let endpoints = endpoints(vec![plain, host("localhost:5001")]).unwrap();
+        assert_eq!(base(&endpoints, "127.0.0.1:5000"), "http://127.0.0.1:5000/");
+        assert_eq!(base(&endpoints, "localhost:5001"), "https://localhost:5001/");
+        assert_eq!(base(&endpoints, "quay.io"), "https://quay.io/");
+        assert_eq!(base(&endpoints, "docker.io"), "https://registry-1.docker.io/");
+        assert_eq!(endpoints.of_host("docker.io").unwrap().host, "docker.io");
+    }
+
+    #[test]
+    fn literals_of_loopback_are_refused_in_every_spelling_unless_configured() {
+        let endpoints = endpoints(vec![host("127.0.0.1:5000")]).unwrap();
+        assert!(endpoints.of_host("127.0.0.1:5000").is_ok());
+        for refused in
+            ["127.0.0.1:5001", "2130706433:80", "0x7f.1", "[::1]:5000", "169.254.169.254", "[::ffff:7f00:1]:1"]
+        {
+            let failure = endpoints.of_host(refused).map(|endpoint| endpoint.base.to_string()).unwrap_err();
+            assert_eq!(failure.cause, Cause::Forbidden, "{refused}: {failure}");
+        }
+    }
+
+    #[test]
+    fn options_that_make_no_client_are_named() {
+        for name in ["", "a/b", "me@a.io", "a b", "http://a.io", "a.io?x"] {
+            assert!(matches!(endpoints(vec![host(name)]), Err(RegistryError::InvalidHost(_))), "{name}");
+        }
+        let twice = endpoints(vec![host("a.io"), host("a.io:443")]);
+        assert!(matches!(twice, Err(RegistryError::DuplicateHost(_))));
+        for pem in [&b""[..], b"garbage", b"-----BEGIN CERTIFICATE-----\nAAAA"] {
+            let made = endpoints(vec![HostOptions { ca_pem: Some(pem.to_vec()), ..host("a.io") }]);
+            assert!(made.is_err(), "{pem:?} was accepted");
+        }
+    }
 }

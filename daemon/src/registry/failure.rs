@@ -47,9 +47,9 @@ pub(super) fn lookup<T>(outcome: Outcome<T>) -> Lookup<T> {
 pub struct Deadline(Instant);
 
 impl Deadline {
-    /// So long from now.
+    /// So long from now; at most a year.
     pub fn after(duration: Duration) -> Self {
-        Self(Instant::now() + duration)
+        Self(Instant::now() + duration.min(Duration::from_secs(365 * 24 * 3600)))
     }
 
     /// What is left; zero when it has passed.

@@ -31,3 +31,4 @@ pub use failure::{Deadline, Failure};
 pub use options::{HostOptions, RegistryError, RegistryOptions};
 pub use push::ReferrerManifest;
 pub use statistics::{RequestOutcome, Statistics};
+pub use wire::digest_of;

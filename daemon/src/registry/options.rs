@@ -89,6 +89,9 @@ pub enum RegistryError {
     /// A host that is configured twice.
     #[error("registry host '{0}' is configured twice; merge the two entries")]
     DuplicateHost(String),
+    /// A file of certificate authorities without any.
+    #[error("the certificate authorities of registry host '{0}' hold no PEM certificate")]
+    NoCertificates(String),
     /// Certificate authorities that are not PEM certificates.
     #[error("the certificate authorities of registry host '{host}' are not PEM certificates")]
     InvalidCertificates {

@@ -8,6 +8,8 @@ use http::header::LOCATION;
 use http::{HeaderName, Method};
 use portreeve_policies::image::{Digest, ImageReference};
 use portreeve_reports::Cause;
+use portreeve_trust::sign::fallback_tag;
+use serde::de::DeserializeOwned;
 use url::Url;
 
 use super::auth::Access;
@@ -48,27 +50,27 @@ impl RegistryClient {
         Push::new(&self.inner, image, deadline)?.blob(bytes.into()).await
     }
 
-    /// Stores a manifest under the tag of `place` (or, without one, under its digest only), and returns its digest.
+    /// Stores a manifest (its media type and bytes) under a tag, or without one under its digest, which is returned.
     ///
     /// # Errors
     /// As [`Self::put_blob`].
     pub async fn put_manifest(
         &self,
-        place: &ImageReference,
-        media_type: &str,
-        bytes: Vec<u8>,
+        image: &ImageReference,
+        tag: Option<&str>,
+        (media_type, bytes): (&str, Vec<u8>),
         deadline: Deadline,
     ) -> Result<Digest, Failure> {
         let digest = digest_of(&bytes);
         let content = Content { media_type: media_type.to_owned(), bytes: bytes.into() };
-        let push = Push::new(&self.inner, place, deadline)?;
-        push.manifest(place.tag.as_deref().unwrap_or(digest.as_str()), content).await?;
+        let push = Push::new(&self.inner, image, deadline)?;
+        push.manifest(tag.unwrap_or(digest.as_str()), content).await?;
         Ok(digest)
     }
 
-    /// Stores a referrer of `subject`. When the registry does not list it by itself, it is added to the index behind
-    /// the `sha256-<hex>` tag; two writers at the same moment can lose one entry there, because registries have no
-    /// conditional writes.
+    /// Stores a referrer of `subject` under its digest, which is returned. When the registry does not list it by
+    /// itself, it is added to the index behind the `sha256-<hex>` tag; two writers at the same moment can lose one
+    /// entry there, because registries have no conditional writes.
     ///
     /// # Errors
     /// As [`Self::put_blob`]; also when the index behind the tag cannot be read or is full.
@@ -79,7 +81,6 @@ impl RegistryClient {
         referrer: ReferrerManifest,
         deadline: Deadline,
     ) -> Result<Digest, Failure> {
-        let push = Push::new(&self.inner, image, deadline)?;
         let descriptor = Descriptor {
             media_type: OCI_MANIFEST.to_owned(),
             digest: digest_of(&referrer.bytes),
@@ -87,13 +88,14 @@ impl RegistryClient {
             artifact_type: Some(referrer.artifact_type),
             annotations: referrer.annotations,
         };
+        let digest = descriptor.digest.clone();
+        let push = Push::new(&self.inner, image, deadline)?;
         let content = Content { media_type: OCI_MANIFEST.to_owned(), bytes: referrer.bytes.into() };
-        let stored = push.manifest(descriptor.digest.as_str(), content).await?;
-        if !stored.headers.contains_key(OCI_SUBJECT) && !push.is_listed(subject, &descriptor.digest).await? {
-            push.add_to_fallback_index(subject, descriptor.clone()).await?;
+        let stored = push.manifest(digest.as_str(), content).await?;
+        if !stored.headers.contains_key(OCI_SUBJECT) && !push.is_listed(subject, &digest).await? {
+            push.add_to_fallback_index(subject, descriptor).await?;
         }
-        self.inner.forget_evidence(image, subject).await;
-        Ok(descriptor.digest)
+        Ok(digest)
     }
 }
 
@@ -137,7 +139,9 @@ impl<'a> Push<'a> {
 
     async fn manifest(&self, reference: &str, content: Content) -> Result<Answer, Failure> {
         let url = self.target.url(&format!("manifests/{reference}"));
-        self.write(Method::PUT, url, Payload::Content(content)).await
+        let stored = self.write(Method::PUT, url, Payload::Content(content)).await;
+        self.inner.forget_answers();
+        stored
     }
 
     async fn write(&self, method: Method, url: Url, payload: Payload) -> Result<Answer, Failure> {
@@ -150,35 +154,32 @@ impl<'a> Push<'a> {
         }
     }
 
+    async fn read<T: DeserializeOwned>(&self, rest: &str) -> Result<Option<T>, Failure> {
+        let request = Request::get(self.target.url(rest), ANY_MANIFEST, Cap::of(MANIFEST_BYTES));
+        match self.inner.requests.send(&self.target, &request, self.deadline).await? {
+            Some(answer) => {
+                check_announced_digest(&request, &answer)?;
+                parse(&request, &answer.body).map(Some)
+            }
+            None => Ok(None),
+        }
+    }
+
     /// Whether the referrers API exists and lists the new manifest; some registries have the API and do not say so.
     async fn is_listed(&self, subject: &Digest, referrer: &Digest) -> Result<bool, Failure> {
-        let url = self.target.url(&format!("referrers/{subject}"));
-        let request = Request::get(url, OCI_INDEX, Cap::of(MANIFEST_BYTES));
-        let Some(answer) = self.inner.requests.send(&self.target, &request, self.deadline).await? else {
-            return Ok(false);
-        };
-        let index: Index = parse(&request, &answer.body)?;
-        Ok(index.manifests.iter().any(|listed| listed.digest == *referrer))
+        let index: Option<Index> = self.read(&format!("referrers/{subject}")).await?;
+        Ok(index.is_some_and(|index| index.manifests.iter().any(|listed| listed.digest == *referrer)))
     }
 
     async fn add_to_fallback_index(&self, subject: &Digest, descriptor: Descriptor) -> Result<(), Failure> {
-        let tag = format!("sha256-{}", subject.hex());
-        let url = self.target.url(&format!("manifests/{tag}"));
-        let request = Request::get(url, ANY_MANIFEST, Cap::of(MANIFEST_BYTES));
-        let mut manifests = match self.inner.requests.send(&self.target, &request, self.deadline).await? {
-            Some(answer) => {
-                check_announced_digest(&request, &answer)?;
-                parse::<Index>(&request, &answer.body)?.manifests
-            }
-            None => Vec::new(),
-        };
+        let tag = fallback_tag(subject);
+        let existing: Option<Index> = self.read(&format!("manifests/{tag}")).await?;
+        let mut manifests = existing.map(|index| index.manifests).unwrap_or_default();
         if manifests.iter().any(|listed| listed.digest == descriptor.digest) {
             return Ok(());
         }
         if manifests.len() >= EVIDENCE_ENTRIES {
-            return Err(
-                request.fail(Cause::TooLarge, format_args!("the index already lists {EVIDENCE_ENTRIES} referrers"))
-            );
+            return Err(Failure::too_large(format!("the index {tag} already lists {EVIDENCE_ENTRIES} referrers")));
         }
         manifests.push(descriptor);
         let index = Index { schema_version: 2, media_type: Some(OCI_INDEX.to_owned()), manifests };

@@ -6,4 +6,5 @@ mod fixture;
 mod hostile;
 mod limits;
 mod sharing;
+mod tls;
 mod writing;

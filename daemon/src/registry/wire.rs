@@ -67,7 +67,7 @@ pub(super) struct SelfDescription {
 }
 
 /// The SHA-256 digest of bytes.
-pub(super) fn digest_of(bytes: &[u8]) -> Digest {
+pub fn digest_of(bytes: &[u8]) -> Digest {
     use std::fmt::Write;
     let mut text = String::with_capacity(71);
     text.push_str("sha256:");

@@ -87,6 +87,12 @@ impl FromStr for Cron {
     }
 }
 
+impl From<croner::Cron> for Cron {
+    fn from(cron: croner::Cron) -> Self {
+        Self(cron)
+    }
+}
+
 impl fmt::Display for Cron {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0.as_str())

@@ -13,7 +13,8 @@ pub fn control_docs(controls: &[Control], frameworks: &[Framework]) -> Vec<(Stri
 }
 
 fn index(controls: &[Control], frameworks: &[Framework]) -> String {
-    let mut text = String::from("# Controls\n\n| code | question fails on | severity | frameworks |\n|---|---|---|---|\n");
+    let mut text =
+        String::from("# Controls\n\n| code | question fails on | severity | frameworks |\n|---|---|---|---|\n");
     for control in controls {
         let _ = writeln!(
             text,

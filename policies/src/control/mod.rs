@@ -18,8 +18,8 @@ use portreeve_reports::{Code, Confidence, Severity};
 pub use docs::control_docs;
 pub use params::Params;
 pub use path::{Base, FieldPath};
-pub use read::read_control;
 pub(crate) use read::document as read_document;
+pub use read::read_control;
 
 include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
 

@@ -74,7 +74,12 @@ impl Params {
             match known.iter().find(|(name, _)| **name == *entry.key) {
                 Some((_, default)) if !fits(default, &entry.node) => problems.push(
                     entry.node.place,
-                    format!("parameter '{}' must be {}, not {}", entry.key, default.kind_name(), entry.node.kind_name()),
+                    format!(
+                        "parameter '{}' must be {}, not {}",
+                        entry.key,
+                        default.kind_name(),
+                        entry.node.kind_name()
+                    ),
                 ),
                 Some(_) => {}
                 None if self.kubescape && KUBESCAPE_ONLY.contains(&&*entry.key) => {}

@@ -120,7 +120,10 @@ fn target(fields: &mut Fields) -> Option<Target> {
     let kinds: Option<Vec<KindName>> =
         node.as_list().and_then(|list| list.iter().map(|kind| kind.as_str().map(kind_name)).collect());
     if kinds.as_ref().is_none_or(Vec::is_empty) {
-        fields.problem(node.place, "'for' must be pod or a list of kinds, like [ConfigMap, NetworkPolicy.networking.k8s.io]");
+        fields.problem(
+            node.place,
+            "'for' must be pod or a list of kinds, like [ConfigMap, NetworkPolicy.networking.k8s.io]",
+        );
         return None;
     }
     kinds.map(Target::Kinds)

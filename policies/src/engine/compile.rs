@@ -55,7 +55,8 @@ pub(crate) fn compile(env: &Env, source: &str, params: &[(Arc<str>, Node)]) -> R
         return Err(format!("the expression is longer than {SOURCE} bytes; ask several checks instead"));
     }
     let parsed = env.parser().parse(source).map_err(|errors| format!("this is no CEL expression: {errors}"))?;
-    let mut rewriter = Rewriter { params, scope: Vec::new(), patterns: Vec::new(), sets: Vec::new(), seen: Seen::default() };
+    let mut rewriter =
+        Rewriter { params, scope: Vec::new(), patterns: Vec::new(), sets: Vec::new(), seen: Seen::default() };
     let expression = rewriter.expression(parsed)?;
     Ok(Program {
         expression,
@@ -176,9 +177,11 @@ impl Rewriter<'_> {
             "matches" | "matchesAny" => self.matching(call),
             operators::EQUALS | operators::NOT_EQUALS if !call.args.iter().any(is_literal) => self.equality(call),
             operators::ADD => Ok(charged(self.operator(call)?)),
-            operators::IN | operators::LESS | operators::LESS_EQUALS | operators::GREATER | operators::GREATER_EQUALS => {
-                self.charged_operator(call)
-            }
+            operators::IN
+            | operators::LESS
+            | operators::LESS_EQUALS
+            | operators::GREATER
+            | operators::GREATER_EQUALS => self.charged_operator(call),
             operators::OPT_SELECT | operators::OPT_INDEX => {
                 self.seen.optional = true;
                 self.operator(call)
@@ -217,7 +220,8 @@ impl Rewriter<'_> {
         if !CALLABLE.contains(&&*call.func_name) {
             return Err(format!("there is no function '{}'{}", call.func_name, hint(&call.func_name, CALLABLE)));
         }
-        let namespace = matches!(call.target.as_deref(), Some(IdedExpr { expr: Expr::Ident(name), .. }) if name == "optional");
+        let namespace =
+            matches!(call.target.as_deref(), Some(IdedExpr { expr: Expr::Ident(name), .. }) if name == "optional");
         if !namespace {
             call.target = match call.target.take() {
                 Some(target) => Some(Box::new(self.paid_argument(*target)?)),
@@ -328,5 +332,6 @@ fn literal_text(expression: &IdedExpr) -> Option<&str> {
 
 /// Operators carry names that no identifier can have; macros that took no effect do not.
 fn is_operator(name: &str) -> bool {
-    name.contains('_') && !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') || name.starts_with('@')
+    name.contains('_') && !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        || name.starts_with('@')
 }

@@ -2,8 +2,8 @@
 
 use std::sync::OnceLock;
 
-use portreeve_reports::source::Node;
 use portreeve_reports::ObjectRef;
+use portreeve_reports::source::Node;
 
 use super::related::Relations;
 use super::value::Bound;

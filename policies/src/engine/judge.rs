@@ -117,7 +117,8 @@ fn ask_item<'s, 'a>(
         return explain(&error);
     }
     let ask = |program: &'s Program| {
-        let scope = Scope { frame, params: asked.params, item, value, budget, program, related: RelatedVal(&frame.relations) };
+        let scope =
+            Scope { frame, params: asked.params, item, value, budget, program, related: RelatedVal(&frame.relations) };
         evaluate(asked.env, &scope)
     };
     match asked.programs.when.as_ref().map(ask) {

@@ -102,7 +102,8 @@ fn unique(controls: &[Control]) -> Result<(), Problems> {
     for (index, control) in controls.iter().enumerate() {
         if let Some(earlier) = controls.iter().take(index).find(|earlier| earlier.code == control.code) {
             let mut problems = Problems::new(control.file.as_ref());
-            problems.push(Place { line: 1, column: 1 }, format!("{} is also defined in {}", control.code, earlier.file));
+            problems
+                .push(Place { line: 1, column: 1 }, format!("{} is also defined in {}", control.code, earlier.file));
             return Err(problems);
         }
     }

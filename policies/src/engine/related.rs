@@ -48,7 +48,12 @@ struct Relation {
 
 impl<'a> Relations<'a> {
     /// The relations of an object whose pod template has this spec and metadata.
-    pub(crate) fn new(world: &'a World, object: &'a Object, spec: Option<&'a Node>, metadata: Option<&'a Node>) -> Self {
+    pub(crate) fn new(
+        world: &'a World,
+        object: &'a Object,
+        spec: Option<&'a Node>,
+        metadata: Option<&'a Node>,
+    ) -> Self {
         let account = spec.and_then(|spec| spec.get("serviceAccountName").or_else(|| spec.get("serviceAccount")));
         Self {
             world,
@@ -84,7 +89,11 @@ impl<'a> Relations<'a> {
 
     fn touched_values(&self) -> impl Iterator<Item = &Known<Relation>> {
         let touched = self.touched.load(Ordering::Relaxed);
-        self.read.iter().enumerate().filter(move |(index, _)| touched & (1 << index) != 0).filter_map(|(_, cell)| cell.get())
+        self.read
+            .iter()
+            .enumerate()
+            .filter(move |(index, _)| touched & (1 << index) != 0)
+            .filter_map(|(_, cell)| cell.get())
     }
 
     fn get(&self, field: Field) -> &Known<Relation> {
@@ -112,7 +121,8 @@ impl<'a> Relations<'a> {
                 selector_matches(selector, self.labels)
             };
             let selected: Vec<&Node> = policies.iter().filter(selects).collect();
-            let name = |policy: &Node| policy.at(["metadata", "name"]).and_then(Node::as_str).unwrap_or_default().to_owned();
+            let name =
+                |policy: &Node| policy.at(["metadata", "name"]).and_then(Node::as_str).unwrap_or_default().to_owned();
             Relation {
                 value: Bound::list(selected.iter().map(|policy| Bound::owned(policy)).collect()),
                 subjects: selected

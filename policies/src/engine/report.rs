@@ -8,8 +8,8 @@ use portreeve_reports::{Finding, FindingBuilder, Fix, Location, Patch, Subject, 
 
 use super::frame::{Frame, Item, Step};
 use super::judge::{Answer, Asked};
-use crate::control::{Base, Each, FieldPath};
 use crate::control::path::{join, push_key, walk};
+use crate::control::{Base, Each, FieldPath};
 
 /// Longest value shown as evidence, in characters.
 const EVIDENCE: usize = 200;

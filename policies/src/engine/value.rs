@@ -47,9 +47,9 @@ impl<'n> Bound<'n> {
             Value::Float(number) => Self::Double((*number).into()),
             Value::String(text) => Self::String(string(text)),
             Value::List(items) => Self::list(items.iter().map(|item| Self::with(item, string)).collect()),
-            Value::Map(map) => Self::map(
-                map.iter().map(|entry| (string(&entry.key), Self::with(&entry.node, string))).collect(),
-            ),
+            Value::Map(map) => {
+                Self::map(map.iter().map(|entry| (string(&entry.key), Self::with(&entry.node, string))).collect())
+            }
         }
     }
 
@@ -123,9 +123,7 @@ impl Bound<'static> {
             Value::String(text) => Self::String(CelString::from(text.to_string())),
             Value::List(items) => Self::list(items.iter().map(Self::owned).collect()),
             Value::Map(map) => Self::map(
-                map.iter()
-                    .map(|entry| (CelString::from(entry.key.to_string()), Self::owned(&entry.node)))
-                    .collect(),
+                map.iter().map(|entry| (CelString::from(entry.key.to_string()), Self::owned(&entry.node))).collect(),
             ),
             Value::Null => Self::null(),
             Value::Bool(truth) => Self::Bool((*truth).into()),

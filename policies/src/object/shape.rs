@@ -1,10 +1,10 @@
 //! The types of the fields that rules read. A field of another type makes its object unreadable: the API server would
 //! refuse it, and a rule that looked for a boolean and found `"true"` would take it for absent.
 
-use portreeve_reports::source::{Node, Place};
+use portreeve_reports::source::{Node, Place, Value, shown};
 
 use super::Object;
-use crate::workload::{containers, pod_template, template_path};
+use crate::workload::{ContainerKind, at_pattern, containers, custom_kind, pod_template, template_path};
 
 /// A field that is not what the API says it is.
 pub(super) struct Problem {
@@ -149,6 +149,15 @@ const POD_SPEC: Shape = Fields(&[
     ("volumes", List(&VOLUME)),
 ]);
 
+const IMAGE: Shape = Fields(&[("image", Text), ("name", Text)]);
+
+const IMAGE_LISTS: Shape = Fields(&[
+    ("containers", List(&IMAGE)),
+    ("ephemeralContainers", List(&IMAGE)),
+    ("initContainers", List(&IMAGE)),
+    ("volumes", List(&Fields(&[("image", Fields(&[("reference", Text)]))]))),
+]);
+
 const NETWORK_RULES: Shape = List(&Fields(&[("ports", List(&Fields(&[])))]));
 
 /// Group, kind and the types of other kinds that rules read, themselves or as related objects.
@@ -166,12 +175,23 @@ const NETWORK_POLICY: Shape =
 /// The first field of an object that is not what it must be.
 pub(super) fn problem(object: &Object) -> Option<Problem> {
     let metadata = object.root.get("metadata").and_then(|node| METADATA.check(node, "metadata"));
-    metadata.or_else(|| kind_problem(object)).or_else(|| template_problem(object))
+    let of_kind = metadata.or_else(|| kind_problem(object));
+    of_kind.or_else(|| template_problem(object)).or_else(|| custom_problem(object))
 }
 
 fn kind_problem(object: &Object) -> Option<Problem> {
     let known = KINDS.iter().find(|(group, kind, _)| *group == object.group() && *kind == &*object.kind);
     known.and_then(|(_, _, shape)| shape.check(&object.root, ""))
+}
+
+/// Images of a custom kind are looked for where its pods' containers are; lists of something else would hide them.
+fn custom_problem(object: &Object) -> Option<Problem> {
+    let custom = custom_kind(object.group(), &object.kind)?;
+    let check = |patterns: &[&str], shape: &Shape| {
+        let nodes = patterns.iter().flat_map(|pattern| at_pattern(&object.root, pattern));
+        nodes.into_iter().find_map(|(path, node)| shape.check(node, &path))
+    };
+    check(custom.pod_specs, &IMAGE_LISTS).or_else(|| check(custom.containers, &IMAGE))
 }
 
 /// A workload without a well-formed template would be judged by no rule, or pass all of them.
@@ -211,7 +231,7 @@ fn absent(node: &Node, path: String) -> Problem {
 /// Containers are told apart by their names, so each needs its own.
 fn containers_problem(spec: &Node, path: &str) -> Option<Problem> {
     let all = containers(spec, path);
-    if !all.iter().any(|container| container.kind == crate::workload::ContainerKind::Container) {
+    if !all.iter().any(|container| container.kind == ContainerKind::Container) {
         return Some(absent(spec, format!("{path}.containers")));
     }
     let mut names = std::collections::HashSet::new();
@@ -221,12 +241,15 @@ fn containers_problem(spec: &Node, path: &str) -> Option<Problem> {
             return Some(absent(container.node, at));
         }
         if !names.insert(container.name) {
-            let what = format!("is '{}', like that of another container of this pod; rename one", container.name);
+            let what =
+                format!("is '{}', like that of another container of this pod; rename one", shown(container.name));
             return Some(Problem { path: at, place: container.node.place, what });
         }
     }
     None
 }
+
+const A_STRING: &str = "a string";
 
 impl Shape {
     /// The first value below `node` that has another type.
@@ -235,7 +258,7 @@ impl Shape {
             return None;
         }
         match self {
-            Text => (node.as_str().is_none()).then(|| Self::wrong(node, path, "a string")),
+            Text => (node.as_str().is_none()).then(|| Self::wrong(node, path, A_STRING)),
             Bool => (node.as_bool().is_none()).then(|| Self::wrong(node, path, "true or false")),
             Int => (node.as_int().is_none()).then(|| Self::wrong(node, path, "a whole number")),
             Scalar => (node.as_map().is_some() || node.as_list().is_some() || node.as_bool().is_some())
@@ -261,7 +284,7 @@ impl Shape {
     fn check_values(&self, node: &Node, path: &str) -> Option<Problem> {
         let Some(map) = node.as_map() else { return Some(Self::wrong(node, path, "a map")) };
         map.iter().find_map(|entry| {
-            self.check(&entry.node, "").map(|problem| problem.below(&format!("{path}['{}']", entry.key)))
+            self.check(&entry.node, "").map(|problem| problem.below(&format!("{path}['{}']", shown(&entry.key))))
         })
     }
 
@@ -275,7 +298,9 @@ impl Shape {
     }
 
     fn wrong(node: &Node, path: &str, wanted: &str) -> Problem {
-        let what = format!("must be {wanted}, not {}; correct it", node.kind_name());
+        let is_unquoted = wanted == A_STRING && matches!(node.value, Value::Bool(_) | Value::Int(_) | Value::Float(_));
+        let remedy = if is_unquoted { "put it in quotes" } else { "correct it" };
+        let what = format!("must be {wanted}, not {}; {remedy}", node.kind_name());
         Problem { path: path.to_owned(), place: node.place, what }
     }
 }

@@ -68,7 +68,7 @@ fn a_generated_name_ends_with_a_star() {
 
 #[test]
 fn the_controlling_owner_is_found_among_references() {
-    let references = "ownerReferences: [{apiVersion: v1, kind: Node, name: n}, \
+    let references = "ownerReferences: [{apiVersion: v1, kind: Node, name: node-1}, \
                       {apiVersion: apps/v1, kind: ReplicaSet, name: hub-1, controller: true}]";
     let pod = object(&POD.replace("name: p}", &format!("name: p, {references}}}")));
     let owner = Owner { group: "apps".into(), kind: "ReplicaSet".into(), name: "hub-1".into() };
@@ -84,7 +84,7 @@ fn lists_are_their_items() {
     assert_eq!(names, ["a", "b"]);
     assert_eq!(found.objects[0].origin.place, Place { line: 4, column: 3 });
     assert_eq!(found.unreadable.len(), 1);
-    assert_eq!(found.unreadable[0].place.line, 7);
+    assert_eq!(found.unreadable[0].place.line, 8);
 
     let typed = read("{apiVersion: v1, kind: ConfigMapList, items: [{metadata: {name: a}}]}");
     assert_eq!((&*typed.objects[0].kind, &*typed.objects[0].api_version), ("ConfigMap", "v1"));
@@ -216,6 +216,13 @@ fn a_field_of_the_wrong_type_is_named_and_its_object_is_unknown() {
 }
 
 #[test]
+fn a_word_that_kubernetes_reads_as_a_boolean_is_to_be_quoted() {
+    let found =
+        problem("apiVersion: v1\nkind: Pod\nmetadata: {name: p, labels: {a: on}}\nspec: {containers: [{name: c}]}\n");
+    assert_eq!(found.message, "'metadata.labels['a']' must be a string, not a boolean; put it in quotes");
+}
+
+#[test]
 fn null_is_absent_as_it_is_to_the_api_server() {
     let text = "apiVersion: v1\nkind: Pod\nmetadata: {name: p, labels: ~, annotations: ~}\n\
                 spec: {containers: [{name: c, securityContext: ~, env: ~}], volumes: ~, initContainers: ~, hostPID: ~}\n";
@@ -259,6 +266,26 @@ fn other_kinds_that_rules_read_are_checked_too() {
         (
             "{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: a}, spec: {policyTypes: Ingress}}",
             "spec.policyTypes",
+        ),
+    ] {
+        assert_eq!(problem(text).object_path, path, "{text}");
+    }
+}
+
+#[test]
+fn lists_that_would_hide_the_images_of_custom_kinds_are_named() {
+    for (text, path) in [
+        (
+            "{apiVersion: kubernetes.dask.org/v1, kind: DaskCluster, metadata: {name: d}, spec: {worker: {spec: {containers: {}}}}}",
+            "spec.worker.spec.containers",
+        ),
+        (
+            "{apiVersion: argoproj.io/v1alpha1, kind: Workflow, metadata: {name: d}, spec: {templates: [{script: {image: 3}}]}}",
+            "spec.templates[0].script.image",
+        ),
+        (
+            "{apiVersion: argoproj.io/v1alpha1, kind: Workflow, metadata: {name: d}, spec: {templates: [{container: x}]}}",
+            "spec.templates[0].container",
         ),
     ] {
         assert_eq!(problem(text).object_path, path, "{text}");

@@ -3,13 +3,13 @@
 use portreeve_reports::source::Node;
 
 /// Paths into one custom kind; `[]` stands for all items of a list.
-pub(super) struct CustomKind {
+pub(crate) struct CustomKind {
     group: &'static str,
     kind: &'static str,
     /// Pod specs.
-    pub(super) pod_specs: &'static [&'static str],
+    pub(crate) pod_specs: &'static [&'static str],
     /// Single containers.
-    pub(super) containers: &'static [&'static str],
+    pub(crate) containers: &'static [&'static str],
 }
 
 const ARGO_POD_SPECS: &[&str] = &["spec.templates[]", "spec.templates[].containerSet"];
@@ -50,12 +50,12 @@ const fn pods(group: &'static str, kind: &'static str, pod_specs: &'static [&'st
 }
 
 /// The paths of a custom kind.
-pub(super) fn custom_kind(group: &str, kind: &str) -> Option<&'static CustomKind> {
+pub(crate) fn custom_kind(group: &str, kind: &str) -> Option<&'static CustomKind> {
     CUSTOM_KINDS.iter().find(|custom| (custom.group, custom.kind) == (group, kind))
 }
 
 /// All nodes at a path with `[]`, each with its own path.
-pub(super) fn at_pattern<'a>(root: &'a Node, pattern: &str) -> Vec<(String, &'a Node)> {
+pub(crate) fn at_pattern<'a>(root: &'a Node, pattern: &str) -> Vec<(String, &'a Node)> {
     let mut found = vec![(String::new(), root)];
     for segment in pattern.split('.') {
         let (key, is_list) = segment.strip_suffix("[]").map_or((segment, false), |key| (key, true));

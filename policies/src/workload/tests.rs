@@ -46,7 +46,9 @@ fn every_image_of_every_workload_kind_is_found_at_its_path() {
         let uses = image_uses(&object, &object.reference(None));
         let found: Vec<_> = uses
             .iter()
-            .map(|one| (one.text.as_str(), one.location.object_path.clone(), one.object.as_ref().unwrap().container.as_deref()))
+            .map(|one| {
+                (one.text.as_str(), one.location.object_path.clone(), one.object.as_ref().unwrap().container.as_deref())
+            })
             .collect();
         let expected = [
             ("a:1", format!("{path}.containers[0].image"), Some("a")),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use portreeve_reports::source::Node;
+use portreeve_reports::source::{Map, Node};
 
 use crate::image::ImageReference;
 use crate::object::Object;
@@ -88,7 +88,7 @@ fn annotations_agree(template: Option<&Node>, pod: Option<&Node>) -> bool {
 }
 
 fn keys(maps: [Option<&Node>; 2]) -> BTreeSet<&str> {
-    let entries = maps.into_iter().flatten().filter_map(Node::as_map).flat_map(|map| map.iter());
+    let entries = maps.into_iter().flatten().filter_map(Node::as_map).flat_map(Map::iter);
     entries.map(|entry| &*entry.key).collect()
 }
 
@@ -108,7 +108,7 @@ fn specs_agree(template: &Node, pod: &Node) -> bool {
 fn present(node: Option<&Node>) -> Option<&Node> {
     node.filter(|node| {
         let is_empty_list = node.as_list().is_some_and(<[Node]>::is_empty);
-        let is_empty_map = node.as_map().is_some_and(|map| map.is_empty());
+        let is_empty_map = node.as_map().is_some_and(Map::is_empty);
         !(node.is_null() || is_empty_list || is_empty_map)
     })
 }

@@ -152,7 +152,7 @@ fn a_template_covers_the_pods_made_of_it_and_no_others() {
         "{containers: [{name: c, image: 'a:1', securityContext: {privileged: false}}], volumes: [{name: d, emptyDir: {}}]}",
     );
     let labels = "labels: {app: d, pod-template-hash: x1}";
-    let good = "{nodeName: n, tolerations: [{key: a}], containers: [{name: c, image: 'a:1', imagePullPolicy: IfNotPresent, terminationMessagePath: /dev/x, securityContext: {privileged: false}, \
+    let good = "{nodeName: node-1, tolerations: [{key: a}], containers: [{name: c, image: 'a:1', imagePullPolicy: IfNotPresent, terminationMessagePath: /dev/x, securityContext: {privileged: false}, \
                 volumeMounts: [{name: kube-api-access-1, mountPath: /var/run/secrets/kubernetes.io/serviceaccount}]}], \
                 volumes: [{name: d, emptyDir: {}}, {name: kube-api-access-1, projected: {sources: []}}]}";
     assert!(covers(&template, &made(labels, good)));
@@ -162,10 +162,10 @@ fn a_template_covers_the_pods_made_of_it_and_no_others() {
         ("a:1", "a:2"),
         ("a:1", "q.io/a:1"),
         ("privileged: false", "privileged: true"),
-        ("nodeName: n", "hostNetwork: true"),
-        ("nodeName: n", "ephemeralContainers: [{name: e, image: e}]"),
-        ("nodeName: n", "initContainers: [{name: i, image: i}]"),
-        ("nodeName: n", "serviceAccountName: admin"),
+        ("nodeName: node-1", "hostNetwork: true"),
+        ("nodeName: node-1", "ephemeralContainers: [{name: e, image: e}]"),
+        ("nodeName: node-1", "initContainers: [{name: i, image: i}]"),
+        ("nodeName: node-1", "serviceAccountName: admin"),
         ("emptyDir: {}", "hostPath: {path: /}"),
         ("projected: {sources: []}", "hostPath: {path: /}"),
         ("containers: [", "containers: [{name: x, image: x}, "),

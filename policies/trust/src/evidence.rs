@@ -138,8 +138,7 @@ mod tests {
             annotations: BTreeMap::from([("a".into(), "b".into())]),
         };
         let digest = Digest::parse(&format!("sha256:{}", "a".repeat(64))).unwrap();
-        let referrer =
-            |content| Referrer { digest: digest.clone(), artifact_type: None, content };
+        let referrer = |content| Referrer { digest: digest.clone(), artifact_type: None, content };
         let evidence = ImageEvidence {
             repository: "quay.io/n/h".into(),
             digest: digest.clone(),

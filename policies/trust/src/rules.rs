@@ -65,7 +65,7 @@ pub struct ImageUse {
 
 /// The three findings about an image, in the order of [`CODES`].
 pub fn findings(image: &ImageUse, judgement: &ImageJudgement) -> Result<Vec<Finding>, BuildError> {
-    let answers = answers(&judgement.fact);
+    let answers = answers(&judgement.fact());
     CODES.iter().zip(answers).map(|(entry, answer)| finding(entry, answer, image, judgement)).collect()
 }
 
@@ -97,7 +97,7 @@ fn finding(
         .subject(subject)
         .location(image.location.clone())
         .effect(judgement.effect)
-        .message(message(entry, verdict, image, &judgement.fact));
+        .message(message(entry, verdict, image, &judgement.fact()));
     for Evidence { name, value } in evidence(image, judgement) {
         builder = builder.evidence(name, value);
     }
@@ -105,7 +105,7 @@ fn finding(
         builder = builder.cause(cause);
     }
     if matches!(verdict, Verdict::Fail | Verdict::Unknown) {
-        builder = builder.fix(Fix { commands: commands(image, &judgement.fact), ..Fix::default() });
+        builder = builder.fix(Fix { commands: commands(image, &judgement.fact()), ..Fix::default() });
     }
     for object in image.objects.iter().take(MAX_TOLD) {
         builder = builder.related(Subject::Object(object.clone()));
@@ -127,10 +127,12 @@ fn message(entry: &CodeEntry, verdict: Verdict, image: &ImageUse, fact: &ImageFa
         }
         (Verdict::Fail, ImageFact::Mismatch(why)) => format!("{reference} is against the image policy: {why}"),
         (Verdict::Unknown, ImageFact::Unknown(_, why)) => format!("{reference} could not be verified: {why}"),
-        (_, ImageFact::Verified { authorities, .. }) => format!("{reference} is vouched for by {}", authorities.join(", ")),
+        (_, ImageFact::Verified { authorities, .. }) => {
+            format!("{reference} is vouched for by {}", authorities.join(", "))
+        }
         (_, ImageFact::NotAsked(why)) => format!("nothing is asked of {reference}: {why}"),
         (Verdict::Pass, _) => format!("{reference}: {}", entry.title),
-        _ => format!("{reference}: '{}' is not a question here", entry.title),
+        _ => format!("{reference}: not asked, another answer comes first"),
     }
 }
 
@@ -140,8 +142,8 @@ pub fn evidence(image: &ImageUse, judgement: &ImageJudgement) -> Vec<Evidence> {
     let mut evidence = vec![told("reference", image.reference.clone())];
     evidence.extend(image.digest.iter().map(|digest| told("digest", digest.to_string())));
     evidence.extend(judgement.rule.iter().map(|rule| told("rule", rule.clone())));
-    if let ImageFact::Verified { authorities, .. } = &judgement.fact {
-        evidence.extend(authorities.iter().map(|authority| told("authority", authority.clone())));
+    if let Some(verified) = judgement.verified() {
+        evidence.extend(verified.authorities().iter().map(|authority| told("authority", authority.clone())));
     }
     for entry in judgement.accounted.iter().take(MAX_TOLD) {
         let notes: String = entry.notes.iter().map(|note| format!("; {note}")).collect();

@@ -239,6 +239,10 @@ fn sign_bundle(key: &SigningKey, digest: &Digest) -> Result<Vec<u8>, SignError> 
         "predicateType": SIGN_PREDICATE,
         "predicate": {},
     }))?;
+    bundle_of(key, statement)
+}
+
+fn bundle_of(key: &SigningKey, statement: Vec<u8>) -> Result<Vec<u8>, SignError> {
     let unsigned = sigstore_types::pae(IN_TOTO, &statement);
     let signature = DsseSignature::new(key.0.sign(&unsigned)?, KeyId::default());
     let envelope = DsseEnvelope::new(IN_TOTO, PayloadBytes::new(statement), signature);

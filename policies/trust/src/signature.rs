@@ -154,13 +154,7 @@ fn of_envelope(
         return Err(Flaw::Unreadable(Cause::TooLarge, "the statement is larger than 1 MiB".into()));
     }
     let claim = claim_of_statement(payload, image)?;
-    Ok(Signature {
-        message: envelope.pae(),
-        signature: envelope.signature.sig,
-        claim,
-        has_certificate,
-        notes,
-    })
+    Ok(Signature { message: envelope.pae(), signature: envelope.signature.sig, claim, has_certificate, notes })
 }
 
 fn claim_of_statement(payload: &[u8], image: &Digest) -> Result<Claim, Flaw> {

@@ -55,8 +55,7 @@ impl VerifiedImage {
 /// What was judged about an image, and on what grounds.
 #[derive(Clone, Debug)]
 pub struct ImageJudgement {
-    /// The outcome.
-    pub fact: ImageFact,
+    verdict: Result<VerifiedImage, ImageFact>,
     /// What a failure does, by the mode of the rule (or of the policy, where no rule names the image).
     pub effect: Effect,
     /// Name of the rule that counted.
@@ -65,13 +64,25 @@ pub struct ImageJudgement {
     pub accounted: Vec<Accounted>,
     /// What else a reader must know: how the rule was chosen, what was not checked.
     pub notes: Vec<String>,
-    verified: Option<VerifiedImage>,
 }
 
 impl ImageJudgement {
     /// The token, when the image is verified.
     pub fn verified(&self) -> Option<&VerifiedImage> {
-        self.verified.as_ref()
+        self.verdict.as_ref().ok()
+    }
+
+    /// The outcome, for rules.
+    pub fn fact(&self) -> ImageFact {
+        self.verdict.as_ref().map_or_else(ImageFact::clone, VerifiedImage::fact)
+    }
+
+    /// Says why the image is unknown, where it is: the caller knows what it could not get. Other outcomes stay.
+    pub fn unknown_because(mut self, cause: Cause, why: impl Into<String>) -> Self {
+        if let Err(fact @ ImageFact::Unknown(..)) = &mut self.verdict {
+            *fact = unknown(cause, why);
+        }
+        self
     }
 }
 
@@ -161,7 +172,8 @@ pub fn judge(
         Selection::Rule(rule) => judge_by_rule(rule, image, evidence, now),
         Selection::NoMatch(no_match) => Judged::of(without_rule(no_match, &image.repository)),
     }));
-    let judged = verdict.unwrap_or_else(|_| Judged::of(unknown(Cause::Unreadable, "the verifier panicked; report this as a bug")));
+    let judged = verdict
+        .unwrap_or_else(|_| Judged::of(unknown(Cause::Unreadable, "the verifier panicked; report this as a bug")));
     let (effect, rule) = match selection {
         Selection::Rule(rule) => (rule.mode().effect(), Some(rule)),
         Selection::NoMatch(NoMatch::Deny) => (policy.mode().effect(), None),
@@ -171,8 +183,7 @@ pub fn judge(
         notes: rule.and_then(|rule| namespace_note(rule, namespace)).into_iter().collect(),
         rule: rule.map(|rule| rule.name().to_owned()),
         effect,
-        fact: judged.verdict.as_ref().map_or_else(ImageFact::clone, VerifiedImage::fact),
-        verified: judged.verdict.ok(),
+        verdict: judged.verdict,
         accounted: judged.accounted,
     }
 }
@@ -214,26 +225,24 @@ fn namespace_note(rule: &Rule, namespace: Option<&str>) -> Option<String> {
 }
 
 fn judge_by_rule(rule: &Rule, image: &ImageReference, evidence: Option<&ImageEvidence>, now: Timestamp) -> Judged {
-    let Some(digest) = &image.digest else {
-        return Judged::of(unknown(Cause::Unreadable, "the image has no digest; a tag cannot be verified"));
-    };
-    match rule.basis() {
-        Basis::Deny { reason } => Judged::of(ImageFact::Mismatch(format!("denied by rule '{}': {reason}", rule.name()))),
-        Basis::Allow(allow) => {
-            let verdict = allowed(allow, digest, now).map(|grounds| vouch(image, digest, grounds));
-            Judged { verdict, accounted: Vec::new() }
+    match (rule.basis(), &image.digest, evidence) {
+        (Basis::Deny { reason }, ..) => {
+            Judged::of(ImageFact::Mismatch(format!("denied by rule '{}': {reason}", rule.name())))
         }
-        Basis::Keys(authorities) => match evidence {
-            None => Judged::of(unknown(Cause::Unreachable, "no registry was asked about the image's signatures")),
-            Some(evidence) if evidence.digest != *digest => {
-                Judged::of(unknown(Cause::Unreadable, format!("the evidence is about another image, {}", evidence.digest)))
-            }
-            Some(evidence) => {
-                let (accounted, vouching) = Checker { authorities, digest, now }.look_everywhere(evidence);
-                let verdict = weigh(authorities, &accounted, &vouching).map(|grounds| vouch(image, digest, grounds));
-                Judged { verdict, accounted }
-            }
+        (_, None, _) => Judged::of(unknown(Cause::Unreadable, "the image has no digest; a tag cannot be verified")),
+        (Basis::Allow(allow), Some(digest), _) => Judged {
+            verdict: allowed(allow, digest, now).map(|grounds| vouch(image, digest, grounds)),
+            accounted: Vec::new(),
         },
+        (Basis::Keys(_), Some(_), None) => Judged::of(unknown(Cause::Unreachable, "no registry was asked")),
+        (Basis::Keys(_), Some(digest), Some(evidence)) if evidence.digest != *digest => {
+            Judged::of(unknown(Cause::Unreadable, format!("the evidence is about another image, {}", evidence.digest)))
+        }
+        (Basis::Keys(authorities), Some(digest), Some(evidence)) => {
+            let (accounted, vouching) = Checker { authorities, digest, now }.look_everywhere(evidence);
+            let verdict = weigh(authorities, &accounted, &vouching).map(|grounds| vouch(image, digest, grounds));
+            Judged { verdict, accounted }
+        }
     }
 }
 
@@ -257,7 +266,11 @@ fn allowed(allow: &StaticAllow, digest: &Digest, now: Timestamp) -> Result<Groun
 }
 
 /// What all places together come to.
-fn weigh(authorities: &KeyAuthorities, accounted: &[Accounted], vouching: &BTreeSet<usize>) -> Result<Grounds, ImageFact> {
+fn weigh(
+    authorities: &KeyAuthorities,
+    accounted: &[Accounted],
+    vouching: &BTreeSet<usize>,
+) -> Result<Grounds, ImageFact> {
     let named = |indices: &mut dyn Iterator<Item = usize>| -> Vec<String> {
         indices.filter_map(|index| authorities.list().get(index)).map(|authority| authority.name.clone()).collect()
     };

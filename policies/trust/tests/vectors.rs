@@ -3,6 +3,8 @@
 //! `one.json` and `two.json` are the evidence of two images, each signed by `signer.pub` in both storages without a
 //! log; `attested.json` is an image that carries a provenance attestation by the same key and no signature.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -10,7 +12,7 @@ use portreeve_policies::facts::ImageFact;
 use portreeve_policies::image::{Digest, ImageReference};
 use portreeve_reports::Cause;
 use portreeve_trust::evidence::{ImageEvidence, Lookup, Referrer, ReferrerContent, SignatureLayer};
-use portreeve_trust::policy::ImagePolicy;
+use portreeve_trust::policy::{ImagePolicy, InvalidKeys};
 use portreeve_trust::verify::{ImageJudgement, MAX_SIGNATURES, Outcome, judge};
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -45,7 +47,7 @@ fn judged(policy: &ImagePolicy, digest: &Digest, evidence: &ImageEvidence) -> Im
 }
 
 fn fact(evidence: &ImageEvidence) -> ImageFact {
-    judged(&signer(), &evidence.digest, evidence).fact
+    judged(&signer(), &evidence.digest, evidence).fact()
 }
 
 fn only_tag(mut evidence: ImageEvidence) -> ImageEvidence {
@@ -93,7 +95,7 @@ fn what_cosign_signed_is_verified_in_both_storages_and_in_each_alone() {
     for evidence in [one(), only_tag(one()), only_referrers(one()), two()] {
         let judgement = judged(&signer(), &evidence.digest, &evidence);
         let expected = ImageFact::Verified { digest: evidence.digest.clone(), authorities: vec!["signer.pub".into()] };
-        assert_eq!(judgement.fact, expected, "{:?}", judgement.accounted);
+        assert_eq!(judgement.fact(), expected, "{:?}", judgement.accounted);
         let token = judgement.verified().unwrap();
         assert_eq!((token.digest(), token.repository().to_string()), (&evidence.digest, evidence.repository));
         assert_eq!(judgement.accounted.len(), 2);
@@ -101,26 +103,47 @@ fn what_cosign_signed_is_verified_in_both_storages_and_in_each_alone() {
 }
 
 #[test]
+fn every_kind_of_key_that_is_read_verifies_what_openssl_signed_with_it() {
+    let vectors: Vec<BTreeMap<String, String>> =
+        serde_json::from_str(include_str!("fixtures/algorithms.json")).unwrap();
+    for vector in &vectors {
+        let mut evidence = only_tag(one());
+        layer(&mut evidence).annotations.insert(SIGNATURE.into(), vector["signature"].clone());
+        let keys = BTreeMap::from([("key.pub".to_owned(), vector["publicKey"].clone().into_bytes())]);
+        let policy = ImagePolicy::for_keys(&keys, 1);
+        if vector["name"].starts_with("refused") {
+            assert!(matches!(policy, Err(InvalidKeys::Key { .. })), "{}", vector["name"]);
+            continue;
+        }
+        let policy = policy.unwrap();
+        let judge_it = |evidence: &ImageEvidence| judged(&policy, &evidence.digest, evidence).fact();
+        assert!(matches!(judge_it(&evidence), ImageFact::Verified { .. }), "{}", vector["name"]);
+        payload(&mut evidence).push(b' ');
+        assert!(matches!(judge_it(&evidence), ImageFact::Untrusted(_)), "{}", vector["name"]);
+    }
+}
+
+#[test]
 fn another_key_does_not_trust_it() {
     for evidence in [one(), only_tag(one()), only_referrers(one())] {
         let judgement = judged(&trusting(&[("stranger.pub", STRANGER)], 1), &evidence.digest, &evidence);
-        assert!(matches!(judgement.fact, ImageFact::Untrusted(_)), "{:?}", judgement.fact);
+        assert!(matches!(judgement.fact(), ImageFact::Untrusted(_)), "{:?}", judgement.fact());
         assert!(judgement.verified().is_none());
     }
 }
 
 #[test]
-fn a_threshold_of_two_is_not_met_by_one_key_that_signed_twice() {
+fn t04_a_threshold_of_two_is_not_met_by_one_key_that_signed_twice() {
     let evidence = one();
     let both = trusting(&[("signer.pub", SIGNER), ("stranger.pub", STRANGER)], 2);
-    assert!(matches!(judged(&both, &evidence.digest, &evidence).fact, ImageFact::Untrusted(_)));
+    assert!(matches!(judged(&both, &evidence.digest, &evidence).fact(), ImageFact::Untrusted(_)));
     let twice = BTreeMap::from([("a".to_owned(), SIGNER.to_vec()), ("b".to_owned(), SIGNER.to_vec())]);
     let error = ImagePolicy::for_keys(&twice, 2).unwrap_err().to_string();
     assert_eq!(error, "a threshold of 2 cannot be met by 1 different key(s)");
 }
 
 #[test]
-fn signatures_moved_to_another_image_are_not_trusted() {
+fn t02_signatures_moved_to_another_image_are_not_trusted() {
     let (one, two) = (one(), two());
     for moved in [only_tag(one.clone()), only_referrers(one)] {
         let moved = ImageEvidence { digest: two.digest.clone(), ..moved };
@@ -132,11 +155,11 @@ fn signatures_moved_to_another_image_are_not_trusted() {
 #[test]
 fn evidence_about_another_image_is_not_weighed() {
     let judgement = judged(&signer(), &two().digest, &one());
-    assert!(matches!(judgement.fact, ImageFact::Unknown(Cause::Unreadable, _)), "{:?}", judgement.fact);
+    assert!(matches!(judgement.fact(), ImageFact::Unknown(Cause::Unreadable, _)), "{:?}", judgement.fact());
 }
 
 #[test]
-fn a_payload_spliced_with_the_signature_of_another_is_not_trusted() {
+fn t02_a_payload_spliced_with_the_signature_of_another_is_not_trusted() {
     let (mut spliced, mut other) = (only_tag(one()), two());
     layer(&mut spliced).annotations.insert(SIGNATURE.into(), layer(&mut other).annotations[SIGNATURE].clone());
     assert!(matches!(fact(&spliced), ImageFact::Untrusted(_)));
@@ -153,10 +176,10 @@ fn a_payload_spliced_with_the_signature_of_another_is_not_trusted() {
 }
 
 #[test]
-fn an_attestation_is_no_signature() {
+fn t05_an_attestation_is_no_signature() {
     let evidence = attested();
     let judgement = judged(&signer(), &evidence.digest, &evidence);
-    assert_eq!(judgement.fact, ImageFact::Unsigned);
+    assert_eq!(judgement.fact(), ImageFact::Unsigned);
     let said = judgement.accounted.iter().any(
         |entry| matches!(&entry.outcome, Outcome::NotASignature(what) if what.contains("https://slsa.dev/provenance/v1")),
     );
@@ -212,12 +235,16 @@ fn a_stranger_beside_the_signer_does_not_spoil_the_signature() {
 }
 
 #[test]
-fn no_evidence_and_no_digest_are_unknown() {
+fn t09_no_evidence_and_no_digest_are_unknown() {
     let image = ImageReference::parse("127.0.0.1:5917/demo/app:1").unwrap();
     let now = Timestamp::UNIX_EPOCH;
     for (image, evidence) in [(image.pinned(one().digest), None), (image, Some(&one()))] {
         let judgement = judge(&signer(), &image, None, evidence, now);
-        assert!(matches!(judgement.fact, ImageFact::Unknown(cause, _) if cause.is_obtainable()), "{:?}", judgement.fact);
+        assert!(
+            matches!(judgement.fact(), ImageFact::Unknown(cause, _) if cause.is_obtainable()),
+            "{:?}",
+            judgement.fact()
+        );
     }
 }
 
@@ -246,7 +273,7 @@ fn a_signature_in_a_form_that_is_not_read_is_not_trusted_and_not_unsigned() {
 }
 
 #[test]
-fn t08_sizes_and_counts_are_capped_and_beyond_the_cap_is_unknown() {
+fn t10_sizes_and_counts_are_capped_and_beyond_the_cap_is_unknown() {
     let mut evidence = only_tag(one());
     payload(&mut evidence).resize((1 << 20) + 1, b' ');
     assert!(matches!(fact(&evidence), ImageFact::Unknown(Cause::TooLarge, _)));

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{Exception, Exceptions, InvalidException, Origin, Scope, Usage};
 use crate::code::{CodeEntry, EXPIRED_EXCEPTION, INVALID_EXCEPTION, UNUSED_EXCEPTION};
-use crate::finding::{BuildError, Finding, FindingBuilder, Location};
+use crate::finding::{Finding, FindingBuilder, Location};
 use crate::severity::Effect;
 use crate::subject::{ObjectRef, Subject};
 use crate::verdict::Verdict;
@@ -15,63 +15,61 @@ impl Exceptions {
     /// resolve; for each invalid one a failing PR-0004. They are never excepted.
     ///
     /// Unused and expired ones have effect `warn`: the failures that they no longer cover count by themselves.
-    pub fn audit(&self, usage: &Usage, now: Timestamp) -> Result<Vec<Finding>, BuildError> {
+    pub fn audit(&self, usage: &Usage, now: Timestamp) -> Vec<Finding> {
         let mut findings = Vec::with_capacity(2 * self.exceptions.len() + self.invalid.len());
         for (index, exception) in self.exceptions.iter().enumerate() {
             let in_force = exception.spec.is_in_force(now);
-            findings.push(expiry(exception, in_force)?);
-            findings.push(use_of(exception, in_force, usage.is_used(index))?);
+            findings.push(expiry(exception, in_force));
+            findings.push(use_of(exception, in_force, usage.is_used(index)));
         }
         for (index, invalid) in self.invalid.iter().enumerate() {
-            findings.push(refusal(index, invalid)?);
+            findings.push(refusal(index, invalid));
         }
-        Ok(findings)
+        findings
     }
 }
 
-fn expiry(exception: &Exception, in_force: bool) -> Result<Finding, BuildError> {
+fn expiry(exception: &Exception, in_force: bool) -> Finding {
     let verdict = if in_force { Verdict::Pass } else { Verdict::Fail };
     let word = if in_force { "is in force until" } else { "expired on" };
     let message = format!("{} {word} {}", title(exception), exception.spec.expires);
-    about(exception, EXPIRED_EXCEPTION, verdict).message(message).build()
+    about(exception, EXPIRED_EXCEPTION, verdict, message)
 }
 
-fn use_of(exception: &Exception, in_force: bool, used: bool) -> Result<Finding, BuildError> {
+fn use_of(exception: &Exception, in_force: bool, used: bool) -> Finding {
     let (verdict, said) = match (in_force, used) {
         (false, _) => (Verdict::NotApplicable, "has expired and can except nothing"),
         (true, true) => (Verdict::Pass, "excepts failures"),
         (true, false) => (Verdict::Fail, "excepts no failure"),
     };
     let message = format!("{} {said}", title(exception));
-    about(exception, UNUSED_EXCEPTION, verdict).message(message).build()
+    about(exception, UNUSED_EXCEPTION, verdict, message)
 }
 
 fn title(exception: &Exception) -> String {
     format!("{} {}", exception.scope.kind(), exception.name)
 }
 
-fn about(exception: &Exception, entry: CodeEntry, verdict: Verdict) -> FindingBuilder {
+fn about(exception: &Exception, entry: CodeEntry, verdict: Verdict, message: String) -> Finding {
     let spec = &exception.spec;
     FindingBuilder::new(entry.code(), entry.severity, verdict)
         .effect(Effect::Warn)
-        .subject(subject(&exception.origin, Some((&exception.scope, &exception.name))))
-        .location(location(&exception.origin))
+        .message(message)
         .item(item(&exception.scope, &exception.name))
         .owner(Some(spec.owner.clone()))
         .evidence("owner", &spec.owner)
         .evidence("reason", &spec.reason)
         .evidence("expires", spec.expires.to_string())
+        .decided(subject(&exception.origin, Some((&exception.scope, &exception.name))), location(&exception.origin))
 }
 
-fn refusal(index: usize, invalid: &InvalidException) -> Result<Finding, BuildError> {
+fn refusal(index: usize, invalid: &InvalidException) -> Finding {
     let identity = invalid.identity.as_ref().map(|(scope, name)| (scope, name.as_str()));
     let item = identity.map_or_else(|| format!("invalid {index}"), |(scope, name)| item(scope, name));
     FindingBuilder::new(INVALID_EXCEPTION.code(), INVALID_EXCEPTION.severity, Verdict::Fail)
-        .subject(subject(&invalid.origin, identity))
-        .location(location(&invalid.origin))
         .item(item)
         .message(invalid.message.clone())
-        .build()
+        .decided(subject(&invalid.origin, identity), location(&invalid.origin))
 }
 
 /// The file that an exception stands in, or the object that it is.

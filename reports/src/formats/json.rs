@@ -14,6 +14,9 @@ use crate::severity::Severity;
 use crate::subject::Subject;
 use crate::verdict::{Cause, Verdict};
 
+/// The JSON schema (draft 2020-12) of the format.
+pub const SCHEMA: &str = include_str!("../../schema/json-v1.schema.json");
+
 /// The report as pretty JSON.
 pub fn render(report: &Report, options: &RenderOptions<'_>) -> String {
     to_text(&Document { report, shown: options.shown })

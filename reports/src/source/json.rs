@@ -7,7 +7,7 @@ use serde::de::{DeserializeSeed, Error, MapAccess, SeqAccess, Visitor};
 
 use super::node::{Entry, Map};
 use super::yaml::text_of;
-use super::{Limits, Node, Place, SourceError, Value};
+use super::{Limits, Node, Place, SourceError, Value, shown};
 
 /// The one JSON document of an input. Duplicate keys and anything behind the document are errors. Nesting ends at
 /// [`Limits::depth`], and at 127 levels in any case.
@@ -131,7 +131,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
             entries.push(entry(key.into(), fields.next_value_seed(self.below())?));
         }
         let map = Map::new(entries).map_err(|entry| {
-            A::Error::custom(format!("key '{}' is written twice in this object; keep one", entry.key))
+            A::Error::custom(format!("key '{}' is written twice in this object; keep one", shown(&entry.key)))
         })?;
         Ok(placeless(Value::Map(Arc::new(map))))
     }

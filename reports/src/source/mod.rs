@@ -56,3 +56,35 @@ impl SourceError {
         Self { place, cause: Cause::TooLarge, message: message.into() }
     }
 }
+
+/// A name from an input as messages show it: at most 120 characters, and none that moves a cursor, hides text or
+/// turns its direction.
+pub fn shown(name: &str) -> String {
+    const LONGEST: usize = 120;
+    let mut text = String::new();
+    for character in name.chars().take(LONGEST) {
+        let is_hidden =
+            matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}');
+        if character.is_control() || is_hidden {
+            text.extend(character.escape_unicode());
+        } else {
+            text.push(character);
+        }
+    }
+    if name.chars().nth(LONGEST).is_some() {
+        text.push('…');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shown;
+
+    #[test]
+    fn names_are_shown_without_what_moves_a_cursor_and_cut() {
+        assert_eq!(shown("app.kubernetes.io/name"), "app.kubernetes.io/name");
+        assert_eq!(shown("a\u{1b}[2J\u{202e}b"), "a\\u{1b}[2J\\u{202e}b");
+        assert_eq!(shown(&"x".repeat(500)), format!("{}…", "x".repeat(120)));
+    }
+}

@@ -10,11 +10,11 @@ pub mod response;
 use std::collections::BTreeMap;
 
 use portreeve_policies::image::{Digest, ImageReference};
-use portreeve_policies::object::{Object, Origin};
+use portreeve_policies::object::{Object, Origin, Unreadable};
 use portreeve_policies::workload::image_uses;
 use portreeve_policies::world::World;
 use portreeve_reports::source::Node;
-use portreeve_reports::{Code, Effect, Finding, FindingBuilder, Location, ObjectRef, Subject, Verdict};
+use portreeve_reports::{Cause, Code, Effect, Finding, FindingBuilder, Location, ObjectRef, Subject, Verdict};
 use portreeve_trust::evidence::Lookup;
 use serde_json::{Value, json};
 
@@ -116,17 +116,14 @@ impl Reviewed {
             ..ObjectRef::default()
         };
         // The subject is the use, not the object: judging the object again must not resolve it.
-        let item = format!("{}/{}", request.user, request.operation.as_str());
         FindingBuilder::new(entry.code(), entry.severity, Verdict::Fail)
             .effect(Effect::Warn)
-            .check(request.operation.as_str())
             .subject(Subject::Credential {
                 class: "break-glass".to_owned(),
                 holder: request.user.clone(),
                 key: subject.display(),
             })
             .related(Subject::Object(subject))
-            .item(item)
             .location(Location { object_path: "metadata".to_owned(), ..Location::default() })
             .message(format!("{} used break-glass: {} without a verdict", request.user, request.operation.as_str()))
             .build()
@@ -173,6 +170,16 @@ fn passes_unjudged(request: &ReviewRequest, scope: &AdmissionScope) -> Option<De
     let whole = matches!(request.sub_resource.as_str(), "" | "ephemeralcontainers");
     let writes = matches!(request.operation, Operation::Create | Operation::Update);
     (!whole || !writes).then(|| allowed(DecisionReason::NotJudged))
+}
+
+/// The object of a review that was read from a file; `None` for a deletion.
+pub(super) fn object_of_document(document: &Node) -> Result<Option<Object>, Box<Finding>> {
+    let request = ReviewRequest::from_node(document)
+        .map_err(|error| Box::new(Unreadable::of_file("AdmissionReview", Cause::Unreadable, error.to_string()).finding()))?;
+    if request.operation == Operation::Delete {
+        return Ok(None);
+    }
+    object_of(&request).map(Some)
 }
 
 fn object_of(request: &ReviewRequest) -> Result<Object, Box<Finding>> {

@@ -114,7 +114,7 @@ pub(super) fn client(hosts: Vec<HostOptions>) -> RegistryClient {
 }
 
 pub(super) fn soon() -> Deadline {
-    Deadline::after(Duration::from_millis(300))
+    Deadline::after(Duration::from_millis(700))
 }
 
 pub(super) fn later() -> Deadline {

@@ -1,7 +1,7 @@
 //! One set of requests for many questions, and how long an answer stands.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use portreeve_reports::Cause;
@@ -64,7 +64,9 @@ async fn somebody_elses_short_deadline_does_not_decide() {
         is_slow.store(false, Ordering::SeqCst);
         evidence
     };
+    let start = Instant::now();
     let (hasty, patient) = futures::join!(hasty, patient);
+    assert!(start.elapsed() < Duration::from_millis(2400), "the hasty answer was kept: {:?}", start.elapsed());
     assert_eq!(cause(&hasty.referrers), Cause::TimedOut);
     assert_eq!(patient.referrers, Lookup::Absent, "{patient:?}");
     assert_eq!(client.statistics().gathered, 2);

@@ -346,12 +346,7 @@ impl StaticAllow {
     }
 }
 
-fn build_rule(
-    spec: &RuleSpec,
-    mode: Mode,
-    keys: &BTreeMap<String, Vec<u8>>,
-    problems: &mut Problems,
-) -> Option<Rule> {
+fn build_rule(spec: &RuleSpec, mode: Mode, keys: &BTreeMap<String, Vec<u8>>, problems: &mut Problems) -> Option<Rule> {
     let basis = match &spec.basis {
         BasisSpec::Allow(allow) => Basis::Allow(allow.clone()),
         BasisSpec::Deny { reason } => Basis::Deny { reason: reason.clone() },

@@ -214,9 +214,19 @@ mod tests {
 
     #[test]
     fn what_could_be_read_in_two_ways_is_no_pattern() {
-        for text in ["", "busybox", "library/busybox", "quay.io", "quay.io/a:1", "quay.io/a@sha256:1", "quay.io/a**",
-            "quay.io//a", "quay.io/A", "quay.io/a b", &"a.b/".repeat(200)]
-        {
+        for text in [
+            "",
+            "busybox",
+            "library/busybox",
+            "quay.io",
+            "quay.io/a:1",
+            "quay.io/a@sha256:1",
+            "quay.io/a**",
+            "quay.io//a",
+            "quay.io/A",
+            "quay.io/a b",
+            &"a.b/".repeat(200),
+        ] {
             assert!(ImagePattern::parse(text).is_err(), "{text:?} was accepted");
         }
         for text in ["", "Prod", "a_b", &"a".repeat(64)] {
@@ -226,8 +236,15 @@ mod tests {
 
     #[test]
     fn an_exact_name_is_more_specific_than_any_pattern() {
-        let order = ["**", "quay.io/**", "quay.io/*", "quay.io/nebari/**", "quay.io/nebari/*", "quay.io/nebari/hub-*",
-            "quay.io/nebari/hub-a"];
+        let order = [
+            "**",
+            "quay.io/**",
+            "quay.io/*",
+            "quay.io/nebari/**",
+            "quay.io/nebari/*",
+            "quay.io/nebari/hub-*",
+            "quay.io/nebari/hub-a",
+        ];
         for pair in order.windows(2) {
             let [left, right] = [pair[0], pair[1]].map(|text| ImagePattern::parse(text).unwrap().specificity());
             assert!(left < right, "{} is not below {}", pair[0], pair[1]);

@@ -94,7 +94,8 @@ impl ImagePolicySpec {
         let patterns: usize = self.rules.iter().map(|rule| rule.images.len() * rule.namespaces.len()).sum();
         if patterns > MAX_PATTERNS {
             let place = fields.place();
-            fields.problem(place, format!("{patterns} patterns (images × namespaces); at most {MAX_PATTERNS} are read"));
+            fields
+                .problem(place, format!("{patterns} patterns (images × namespaces); at most {MAX_PATTERNS} are read"));
             return None;
         }
         Some(())
@@ -131,47 +132,43 @@ fn decode_platforms(fields: &mut Fields<'_, '_>) {
 }
 
 fn decode_images(fields: &mut Fields<'_, '_>) -> Vec<ImagePattern> {
-    let place = fields.required("images").map(|node| node.place);
-    let patterns: Vec<_> = fields.optional_strings("images").unwrap_or_default();
-    let Some(place) = place else { return Vec::new() };
-    if patterns.is_empty() {
-        let message = format!("'{}' needs at least one pattern", fields.path_of("images"));
-        fields.problem(place, message);
-    }
-    parse_each(fields, place, &patterns, ImagePattern::parse)
+    fields.required("images");
+    parsed_list(fields, "images", "pattern", ImagePattern::parse)
 }
 
 fn decode_namespaces(fields: &mut Fields<'_, '_>) -> Vec<NamespacePattern> {
-    let Some(place) = fields.optional("namespaces").map(|node| node.place) else {
+    if fields.optional("namespaces").is_none() {
         return vec![NamespacePattern::everything()];
-    };
-    let patterns = fields.optional_strings("namespaces").unwrap_or_default();
-    if patterns.is_empty() {
-        let message = format!("'{}' needs at least one pattern; leave it out for all", fields.path_of("namespaces"));
-        fields.problem(place, message);
     }
-    parse_each(fields, place, &patterns, NamespacePattern::parse)
+    parsed_list(fields, "namespaces", "pattern", NamespacePattern::parse)
 }
 
-fn parse_each<T, E: std::fmt::Display>(
+/// The items of a list, each parsed; an empty list and each item that is not understood are problems.
+fn parsed_list<T, E: std::fmt::Display>(
     fields: &mut Fields<'_, '_>,
-    place: Place,
-    texts: &[&str],
+    key: &'static str,
+    item_name: &str,
     parse: impl Fn(&str) -> Result<T, E>,
 ) -> Vec<T> {
-    let mut parsed = Vec::with_capacity(texts.len());
-    for text in texts {
-        match parse(text) {
-            Ok(value) => parsed.push(value),
-            Err(error) => fields.problem(place, error.to_string()),
+    let path = fields.path_of(key);
+    let (node, items) = (fields.optional(key), fields.optional_list(key));
+    let (Some(node), Some(items)) = (node, items) else { return Vec::new() };
+    if items.is_empty() {
+        fields.problem(node.place, format!("'{path}' needs at least one {item_name}"));
+    }
+    let mut parsed = Vec::with_capacity(items.len());
+    for (index, item) in items.iter().enumerate() {
+        match item.as_str().map(&parse) {
+            Some(Ok(value)) => parsed.push(value),
+            Some(Err(error)) => fields.problem(item.place, format!("'{path}[{index}]': {error}")),
+            None => fields.problem(item.place, format!("'{path}[{index}]' must be a string, not {}", item.kind_name())),
         }
     }
     parsed
 }
 
 fn decode_basis(fields: &mut Fields<'_, '_>) -> Option<BasisSpec> {
-    let (has_authorities, has_static) =
-        (fields.optional("authorities").is_some(), fields.optional("static").is_some());
+    let (has_authorities, has_static) = (fields.optional("authorities").is_some(), fields.optional("static").is_some());
     let place = fields.place();
     match (has_authorities, has_static) {
         (true, false) => fields.optional_map("authorities", decode_authorities),
@@ -254,13 +251,7 @@ fn decode_static(fields: &mut Fields<'_, '_>) -> Option<BasisSpec> {
 }
 
 fn decode_allow(fields: &mut Fields<'_, '_>) -> Option<StaticAllow> {
-    let place = fields.place();
-    let digests = fields.optional_strings("allow").unwrap_or_default();
-    if digests.is_empty() {
-        let message = format!("'{}' needs at least one digest", fields.path_of("allow"));
-        fields.problem(place, message);
-    }
-    let digests = parse_each(fields, place, &digests, Digest::parse);
+    let digests = parsed_list(fields, "allow", "digest", Digest::parse);
     let owner = fields.required_str("owner").map(str::to_owned);
     let reason = fields.required_str("reason").map(str::to_owned);
     let expires = fields.required_parsed("expires", |text| instant(text, DayEdge::End));

@@ -32,7 +32,7 @@ fn rules(rules: &[(&str, &str, &str)]) -> String {
     let mut text = "mode: enforce\nrules:\n".to_owned();
     for (name, images, namespaces) in rules {
         text.push_str(&format!(
-            "  - {{name: {name}, images: [{images}], namespaces: [{namespaces}], static: {{deny: true, reason: no}}}}\n"
+            "  - {{name: {name}, images: [{images}], namespaces: [{namespaces}], static: {{deny: true, reason: banned}}}}\n"
         ));
     }
     text
@@ -111,7 +111,7 @@ rules:
     policy.yaml:4:3: 'spec.trustRoots' is not supported yet
     policy.yaml:8:16: 'spec.rules[0].platforms': 'index-or-child' is not supported yet; 'index' is
     policy.yaml:10:7: 'spec.rules[0].attestations' is not supported yet
-    policy.yaml:14:34: 'spec.rules[0].authorities.list[0].key.log': 'required' is not supported yet; 'optional' is
+    policy.yaml:14:35: 'spec.rules[0].authorities.list[0].key.log': 'required' is not supported yet; 'optional' is
     policy.yaml:16:20: 'spec.rules[0].authorities.list[1].keyless' is not supported yet
     ");
 }
@@ -142,8 +142,13 @@ fn a_static_allow_needs_owner_reason_and_expiry() {
 
 #[test]
 fn the_most_specific_rule_counts_whatever_the_order() {
-    let mut list = [("all", "'**'", "'*'"), ("registry", "quay.io/**", "'*'"), ("group", "quay.io/nebari/**", "'*'"),
-        ("name", "quay.io/nebari/hub", "'*'"), ("prod", "quay.io/nebari/hub", "'prod-*'")];
+    let mut list = [
+        ("all", "'**'", "'*'"),
+        ("registry", "quay.io/**", "'*'"),
+        ("group", "quay.io/nebari/**", "'*'"),
+        ("name", "quay.io/nebari/hub", "'*'"),
+        ("prod", "quay.io/nebari/hub", "'prod-*'"),
+    ];
     for _ in 0..list.len() {
         let policy = built(&rules(&list));
         assert_eq!(chosen(&policy, "busybox", Some("dev")), "all");
@@ -189,16 +194,13 @@ fn a_policy_is_not_built_without_its_keys() {
     let keys = BTreeMap::from([("a.pub".to_owned(), b"".to_vec())]);
     let said = ImagePolicy::build(&spec, &keys).unwrap_err().to_string();
     insta::assert_snapshot!(said, @r"
-    policy.yaml:13:46: key file 'a.pub': it holds no PEM block; a public key reads '-----BEGIN PUBLIC KEY-----' …
-    policy.yaml:14:30: key file 'b.pub' could not be read
+    policy.yaml:13:48: key file 'a.pub': it holds no PEM block; a public key reads '-----BEGIN PUBLIC KEY-----' …
+    policy.yaml:14:31: key file 'b.pub' could not be read
     ");
     let same = key();
     let twice = BTreeMap::from([("a.pub".to_owned(), same.clone()), ("b.pub".to_owned(), same)]);
     let said = ImagePolicy::build(&spec, &twice).unwrap_err().to_string();
-    assert_eq!(
-        said,
-        "policy.yaml:11:7: rule 'platform images': a threshold of 2 cannot be met by 1 different key(s)"
-    );
+    assert_eq!(said, "policy.yaml:11:7: rule 'platform images': a threshold of 2 cannot be met by 1 different key(s)");
     assert!(matches!(ImagePolicy::for_keys(&BTreeMap::new(), 1), Err(InvalidKeys::NoKey)));
     let one = BTreeMap::from([("a.pub".to_owned(), key())]);
     assert!(matches!(ImagePolicy::for_keys(&one, 0), Err(InvalidKeys::Threshold { .. })));
@@ -214,10 +216,19 @@ fn the_digest_changes_with_everything_that_can_change_a_verdict() {
     let original = digest(SUPPORTED, &a, &b);
     assert_eq!(original, digest(&format!("{SUPPORTED}# a comment\n"), &a, &b));
     assert_ne!(original, digest(SUPPORTED, &b, &a));
-    for (from, to) in [("noMatch: warn", "noMatch: deny"), ("mode: warn", "mode: audit"), ("threshold: 2", "threshold: 1"),
-        ("required: true", "required: false"), ("2027-06-30,", "2027-07-01,"), ("nebari", "nebula"), ("[\"*\"]", "[\"a*\"]"),
-        ("sha256:9", "sha256:8"), ("2027-03-01", "2027-03-02"), ("no miners", "miners"), ("mode: enforce", "mode: audit")]
-    {
+    for (from, to) in [
+        ("noMatch: warn", "noMatch: deny"),
+        ("mode: warn", "mode: audit"),
+        ("threshold: 2", "threshold: 1"),
+        ("required: true", "required: false"),
+        ("2027-06-30,", "2027-07-01,"),
+        ("nebari", "nebula"),
+        ("[\"*\"]", "[\"a*\"]"),
+        ("sha256:9", "sha256:8"),
+        ("2027-03-01", "2027-03-02"),
+        ("no miners", "miners"),
+        ("mode: enforce", "mode: audit"),
+    ] {
         assert!(SUPPORTED.contains(from), "{from}");
         assert_ne!(original, digest(&SUPPORTED.replacen(from, to, 1), &a, &b), "{to}");
     }

@@ -21,7 +21,7 @@ fn judged(key: &SigningKey, evidence: &ImageEvidence) -> ImageFact {
     let keys = BTreeMap::from([("key.pub".to_owned(), key.public_key_pem().unwrap().into_bytes())]);
     let policy = ImagePolicy::for_keys(&keys, 1).unwrap();
     let image = image().pinned(evidence.digest.clone());
-    judge(&policy, &image, None, Some(evidence), Timestamp::UNIX_EPOCH).fact
+    judge(&policy, &image, None, Some(evidence), Timestamp::UNIX_EPOCH).fact()
 }
 
 fn nothing() -> ImageEvidence {
@@ -119,4 +119,35 @@ fn other_files_are_refused_by_what_they_are() {
     assert!(matches!(refused(COSIGN_PUBLIC_KEY.as_bytes()), SigningKeyError::OtherBlock(_)));
     let broken = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
     assert!(matches!(refused(broken.as_bytes()), SigningKeyError::Unusable(_)));
+}
+
+#[test]
+fn t05_a_statement_that_does_not_say_sign_this_image_is_no_signature_whoever_signed_it() {
+    let key = SigningKey::generate().unwrap();
+    let good = json!({
+        "_type": STATEMENT_V1, "predicateType": SIGN_PREDICATE, "predicate": {},
+        "subject": [{"digest": {"sha256": subject().digest.hex()}}],
+    });
+    let fact_of = |statement: Vec<u8>| {
+        let signed = sign_v3(&key, &subject(), Timestamp::UNIX_EPOCH).unwrap();
+        judged(&key, &v3(&SignedV3 { bundle: bundle_of(&key, statement).unwrap(), ..signed }))
+    };
+    assert!(matches!(fact_of(serde_json::to_vec(&good).unwrap()), ImageFact::Verified { .. }));
+    for (part, value) in [
+        ("_type", json!("https://in-toto.io/Statement/v0.1")),
+        ("predicateType", json!("https://slsa.dev/provenance/v1")),
+        ("predicateType", json!([SIGN_PREDICATE])),
+        ("subject", json!([])),
+        ("subject", json!([{"digest": {"sha512": subject().digest.hex()}}])),
+        ("subject", json!([{"digest": {"sha256": "0".repeat(64)}}])),
+        ("subject", json!({"digest": {"sha256": subject().digest.hex()}})),
+    ] {
+        let mut statement = good.clone();
+        statement[part] = value;
+        let fact = fact_of(serde_json::to_vec(&statement).unwrap());
+        assert!(matches!(fact, ImageFact::Unsigned | ImageFact::Untrusted(_)), "{statement}: {fact:?}");
+    }
+    for garbage in ["", "null", "[]", "{", "\u{feff}{}"] {
+        assert!(!matches!(fact_of(garbage.into()), ImageFact::Verified { .. }), "{garbage:?}");
+    }
 }

@@ -70,10 +70,10 @@ fn a_static_allow_verifies_its_digest_without_evidence_until_it_expires() {
     assert_eq!((judgement.effect, judgement.rule.as_deref()), (Effect::Warn, Some("pinned")));
 
     let late = judge(&policy, &image(), None, None, at("2027-03-02T00:00:00Z"));
-    assert!(matches!(late.fact, ImageFact::Mismatch(_)), "{:?}", late.fact);
+    assert!(matches!(late.fact(), ImageFact::Mismatch(_)), "{:?}", late.fact());
     let other = image().pinned(Digest::parse(&DIGEST.replace('9', "8")).unwrap());
     let other = judge(&policy, &other, None, None, at("2027-01-01T00:00:00Z"));
-    assert!(matches!(other.fact, ImageFact::Mismatch(_)) && other.verified().is_none());
+    assert!(matches!(other.fact(), ImageFact::Mismatch(_)) && other.verified().is_none());
 }
 
 #[test]
@@ -81,19 +81,22 @@ fn a_static_deny_and_an_image_without_rule_are_never_verified() {
     let policy = policy(ALLOW, &[]);
     let named = |text: &str| ImageReference::parse(text).unwrap().pinned(Digest::parse(DIGEST).unwrap());
     let denied = judge(&policy, &named("mine.example/x"), None, None, Timestamp::UNIX_EPOCH);
-    assert_eq!(denied.fact, ImageFact::Mismatch("denied by rule 'miners': no miners".into()));
+    assert_eq!(denied.fact(), ImageFact::Mismatch("denied by rule 'miners': no miners".into()));
     let unnamed = judge(&policy, &named("quay.io/x/y"), None, None, Timestamp::UNIX_EPOCH);
-    assert!(matches!(unnamed.fact, ImageFact::NotAsked(_)) && unnamed.verified().is_none());
+    assert!(matches!(unnamed.fact(), ImageFact::NotAsked(_)) && unnamed.verified().is_none());
 }
 
 #[test]
 fn an_image_that_no_rule_names_fails_by_the_no_match_of_the_policy() {
-    for (no_match, mode, effect) in [("deny", "enforce", Effect::Block), ("warn", "enforce", Effect::Warn),
-        ("warn", "audit", Effect::Audit), ("deny", "audit", Effect::Audit)]
-    {
+    for (no_match, mode, effect) in [
+        ("deny", "enforce", Effect::Block),
+        ("warn", "enforce", Effect::Warn),
+        ("warn", "audit", Effect::Audit),
+        ("deny", "audit", Effect::Audit),
+    ] {
         let policy = policy(&format!("mode: {mode}\nnoMatch: {no_match}\nrules: []\n"), &[]);
         let judgement = judge(&policy, &image(), Some("jhub"), None, Timestamp::UNIX_EPOCH);
-        assert!(matches!(judgement.fact, ImageFact::Mismatch(_)));
+        assert!(matches!(judgement.fact(), ImageFact::Mismatch(_)));
         assert_eq!(judgement.effect, effect, "{no_match} {mode}");
     }
 }
@@ -132,12 +135,15 @@ fn reasons_say_who_signed_and_what_is_missing() {
     let [a, b, c] = [(); 3].map(|()| SigningKey::generate().unwrap());
     let policy = policy(TWO_OF_THREE, &[("a", &a), ("b", &b), ("c", &c)]);
     let judgement = judge(&policy, &image(), None, Some(&signed_by(&[&b, &c])), at("2027-01-01T00:00:00Z"));
-    let ImageFact::Untrusted(reasons) = judgement.fact else { panic!("{:?}", judgement.fact) };
-    assert_eq!(reasons, [
-        "signed by 'b', 'again b', of 2 keys needed; 'a' must sign",
-        "signature tag, layer 1: signed by 'c', whose key is trusted from 2026-01-01T00:00:00Z to \
+    let ImageFact::Untrusted(reasons) = judgement.fact() else { panic!("{:?}", judgement.fact()) };
+    assert_eq!(
+        reasons,
+        [
+            "signed by 'b', 'again b', of 2 keys needed; 'a' must sign",
+            "signature tag, layer 1: signed by 'c', whose key is trusted from 2026-01-01T00:00:00Z to \
          2026-12-31T23:59:59.999999999Z only",
-    ]);
+        ]
+    );
     assert_eq!(
         judgement.notes,
         ["no namespace was given; the rule is for namespaces prod and was chosen by its images"]
@@ -169,6 +175,18 @@ fn a_keyless_signature_is_refused_by_name_where_keys_are_trusted() {
         layers[0].annotations.insert("dev.sigstore.cosign/certificate".into(), "-----BEGIN".into());
     }
     let judgement = judge(&policy, &image(), None, Some(&evidence), Timestamp::UNIX_EPOCH);
-    let ImageFact::Untrusted(reasons) = judgement.fact else { panic!("{:?}", judgement.fact) };
+    let ImageFact::Untrusted(reasons) = judgement.fact() else { panic!("{:?}", judgement.fact()) };
     assert_eq!(reasons, ["signature tag, layer 0: signed with a certificate; this rule trusts keys"]);
+}
+
+#[test]
+fn only_an_unknown_can_be_given_another_reason() {
+    let policy = policy(ALLOW, &[]);
+    let tag = |text: &str| judge(&policy, &ImageReference::parse(text).unwrap(), None, None, Timestamp::UNIX_EPOCH);
+    let unresolved = tag("busybox:1").unknown_because(Cause::Forbidden, "401");
+    assert_eq!(unresolved.fact(), ImageFact::Unknown(Cause::Forbidden, "401".into()));
+    let denied = tag("mine.example/x:1").unknown_because(Cause::Forbidden, "401");
+    assert!(matches!(denied.fact(), ImageFact::Mismatch(_)));
+    let verified = judge(&policy, &image(), None, None, Timestamp::UNIX_EPOCH);
+    assert!(verified.unknown_because(Cause::Forbidden, "401").verified().is_some());
 }

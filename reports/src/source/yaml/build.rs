@@ -7,7 +7,7 @@ use granit_parser::{Event, ScalarStyle, Tag};
 
 use super::scalar;
 use crate::source::node::{Entry, Map, Node, Place, Value};
-use crate::source::{Limits, SourceError};
+use crate::source::{Limits, SourceError, shown};
 
 /// A finished subtree, and what it costs to use it once more.
 #[derive(Clone)]
@@ -274,14 +274,15 @@ impl Merge {
 
     fn ambiguous(&self, key: &str) -> SourceError {
         let message = format!(
-            "'{key}' stands before the '<<' that also defines it, and readers disagree on which counts; write '<<' first"
+            "'{}' stands before the '<<' that also defines it, and readers disagree on which counts; write '<<' first",
+            shown(key)
         );
         SourceError::unreadable(self.key_place, message)
     }
 }
 
 fn duplicate(key: &str, place: Place) -> SourceError {
-    SourceError::unreadable(place, format!("key '{key}' is written twice in this map; keep one"))
+    SourceError::unreadable(place, format!("key '{}' is written twice in this map; keep one", shown(key)))
 }
 
 fn check_tag(tag: Option<&Tag>, wanted: &str, place: Place) -> Result<(), SourceError> {
@@ -298,5 +299,5 @@ fn tagged(tag: &Tag, text: &str, place: Place) -> Result<Value, SourceError> {
 }
 
 fn foreign_tag(tag: &Tag, place: Place) -> SourceError {
-    SourceError::unreadable(place, format!("tag '{}' has no meaning in a manifest; remove it", tag.original()))
+    SourceError::unreadable(place, format!("tag '{}' has no meaning in a manifest; remove it", shown(&tag.original())))
 }

@@ -1,0 +1,187 @@
+//! A folder of manifests that stands in for a cluster.
+//!
+//! Every change on disk ends in one walk of the folder: files whose size, time or identity changed, or that the
+//! watcher named, are read again. So a lost or merged notification costs time, never truth, and an editor that writes
+//! a new file over the old one is seen as a change of the old one. What cannot be read (a file, a folder, the whole)
+//! deletes nothing.
+
+mod claims;
+mod walk;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use portreeve_policies::object::ReadOptions;
+use portreeve_reports::source::Limits;
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
+
+use crate::cluster::writer::Event;
+use crate::runtime::supervisor::blocking;
+use claims::Claims;
+use walk::{Signature, Walk};
+
+/// How long changes are gathered before the folder is walked: an editor's save is several notifications.
+const DEBOUNCE: Duration = Duration::from_millis(50);
+/// How often a folder that cannot be watched is tried again, and walked meanwhile.
+const RETRY: Duration = Duration::from_secs(5);
+/// Named paths that are remembered; beyond that the signatures decide.
+const MAX_NAMED: usize = 10_000;
+
+/// Which folder, and how its manifests are read.
+#[derive(Clone, Debug)]
+pub struct FolderOptions {
+    /// The folder.
+    pub path: PathBuf,
+    /// How the folder is called in findings: relative to the repository, with forward slashes, as `check` would.
+    pub shown: String,
+    /// Namespace of objects that state none.
+    pub default_namespace: String,
+    /// Caps on one file.
+    pub limits: Limits,
+}
+
+impl FolderOptions {
+    /// A folder with the usual caps, shown as it is written.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        let path = path.into();
+        let shown = path.to_string_lossy().replace('\\', "/");
+        let shown = shown.trim_start_matches("./").trim_end_matches('/').to_owned();
+        Self { path, shown, default_namespace: "default".to_owned(), limits: Limits::default() }
+    }
+}
+
+/// What the watcher has named since the last walk.
+#[derive(Debug, Default)]
+struct Named {
+    paths: Mutex<BTreeSet<PathBuf>>,
+    changed: Notify,
+}
+
+impl Named {
+    fn notified(&self, event: notify::Result<notify::Event>) {
+        // Our own reading is an access; to walk after it would never end.
+        if event.as_ref().is_ok_and(|event| event.kind.is_access()) {
+            return;
+        }
+        let mut paths = self.paths.lock().unwrap_or_else(PoisonError::into_inner);
+        // An error, or an overflow of the queue, names no path: the walk finds what changed.
+        paths.extend(event.map(|event| event.paths).unwrap_or_default());
+        if paths.len() > MAX_NAMED {
+            paths.clear();
+        }
+        self.changed.notify_one();
+    }
+
+    fn take(&self) -> BTreeSet<PathBuf> {
+        std::mem::take(&mut *self.paths.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Reads the folder, tells the index, and goes on as files change, until the shutdown.
+pub async fn run(options: FolderOptions, events: mpsc::Sender<Event>, shutdown: CancellationToken) {
+    let named = Arc::new(Named::default());
+    let mut watcher = watch(&options.path, &named);
+    let mut state = State::new(options);
+    let mut is_first = true;
+    loop {
+        let paths = named.take();
+        let (after, found) = blocking(move || state.walked(&paths)).await;
+        state = after;
+        for event in found.into_iter().chain(std::mem::take(&mut is_first).then_some(Event::FolderRead)) {
+            if events.send(event).await.is_err() {
+                return shutdown.cancelled().await;
+            }
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = named.changed.notified() => tokio::time::sleep(DEBOUNCE).await,
+            () = tokio::time::sleep(RETRY), if watcher.is_none() || !state.is_whole => {
+                watcher = watch(&state.options.path, &named);
+            }
+        }
+    }
+}
+
+fn watch(path: &Path, named: &Arc<Named>) -> Option<RecommendedWatcher> {
+    let named = Arc::clone(named);
+    let watcher = notify::recommended_watcher(move |event| named.notified(event));
+    let watched = watcher.and_then(|mut watcher| watcher.watch(path, RecursiveMode::Recursive).map(|()| watcher));
+    watched.inspect_err(|error| tracing::warn!(folder = %path.display(), %error, "the folder cannot be watched")).ok()
+}
+
+/// What the last walk found.
+#[derive(Debug)]
+struct State {
+    options: FolderOptions,
+    seen: BTreeMap<PathBuf, Signature>,
+    claims: Claims,
+    is_whole: bool,
+    problems: BTreeSet<String>,
+}
+
+impl State {
+    fn new(options: FolderOptions) -> Self {
+        Self { options, seen: BTreeMap::new(), claims: Claims::default(), is_whole: true, problems: BTreeSet::new() }
+    }
+
+    /// Walks the folder and reads what is new, other, or named.
+    fn walked(mut self, named: &BTreeSet<PathBuf>) -> (Self, Vec<Event>) {
+        let walk = walk::walk(&self.options.path);
+        let mut events = self.walk_problems(&walk);
+        let gone: Vec<PathBuf> = self.seen.keys().filter(|file| walk.proves_absent(file)).cloned().collect();
+        for file in gone {
+            self.seen.remove(&file);
+            events.extend(self.claims.file_gone(&self.name(&file)));
+        }
+        for (file, signature) in walk.files {
+            if self.seen.get(&file) != Some(&signature) || named.contains(&file) {
+                events.extend(self.read(&file));
+                self.seen.insert(file, signature);
+            }
+        }
+        (self, events)
+    }
+
+    /// Folders that could not be read, and that they can be now.
+    fn walk_problems(&mut self, walk: &Walk) -> Vec<Event> {
+        self.is_whole = walk.problems.is_empty();
+        let mut events = Vec::new();
+        let mut now = BTreeSet::new();
+        for (folder, cause, why) in &walk.problems {
+            let name = self.name(folder);
+            events.push(claims::unreadable(&name, *cause, why));
+            now.insert(name);
+        }
+        let solved = self.problems.difference(&now).map(|name| Event::FileGone(name.as_str().into()));
+        events.extend(solved);
+        self.problems = now;
+        events
+    }
+
+    fn read(&mut self, file: &Path) -> Vec<Event> {
+        let name = self.name(file);
+        let options =
+            ReadOptions { limits: self.options.limits, default_namespace: self.options.default_namespace.clone() };
+        match walk::bytes(file, options.limits.bytes) {
+            Ok(bytes) => self.claims.file_read(&name, &bytes, &options),
+            Err((cause, why)) => vec![claims::unreadable(&name, cause, &why)],
+        }
+    }
+
+    /// The name of a path in findings.
+    fn name(&self, path: &Path) -> String {
+        let below = path.strip_prefix(&self.options.path).unwrap_or(path).to_string_lossy().replace('\\', "/");
+        match (self.options.shown.as_str(), below.as_str()) {
+            ("" | ".", below) => below.to_owned(),
+            (shown, "") => shown.to_owned(),
+            (shown, below) => format!("{shown}/{below}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

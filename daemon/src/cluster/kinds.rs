@@ -1,0 +1,73 @@
+//! The kinds that are watched: one table, used by the watches, the index and the chart's least-privilege role.
+
+use portreeve_policies::world::RelatedKind;
+
+/// A kind of objects that is listed and watched.
+#[derive(Debug, PartialEq, Eq)]
+pub struct WatchedKind {
+    /// API group; empty for the core group.
+    pub group: &'static str,
+    /// Version that is asked for.
+    pub version: &'static str,
+    /// Kind.
+    pub kind: &'static str,
+    /// Name in paths and roles.
+    pub plural: &'static str,
+    /// What the rules ask the world about this kind, if anything.
+    pub related: Option<RelatedKind>,
+}
+
+const fn plain(group: &'static str, kind: &'static str, plural: &'static str) -> WatchedKind {
+    WatchedKind { group, version: "v1", kind, plural, related: None }
+}
+
+const fn related(group: &'static str, kind: &'static str, plural: &'static str, related: RelatedKind) -> WatchedKind {
+    WatchedKind { group, version: "v1", kind, plural, related: Some(related) }
+}
+
+const fn workload(group: &'static str, kind: &'static str, plural: &'static str) -> WatchedKind {
+    related(group, kind, plural, RelatedKind::Workload)
+}
+
+/// Every watched kind.
+pub static KINDS: [WatchedKind; 12] = [
+    related("", "Namespace", "namespaces", RelatedKind::Namespace),
+    related("", "ServiceAccount", "serviceaccounts", RelatedKind::ServiceAccount),
+    related("networking.k8s.io", "NetworkPolicy", "networkpolicies", RelatedKind::NetworkPolicy),
+    workload("apps", "Deployment", "deployments"),
+    workload("apps", "ReplicaSet", "replicasets"),
+    workload("apps", "StatefulSet", "statefulsets"),
+    workload("apps", "DaemonSet", "daemonsets"),
+    workload("batch", "CronJob", "cronjobs"),
+    workload("batch", "Job", "jobs"),
+    workload("", "ReplicationController", "replicationcontrollers"),
+    plain("", "Pod", "pods"),
+    plain("", "ConfigMap", "configmaps"),
+];
+
+impl WatchedKind {
+    /// `apps/v1`, `v1`.
+    pub fn api_version(&self) -> String {
+        if self.group.is_empty() { self.version.to_owned() } else { format!("{}/{}", self.group, self.version) }
+    }
+
+    /// The watched kind of that group and name.
+    pub fn find(group: &str, kind: &str) -> Option<&'static Self> {
+        KINDS.iter().find(|known| known.group == group && known.kind == kind)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_are_found_by_group_and_kind_and_stand_once() {
+        for kind in &KINDS {
+            assert_eq!(WatchedKind::find(kind.group, kind.kind), Some(kind));
+            assert_eq!(KINDS.iter().filter(|other| other.plural == kind.plural).count(), 1);
+        }
+        assert_eq!(WatchedKind::find("extensions", "Deployment"), None);
+        assert_eq!(WatchedKind::find("apps", "Deployment").map(WatchedKind::api_version).as_deref(), Some("apps/v1"));
+    }
+}

@@ -1,0 +1,18 @@
+//! The cluster as Portreeve sees it: an API server or a folder of manifests, folded into one index.
+//!
+//! * [`watches`] (with [`client`]) and [`folder`] turn what happens into [`writer::Event`]s.
+//! * [`writer`] is the only one that changes the [`index`]; it feeds the controllers and publishes the world.
+//! * [`once`] lists everything a single time, for `check cluster`.
+//! * Readers use a [`writer::ClusterView`]; none of them waits for the API server.
+
+pub mod client;
+mod covered;
+pub mod feed;
+pub mod folder;
+pub mod index;
+pub mod key;
+pub mod kinds;
+pub mod once;
+mod problem;
+pub mod watches;
+pub mod writer;

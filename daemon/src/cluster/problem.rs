@@ -1,0 +1,52 @@
+//! Findings about the watching itself: what could not be read, and that it can be read now.
+
+use portreeve_reports::code::{CLUSTER_NOT_READ, UNREADABLE_INPUT};
+use portreeve_reports::{Cause, CodeEntry, Finding, FindingBuilder, Location, ObjectRef, Subject, Verdict};
+
+use crate::cluster::kinds::WatchedKind;
+
+/// A kind as a subject: all its objects.
+pub(super) fn kind_subject(kind: &WatchedKind) -> Subject {
+    Subject::Object(ObjectRef {
+        api_version: kind.api_version(),
+        kind: kind.kind.to_owned(),
+        name: "*".to_owned(),
+        ..ObjectRef::default()
+    })
+}
+
+/// `unknown`: the kind's objects could not be listed.
+pub(super) fn kind_not_listed(kind: &WatchedKind, cause: Cause, why: &str) -> Option<Finding> {
+    let message = format!("{} could not be listed and are not judged: {why}", kind.plural);
+    built(draft(&CLUSTER_NOT_READ, Verdict::Unknown, kind_subject(kind)).cause(cause).message(message))
+}
+
+/// `pass`: the kind's objects are listed.
+pub(super) fn kind_listed(kind: &WatchedKind) -> Option<Finding> {
+    built(draft(&CLUSTER_NOT_READ, Verdict::Pass, kind_subject(kind)).message(format!("{} are listed", kind.plural)))
+}
+
+/// `pass`: the subject was read. It resolves what an earlier reading could not.
+pub(super) fn readable(subject: Subject) -> Option<Finding> {
+    built(draft(&UNREADABLE_INPUT, Verdict::Pass, subject).message("it was read"))
+}
+
+/// `unknown`: the subject could not be read.
+pub(super) fn unreadable(subject: Subject, cause: Cause, why: &str) -> Option<Finding> {
+    built(draft(&UNREADABLE_INPUT, Verdict::Unknown, subject).cause(cause).message(why))
+}
+
+fn draft(entry: &CodeEntry, verdict: Verdict, subject: Subject) -> FindingBuilder {
+    let file = match &subject {
+        Subject::File { path } => Some(path.as_str().into()),
+        _ => None,
+    };
+    let location = Location { file, ..Location::default() };
+    FindingBuilder::new(entry.code(), entry.severity, verdict).subject(subject).location(location)
+}
+
+/// The drafts above have a subject, a place and a cause where there must be one, so none is refused; one that was
+/// would be logged, not lost in silence.
+fn built(draft: FindingBuilder) -> Option<Finding> {
+    draft.build().inspect_err(|error| tracing::error!(%error, "a finding about the watching was refused")).ok()
+}

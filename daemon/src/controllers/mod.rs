@@ -1,0 +1,11 @@
+//! The watch and schedule doors: what changes in the cluster is judged and recorded.
+//!
+//! * [`workloads`]: posture of objects, and what could not be read.
+//! * [`images`]: images by repository, declared and running.
+//!
+//! Both judge what the index says now, not what an event said, so that events may be merged. What the store does not
+//! take is judged again later.
+
+pub mod images;
+mod record;
+pub mod workloads;

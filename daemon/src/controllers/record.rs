@@ -1,0 +1,54 @@
+//! Handing judgements to the store, and remembering what it did not take.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use portreeve_reports::{Finding, SubjectKey};
+
+use crate::store::{Ack, NotRecorded, Record, RecorderHandle, SubjectFindings};
+
+/// Records of one round, on their way to the store.
+pub(super) struct Round<'a> {
+    recorder: &'a RecorderHandle,
+    at: Timestamp,
+    acks: Vec<(SubjectKey, Ack)>,
+}
+
+impl<'a> Round<'a> {
+    /// A round whose subjects were looked at at `at`: before they were read, so that a later event wins.
+    pub(super) fn new(recorder: &'a RecorderHandle, at: Timestamp) -> Self {
+        Self { recorder, at, acks: Vec::new() }
+    }
+
+    /// The subject was judged.
+    pub(super) async fn judged(&mut self, subject: SubjectKey, findings: Vec<Finding>) {
+        let batch = SubjectFindings { subject: subject.clone(), findings, at: self.at };
+        self.send(subject, Record::Findings(batch)).await;
+    }
+
+    /// The subject is proven to be gone.
+    pub(super) async fn deleted(&mut self, subject: SubjectKey) {
+        self.send(subject.clone(), Record::Deleted { subject, at: self.at }).await;
+    }
+
+    async fn send(&mut self, subject: SubjectKey, record: Record) {
+        let ack = self.recorder.send_when_room(record).await;
+        self.acks.push((subject, ack));
+    }
+
+    /// Waits for the commits; the subjects that were not stored.
+    pub(super) async fn finish(self) -> BTreeSet<SubjectKey> {
+        let mut failed = BTreeSet::new();
+        let mut reason: Option<NotRecorded> = None;
+        for (subject, ack) in self.acks {
+            if let Err(error) = ack.committed().await {
+                failed.insert(subject);
+                reason = Some(error);
+            }
+        }
+        if let Some(error) = reason {
+            tracing::warn!(subjects = failed.len(), %error, "findings were not stored; judging again later");
+        }
+        failed
+    }
+}

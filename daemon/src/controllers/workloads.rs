@@ -1,0 +1,198 @@
+//! Posture of what is in the cluster: on every change, and all of it when the rescan is due.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use portreeve_policies::object::Object;
+use portreeve_reports::{Finding, SubjectKey};
+use tokio_util::sync::CancellationToken;
+
+use crate::cluster::feed::Feed;
+use crate::cluster::index::SubjectState;
+use crate::cluster::writer::ClusterView;
+use crate::controllers::record::Round;
+use crate::judge::{Judge, JudgeOptions};
+use crate::registry::Deadline;
+use crate::runtime::supervisor::blocking;
+use crate::scheduler::driver::Trigger;
+use crate::scheduler::plan::Queue;
+use crate::store::RecorderHandle;
+
+/// How long events of one subject are gathered.
+const DEBOUNCE: Duration = Duration::from_millis(5);
+/// The most subjects of one round after events.
+const ROUND: usize = 64;
+/// The most subjects of one round of a rescan: an event waits behind at most one.
+const RESCAN_ROUND: usize = 16;
+/// When what was not stored is judged again.
+const RETRY: Duration = Duration::from_secs(5);
+/// How long nothing to do is slept through; events and rescans end it.
+const IDLE: Duration = Duration::from_secs(3_600);
+
+/// What the controller works with.
+#[derive(Clone)]
+pub struct Workloads {
+    /// The rules.
+    pub judge: Arc<Judge>,
+    /// The index.
+    pub cluster: ClusterView,
+    /// Its changes.
+    pub feed: Feed,
+    /// The store.
+    pub recorder: RecorderHandle,
+    /// Asks for a rescan.
+    pub rescan: Trigger,
+}
+
+/// What is to be judged.
+struct Waiting {
+    /// After events.
+    urgent: Queue<SubjectKey>,
+    /// Of a rescan.
+    rescan: Queue<SubjectKey>,
+    /// Not stored.
+    failed: Queue<SubjectKey>,
+    /// Subjects of the store that were neither seen nor proven to be gone.
+    unproven: Vec<SubjectKey>,
+}
+
+impl Workloads {
+    /// Judges until the shutdown. `stored` are the subjects with open findings as of the start: those that the first
+    /// sync proves to be gone are resolved.
+    pub async fn run(self, stored: Vec<SubjectKey>, shutdown: CancellationToken) {
+        let is_synced = tokio::select! {
+            is_synced = self.cluster.synced() => is_synced,
+            () = shutdown.cancelled() => false,
+        };
+        if !is_synced {
+            return shutdown.cancelled().await;
+        }
+        let mut waiting = Waiting::new(stored);
+        self.plan_rescan(&mut waiting);
+        loop {
+            let pause = waiting.pause(Instant::now());
+            // In no fixed order: a stream of events must not keep the rounds from their turn.
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                change = self.feed.take() => waiting.changed(change.subjects, Instant::now()),
+                () = self.rescan.fired() => self.plan_rescan(&mut waiting),
+                () = tokio::time::sleep(pause) => self.round(&mut waiting).await,
+            }
+        }
+    }
+
+    fn plan_rescan(&self, waiting: &mut Waiting) {
+        let now = Instant::now();
+        for subject in self.cluster.everything().subjects {
+            waiting.rescan.push(subject, now);
+        }
+        let (gone, unproven) = std::mem::take(&mut waiting.unproven)
+            .into_iter()
+            .partition(|subject| self.cluster.is_proven_absent(subject));
+        waiting.unproven = unproven;
+        // The index knows nothing of them, which the round takes for a proven deletion.
+        Vec::into_iter(gone).for_each(|subject| waiting.rescan.push(subject, now));
+    }
+
+    async fn round(&self, waiting: &mut Waiting) {
+        let subjects = waiting.take(Instant::now());
+        if subjects.is_empty() {
+            return;
+        }
+        for subject in self.judge(subjects).await {
+            waiting.failed.push(subject, Instant::now());
+        }
+    }
+
+    /// Judges the subjects and records the outcome; those that were not stored come back.
+    async fn judge(&self, subjects: Vec<SubjectKey>) -> BTreeSet<SubjectKey> {
+        let at = Timestamp::now();
+        let (world, states) = self.cluster.subjects(subjects);
+        let mut round = Round::new(&self.recorder, at);
+        let mut objects: Vec<Object> = Vec::new();
+        let mut batches: BTreeMap<SubjectKey, Vec<Finding>> = BTreeMap::new();
+        for (subject, state) in states {
+            match state {
+                Some(SubjectState { objects: members, findings }) => {
+                    objects.extend(members);
+                    batches.insert(subject, findings);
+                }
+                None => round.deleted(subject).await,
+            }
+        }
+        let judge = Arc::clone(&self.judge);
+        // Posture waits for nothing; the deadline is for images.
+        let options = JudgeOptions { now: at, deadline: Deadline::after(Duration::ZERO) };
+        let judged = blocking(move || judge.posture(&objects, &world, &options)).await;
+        for finding in judged.findings {
+            batches.entry(finding.subject.key()).or_default().push(finding);
+        }
+        for (subject, findings) in batches {
+            round.judged(subject, findings).await;
+        }
+        round.finish().await
+    }
+}
+
+impl Waiting {
+    fn new(unproven: Vec<SubjectKey>) -> Self {
+        Self { urgent: Queue::new(DEBOUNCE), rescan: Queue::new(Duration::ZERO), failed: Queue::new(RETRY), unproven }
+    }
+
+    fn changed(&mut self, subjects: BTreeSet<SubjectKey>, now: Instant) {
+        subjects.into_iter().for_each(|subject| self.urgent.push(subject, now));
+    }
+
+    /// How long until there is something to do.
+    fn pause(&self, now: Instant) -> Duration {
+        let due = [&self.urgent, &self.rescan, &self.failed].into_iter().filter_map(Queue::next_due).min();
+        due.map_or(IDLE, |due| due.saturating_duration_since(now))
+    }
+
+    /// The subjects of the next round: events first, then a rescan, then what failed.
+    fn take(&mut self, now: Instant) -> Vec<SubjectKey> {
+        let mut queues =
+            [(&mut self.urgent, ROUND), (&mut self.rescan, RESCAN_ROUND), (&mut self.failed, RESCAN_ROUND)]
+                .into_iter()
+                .map(|(queue, most)| queue.take_due(now, most));
+        queues.find(|taken| !taken.is_empty()).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(name: &str) -> SubjectKey {
+        SubjectKey(name.to_owned())
+    }
+
+    #[test]
+    fn events_go_before_a_rescan_and_failures_after_it() {
+        let start = Instant::now();
+        let mut waiting = Waiting::new(Vec::new());
+        (0..20).for_each(|number| waiting.rescan.push(key(&format!("rescan-{number}")), start));
+        waiting.failed.push(key("failed"), start);
+        assert_eq!(waiting.take(start).len(), RESCAN_ROUND);
+        waiting.changed([key("event")].into(), start);
+        assert_eq!(waiting.take(start + RETRY), [key("event")]);
+        assert_eq!(waiting.take(start + RETRY).len(), 4);
+        assert_eq!(waiting.take(start + RETRY), [key("failed")]);
+        assert!(waiting.take(start + RETRY).is_empty());
+    }
+
+    #[test]
+    fn an_event_is_due_after_the_debounce_and_a_failure_after_the_retry() {
+        let start = Instant::now();
+        let mut waiting = Waiting::new(Vec::new());
+        assert_eq!(waiting.pause(start), IDLE);
+        waiting.failed.push(key("failed"), start);
+        assert_eq!(waiting.pause(start), RETRY);
+        waiting.changed([key("event")].into(), start);
+        assert_eq!(waiting.pause(start), DEBOUNCE);
+        waiting.rescan.push(key("rescan"), start);
+        assert_eq!(waiting.pause(start), Duration::ZERO);
+    }
+}

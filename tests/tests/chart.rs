@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use portreeve_tests::api::{Api, documents};
+use portreeve_tests::binary::Portreeve;
 use portreeve_tests::control_plane::ControlPlane;
 use portreeve_tests::parts::Part;
 use portreeve_tests::process::{run, scratch};
@@ -167,6 +168,20 @@ fn the_webhook_and_the_daemon_are_told_the_same_scope() {
     let mutating = of_kind(&objects, "MutatingWebhookConfiguration")["webhooks"].as_array().unwrap();
     for rule in mutating.iter().flat_map(|entry| entry["rules"].as_array().unwrap()) {
         assert!(rule["resources"].as_array().unwrap().iter().all(|name| name.as_str().unwrap().starts_with("pods")));
+    }
+}
+
+#[test]
+fn the_daemon_reads_the_configuration_of_the_chart() {
+    for values in [json!({}), enforcing(), json!({"registries": [{"host": "registry.example.org:5000"}]})] {
+        let folder = scratch("config");
+        for (name, content) in of_kind(&rendered(&values), "ConfigMap")["data"].as_object().unwrap() {
+            std::fs::write(folder.join(name), content.as_str().unwrap()).unwrap();
+        }
+        let config = folder.join("portreeve.yaml");
+        let shown = Portreeve::run(["config", "show", "--config", config.to_str().unwrap()]);
+        assert_eq!(shown.code, Some(0), "{values}: {}", shown.stderr);
+        assert!(shown.stdout.contains("sqlite:///var/lib/portreeve/portreeve.db"), "{}", shown.stdout);
     }
 }
 

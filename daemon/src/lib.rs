@@ -5,12 +5,16 @@
 //! * `admission`, `controllers`, `http`: the doors and the page; none of them knows another.
 //! * `cluster`, `registry`, `store`, `runtime`, `scheduler`, `config`: what they stand on.
 
+pub mod admission;
 pub mod cli;
 pub mod cluster;
 pub mod config;
 pub mod controllers;
+pub mod demo;
+pub mod http;
 pub mod judge;
 pub mod registry;
 pub mod runtime;
 pub mod scheduler;
+pub mod serve;
 pub mod store;

@@ -1,1 +1,241 @@
-//! The daemon's composition: which parts there are, what each of them is given, and in which order they start and end.
+//! The daemon's composition: which parts there are, what each of them is given, and in which order they start.
+
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use crate::admission::{AdmissionError, AdmissionState, Webhook};
+use crate::cluster::client::{ClientError, KubeSource, cluster_id, connect};
+use crate::cluster::feed::Feed;
+use crate::cluster::folder::{self, FolderOptions};
+use crate::cluster::kinds::KINDS;
+use crate::cluster::watches::{OnRestart, Watches};
+use crate::cluster::writer::{self, ClusterView, Event};
+use crate::config::{ClusterSource, Config};
+use crate::controllers::images::Images;
+use crate::controllers::workloads::Workloads;
+use crate::demo;
+use crate::http::{self, Hosts, HttpParts, Limits};
+use crate::judge::tally::Tally;
+use crate::judge::{FileSource, Judge, JudgeSettings, LoadError, Rules};
+use crate::registry::RegistryClient;
+use crate::runtime::metrics::{Metrics, RegistryOutcome};
+use crate::runtime::readiness::{Parts, ReadinessWatch};
+use crate::runtime::supervisor::{RunError, Supervisor, TaskName, os_signals};
+use crate::runtime::telemetry;
+use crate::scheduler::driver::{self, Trigger};
+use crate::store::{Recorder, RecorderHandle, Retention, Store, StoreError, StoreUrl, recorder};
+
+/// How often counters that other parts keep are carried into the metrics.
+const METRICS_EVERY: Duration = Duration::from_secs(1);
+
+/// What the daemon runs on.
+pub struct ServeOptions {
+    /// The configuration.
+    pub config: Config,
+    /// The registry client, with its hosts and credentials.
+    pub registry: RegistryClient,
+    /// Lines to print when everything is ready.
+    pub announce: Vec<String>,
+    /// The demo's registry: its listener and the OCI layout it serves.
+    pub demo_registry: Option<(TcpListener, PathBuf)>,
+}
+
+/// Why the daemon did not start, or ended other than by a signal.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// A file of rules cannot be used.
+    #[error(transparent)]
+    Rules(#[from] LoadError),
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The store's address cannot be used.
+    #[error("'store.url': {0}")]
+    StoreUrl(#[from] crate::store::InvalidStoreUrl),
+    /// The API server's address or credentials cannot be used.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The webhook cannot be served.
+    #[error(transparent)]
+    Admission(#[from] AdmissionError),
+    /// An address is taken or not ours.
+    #[error("cannot listen on {address}: {reason}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The system's words.
+        reason: String,
+    },
+    /// Logs, signals or threads.
+    #[error("{0}")]
+    Process(String),
+    /// A task ended, or the drain took too long.
+    #[error(transparent)]
+    Run(#[from] RunError),
+}
+
+/// Runs the daemon until a signal.
+pub fn run(options: ServeOptions) -> Result<(), ServeError> {
+    telemetry::init(&options.config.log, options.config.log_format).map_err(process)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(process)?;
+    let ended = runtime.block_on(daemon(options));
+    // What a blocking call still holds must not keep the process.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    ended
+}
+
+fn process(error: impl std::fmt::Display) -> ServeError {
+    ServeError::Process(error.to_string())
+}
+
+async fn daemon(options: ServeOptions) -> Result<(), ServeError> {
+    let mut signals = Box::pin(os_signals().map_err(process)?);
+    let mut supervisor = Supervisor::new(CancellationToken::new());
+    let listeners = Listeners::bind(&options.config)?;
+    let rules = Rules::load(&settings(&options.config), &FileSource::WorkingTree)?;
+    let webhook = match &options.config.admission {
+        Some(admission) => Some(Webhook::bind(admission.listen, admission.tls.clone()).await?),
+        None => None,
+    };
+    if let Some((listener, layout)) = options.demo_registry {
+        start_demo_registry(&mut supervisor, listener, &layout)?;
+    }
+    let source = Source::connect(&options.config.cluster).await?;
+    // Health is answered and a signal heeded while the API server is away.
+    let cluster = tokio::select! {
+        cluster = source.identity(supervisor.shutdown()) => cluster,
+        ended = listeners.serve_starting() => return Err(process(ended)),
+        _ = signals.next() => return Ok(()),
+    };
+    let shared = Shared::open(&options.config, Judge::new(rules, options.registry), &cluster, &mut supervisor).await?;
+    let stored = shared.store.subjects().await?;
+    let ready = shared.start_watching(source, stored, &mut supervisor);
+    if let (Some(webhook), Some(admission)) = (webhook, &options.config.admission) {
+        shared.start_admission(webhook, admission, &mut supervisor);
+    }
+    let announce = std::iter::once(format!("ready http://{}/", listeners.dashboard_address()?)).chain(options.announce);
+    shared.start_serving(listeners, ready, announce.collect(), &mut supervisor);
+    Ok(supervisor.run(signals).await?)
+}
+
+fn settings(config: &Config) -> JudgeSettings {
+    JudgeSettings {
+        frameworks: config.posture.frameworks.clone(),
+        controls: Vec::new(),
+        params: config.posture.params.clone(),
+        image_policy: config.image_policy.clone(),
+        exceptions: config.exceptions.clone(),
+        enforce: config.posture.enforce.clone(),
+    }
+}
+
+fn start_demo_registry(supervisor: &mut Supervisor, listener: TcpListener, layout: &Path) -> Result<(), ServeError> {
+    let layout = demo::registry::Layout::read(layout).map_err(process)?;
+    listener.set_nonblocking(true).map_err(process)?;
+    let listener = tokio::net::TcpListener::from_std(listener).map_err(process)?;
+    let stop = supervisor.shutdown().cancelled_owned();
+    supervisor.spawn(TaskName::DemoRegistry, demo::registry::serve(layout, listener, stop));
+    Ok(())
+}
+
+/// The two addresses of http.
+struct Listeners {
+    dashboard: TcpListener,
+    metrics: TcpListener,
+}
+
+impl Listeners {
+    fn bind(config: &Config) -> Result<Self, ServeError> {
+        let bind = |address: SocketAddr| {
+            TcpListener::bind(address).map_err(|error| ServeError::Listen { address, reason: error.to_string() })
+        };
+        Ok(Self { dashboard: bind(config.http_listen)?, metrics: bind(config.metrics_listen)? })
+    }
+
+    fn dashboard_address(&self) -> Result<SocketAddr, ServeError> {
+        self.dashboard.local_addr().map_err(process)
+    }
+
+    /// Health before the cluster is known: alive, not ready.
+    async fn serve_starting(&self) -> http::ServeError {
+        let served = match self.metrics.try_clone() {
+            Ok(listener) => http::serve(listener, http::starting(), CancellationToken::new()).await,
+            Err(error) => Err(error.into()),
+        };
+        match served {
+            Err(error) => error,
+            Ok(()) => std::future::pending().await,
+        }
+    }
+}
+
+/// Where objects come from.
+enum Source {
+    Api(kube::Client),
+    Folder { path: PathBuf, name: String },
+}
+
+impl Source {
+    async fn connect(cluster: &ClusterSource) -> Result<Self, ServeError> {
+        let kube = match cluster {
+            ClusterSource::Folder { path, name } => {
+                return Ok(Self::Folder { path: path.clone(), name: name.clone() });
+            }
+            ClusterSource::InCluster => KubeSource::InCluster,
+            ClusterSource::Kubeconfig { file, context } => {
+                KubeSource::Kubeconfig { file: file.clone(), context: context.clone() }
+            }
+        };
+        Ok(Self::Api(connect(&kube).await?))
+    }
+
+    /// What the store keys findings by.
+    async fn identity(&self, shutdown: CancellationToken) -> String {
+        match self {
+            Self::Folder { name, .. } => name.clone(),
+            Self::Api(client) => match cluster_id(client, &shutdown).await {
+                Some(id) => id,
+                None => std::future::pending().await,
+            },
+        }
+    }
+
+    /// Starts what turns events into the index's.
+    fn start(self, events: mpsc::Sender<Event>, metrics: &Arc<Metrics>, supervisor: &mut Supervisor) {
+        let shutdown = supervisor.shutdown();
+        match self {
+            Self::Folder { path, .. } => {
+                supervisor.spawn(TaskName::Folder, folder::run(FolderOptions::new(path), events, shutdown));
+            }
+            Self::Api(client) => {
+                let metrics = Arc::clone(metrics);
+                let on_restart = OnRestart::new(move |_| {
+                    metrics.sources.watch_restarts.inc();
+                });
+                let watches = Watches { client, events, on_restart, shutdown };
+                for kind in &KINDS {
+                    supervisor.spawn(TaskName::Watch(kind.plural), watches.clone().run(kind));
+                }
+            }
+        }
+    }
+}
+
+/// What the doors share.
+struct Shared {
+    judge: Arc<Judge>,
+    tally: Arc<Tally>,
+    store: Store,
+    recorder: RecorderHandle,
+    metrics: Arc<Metrics>,
+    parts: Parts,
+    view: ClusterView,
+    watching: Option<Watching>,
+    triggers: [(driver::Schedule, Trigger); 2],
+}

@@ -17,7 +17,7 @@ use crate::registry::{DockerConfig, HostOptions, RegistryClient, RegistryOptions
 
 /// Options of every command.
 #[derive(Debug, Args)]
-pub struct GlobalArgs {
+pub(super) struct GlobalArgs {
     /// Configuration file [default: the nearest portreeve.yaml up to the repository root, then XDG].
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -34,7 +34,7 @@ pub struct GlobalArgs {
 
 /// When to colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Color {
+pub(super) enum Color {
     /// On a terminal, unless `NO_COLOR` or `TERM=dumb`.
     Auto,
     /// Always.
@@ -51,7 +51,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 /// The threshold of a verdict.
 #[derive(Debug, Args)]
-pub struct ThresholdArgs {
+pub(super) struct ThresholdArgs {
     /// Lowest severity that fails: critical, high, medium, low or none.
     #[arg(long, value_name = "SEVERITY", default_value = "low")]
     pub fail_on: FailOn,
@@ -62,14 +62,14 @@ pub struct ThresholdArgs {
 
 impl ThresholdArgs {
     /// As the gate takes it.
-    pub fn threshold(&self) -> Threshold {
+    pub(super) fn threshold(&self) -> Threshold {
         Threshold { fail_on: self.fail_on, fail_coverage_below: self.fail_coverage_below }
     }
 }
 
 /// Which rules to judge by.
 #[derive(Debug, Default, Args)]
-pub struct RuleArgs {
+pub(super) struct RuleArgs {
     /// Judge by these controls only.
     #[arg(long, value_name = "ID", value_delimiter = ',')]
     pub control: Vec<String>,
@@ -86,7 +86,7 @@ pub struct RuleArgs {
 
 /// Registries that a command line speaks to.
 #[derive(Debug, Default, Args)]
-pub struct RegistryArgs {
+pub(super) struct RegistryArgs {
     /// Speak http, not https, to this registry host.
     #[arg(long, value_name = "HOST")]
     pub plain_http: Vec<String>,
@@ -94,19 +94,19 @@ pub struct RegistryArgs {
 
 impl GlobalArgs {
     /// The configuration, read from the working tree.
-    pub fn load_config(&self) -> Result<LoadedConfig, Failure> {
+    pub(super) fn load_config(&self) -> Result<LoadedConfig, Failure> {
         load(self.config.as_deref(), &environment()).map_err(Failure::usage)
     }
 }
 
 /// The environment, as far as it is UTF-8.
-pub fn environment() -> BTreeMap<String, String> {
+pub(super) fn environment() -> BTreeMap<String, String> {
     std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
 }
 
 impl RuleArgs {
     /// The rules named here, laid over those of the configuration.
-    pub fn settings(&self, config: &Config) -> JudgeSettings {
+    pub(super) fn settings(&self, config: &Config) -> JudgeSettings {
         let frameworks = if self.framework.is_empty() && self.control.is_empty() {
             config.posture.frameworks.clone()
         } else {
@@ -124,12 +124,12 @@ impl RuleArgs {
 }
 
 /// A judge by these settings.
-pub fn judge(settings: &JudgeSettings, source: &FileSource, registry: RegistryClient) -> Result<Judge, Failure> {
+pub(super) fn judge(settings: &JudgeSettings, source: &FileSource, registry: RegistryClient) -> Result<Judge, Failure> {
     Ok(Judge::new(Rules::load(settings, source).map_err(Failure::usage)?, registry))
 }
 
 /// The registry client of the configuration and the command line.
-pub fn registry(config: &Config, args: &RegistryArgs, global: &GlobalArgs) -> Result<RegistryClient, Failure> {
+pub(super) fn registry(config: &Config, args: &RegistryArgs, global: &GlobalArgs) -> Result<RegistryClient, Failure> {
     let mut hosts = config.registries.iter().map(host_options).collect::<Result<Vec<_>, _>>()?;
     for host in &args.plain_http {
         match hosts.iter_mut().find(|known| known.host == *host) {

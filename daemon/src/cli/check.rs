@@ -26,7 +26,7 @@ use crate::registry::Deadline;
 ///   portreeve check cluster                               the cluster of the configuration, once
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
-pub struct CheckArgs {
+pub(super) struct CheckArgs {
     /// Files and folders of manifests, `-` for standard input, or the word `cluster`.
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
@@ -45,7 +45,7 @@ pub struct CheckArgs {
 }
 
 /// Runs the command.
-pub fn run(args: &CheckArgs, global: &GlobalArgs) -> Outcome {
+pub(super) fn run(args: &CheckArgs, global: &GlobalArgs) -> Outcome {
     let loaded = global.load_config()?;
     let registry = args::registry(&loaded.config, &RegistryArgs::default(), global)?;
     let settings = args.rules.settings(&loaded.config);

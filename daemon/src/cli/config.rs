@@ -10,7 +10,7 @@ use crate::config::LoadedConfig;
 
 /// Show the configuration in force.
 #[derive(Debug, Args)]
-pub struct ConfigArgs {
+pub(super) struct ConfigArgs {
     #[command(subcommand)]
     command: ConfigCommand,
 }
@@ -26,7 +26,7 @@ enum ConfigCommand {
 }
 
 /// Runs the command.
-pub fn run(args: &ConfigArgs, global: &GlobalArgs) -> Outcome {
+pub(super) fn run(args: &ConfigArgs, global: &GlobalArgs) -> Outcome {
     let ConfigCommand::Show { origin } = args.command;
     let loaded = global.load_config()?;
     let mut lines = Vec::new();

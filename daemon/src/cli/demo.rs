@@ -18,7 +18,7 @@ use crate::serve::{self, ServeOptions};
 ///   portreeve demo --dir /tmp/demo
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
-pub struct DemoArgs {
+pub(super) struct DemoArgs {
     /// Folder of the demo's files; made anew at every start.
     #[arg(long, value_name = "FOLDER", default_value = ".demo")]
     dir: PathBuf,
@@ -34,7 +34,7 @@ pub struct DemoArgs {
 }
 
 /// Runs the command.
-pub fn run(args: &DemoArgs, global: &GlobalArgs) -> Outcome {
+pub(super) fn run(args: &DemoArgs, global: &GlobalArgs) -> Outcome {
     let folder = DemoFolder::prepare(&args.dir).map_err(Failure::usage)?;
     let listener = std::net::TcpListener::bind(args.registry_listen).map_err(|error| {
         Failure::usage(format!("the demo's registry cannot listen on {}: {error}; name another address with --registry-listen", args.registry_listen))

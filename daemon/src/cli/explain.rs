@@ -16,13 +16,13 @@ use super::{Failure, Outcome, output};
 ///   portreeve explain PR-1001
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
-pub struct ExplainArgs {
+pub(super) struct ExplainArgs {
     /// The code of a finding.
     code: String,
 }
 
 /// Runs the command.
-pub fn run(args: &ExplainArgs) -> Outcome {
+pub(super) fn run(args: &ExplainArgs) -> Outcome {
     let (severity, text) = explanation(&args.code).ok_or_else(|| no_such_code(&args.code))?;
     output::print(&format!(
         "{code}: {title} ({severity})\n\nWhy: {why}\n\nFix: {fix}\n\nExcept: a file for `exceptions:` in the \
@@ -37,12 +37,12 @@ pub fn run(args: &ExplainArgs) -> Outcome {
 }
 
 /// All codes that are not controls.
-pub fn entries() -> impl Iterator<Item = &'static CodeEntry> {
+pub(super) fn entries() -> impl Iterator<Item = &'static CodeEntry> {
     portreeve_reports::code::CODES.iter().chain(portreeve_trust::rules::CODES)
 }
 
 /// The texts of a code, for renderers.
-pub fn rule_text(code: &Code) -> Option<RuleText> {
+pub(super) fn rule_text(code: &Code) -> Option<RuleText> {
     explanation(code.as_str()).map(|(_, text)| text)
 }
 

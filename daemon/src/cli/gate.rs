@@ -33,7 +33,7 @@ use crate::registry::Deadline;
 /// 5 could not be told · 6 coverage · 3 nothing to check · 2 usage.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
-pub struct GateArgs {
+pub(super) struct GateArgs {
     /// Files and folders of manifests (existing, or starting with ./ or /), and images.
     #[arg(required = true, value_name = "PATH|IMAGE")]
     targets: Vec<String>,
@@ -67,7 +67,7 @@ struct Targets {
 }
 
 /// Runs the command.
-pub fn run(args: &GateArgs, global: &GlobalArgs) -> Outcome {
+pub(super) fn run(args: &GateArgs, global: &GlobalArgs) -> Outcome {
     let environment = args::environment();
     let targets = sort_targets(&args.targets)?;
     let source = match args.base.clone().or_else(|| target_branch(&environment)) {

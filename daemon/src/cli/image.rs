@@ -21,7 +21,7 @@ const PASSWORD_VARIABLE: &str = "COSIGN_PASSWORD";
 
 /// Sign images.
 #[derive(Debug, Args)]
-pub struct ImageArgs {
+pub(super) struct ImageArgs {
     #[command(subcommand)]
     command: ImageCommand,
 }
@@ -66,7 +66,7 @@ enum Storage {
 }
 
 /// Runs the command.
-pub fn run(args: &ImageArgs, global: &GlobalArgs) -> Outcome {
+pub(super) fn run(args: &ImageArgs, global: &GlobalArgs) -> Outcome {
     let ImageCommand::Sign(args) = &args.command;
     let loaded = global.load_config()?;
     let registry = args::registry(&loaded.config, &args.registry, global)?;
@@ -112,13 +112,9 @@ impl Signer<'_> {
         }
         self.put_blob(signed.payload).await?;
         self.put_blob(signed.config).await?;
-        let place = ImageReference {
-            repository: self.reference.repository.clone(),
-            tag: Some(signed.tag.into()),
-            digest: None,
-        };
+        let manifest = (MANIFEST, signed.manifest);
         self.registry
-            .put_manifest(&place, MANIFEST, signed.manifest, self.deadline)
+            .put_manifest(self.reference, Some(&signed.tag), manifest, self.deadline)
             .await
             .map_err(Failure::other)?;
         Ok(())

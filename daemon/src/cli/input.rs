@@ -16,7 +16,7 @@ const MAX_DEPTH: usize = 64;
 
 /// Everything that was read.
 #[derive(Debug, Default)]
-pub struct Inputs {
+pub(super) struct Inputs {
     /// Objects in the order of their files.
     pub objects: Vec<Object>,
     /// AdmissionReviews, which are judged as the admission door would.
@@ -27,7 +27,7 @@ pub struct Inputs {
 
 /// Reads all paths; `-` is standard input. A named path that does not exist is a usage error; a file that is there
 /// and cannot be read is a finding.
-pub fn read(paths: &[PathBuf], namespace: &str) -> Result<Inputs, Failure> {
+pub(super) fn read(paths: &[PathBuf], namespace: &str) -> Result<Inputs, Failure> {
     let options = ReadOptions { limits: Limits::default(), default_namespace: namespace.to_owned() };
     let root = repository_root();
     let mut inputs = Inputs::default();

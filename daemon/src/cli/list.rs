@@ -15,7 +15,7 @@ use super::{Failure, Outcome, explain, output};
 ///   portreeve list frameworks
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
-pub struct ListArgs {
+pub(super) struct ListArgs {
     /// What to list.
     #[arg(value_enum)]
     what: Listing,
@@ -34,7 +34,7 @@ enum Listing {
 }
 
 /// Runs the command.
-pub fn run(args: &ListArgs) -> Outcome {
+pub(super) fn run(args: &ListArgs) -> Outcome {
     let text = match args.what {
         Listing::Controls => controls()?,
         Listing::Frameworks => frameworks()?,

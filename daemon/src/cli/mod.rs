@@ -19,29 +19,29 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use portreeve_reports::gate::ExitCode as Exit;
 
-pub use args::GlobalArgs;
+use args::GlobalArgs;
 
 /// A command that cannot give a verdict: what happened, and the exit code it stands for.
 #[derive(Debug)]
-pub struct Failure {
+struct Failure {
     exit: Exit,
     message: String,
 }
 
 impl Failure {
     /// Exit 2: the call, the configuration or a policy is wrong.
-    pub fn usage(message: impl std::fmt::Display) -> Self {
+    fn usage(message: impl std::fmt::Display) -> Self {
         Self { exit: Exit::Usage, message: message.to_string() }
     }
 
     /// Exit 1: anything else.
-    pub fn other(message: impl std::fmt::Display) -> Self {
+    fn other(message: impl std::fmt::Display) -> Self {
         Self { exit: Exit::Unclassified, message: message.to_string() }
     }
 }
 
 /// What a command comes to.
-pub type Outcome = Result<Exit, Failure>;
+type Outcome = Result<Exit, Failure>;
 
 /// Security and supply-chain auditor for data-science platforms on Kubernetes.
 ///

@@ -13,7 +13,7 @@ use super::{Failure, Outcome, explain};
 
 /// Formats and where they go.
 #[derive(Debug, Default, Args)]
-pub struct OutputArgs {
+pub(super) struct OutputArgs {
     /// Format, optionally with a file: table, json, sarif, prometheus. Repeatable, as in `--format sarif=out.sarif`.
     #[arg(long, value_name = "FORMAT[=FILE]", value_parser = target)]
     pub format: Vec<Target>,
@@ -24,7 +24,7 @@ pub struct OutputArgs {
 
 /// One `--format`.
 #[derive(Clone, Debug)]
-pub struct Target {
+pub(super) struct Target {
     format: Format,
     file: Option<PathBuf>,
 }
@@ -39,7 +39,7 @@ fn target(text: &str) -> Result<Target, String> {
 }
 
 /// Renders a report to all targets, says why it exits as it does, and exits so.
-pub fn finish(report: &Report, args: &OutputArgs, threshold: &Threshold, global: &GlobalArgs) -> Outcome {
+pub(super) fn finish(report: &Report, args: &OutputArgs, threshold: &Threshold, global: &GlobalArgs) -> Outcome {
     let default = [Target { format: Format::Table, file: None }];
     let targets = if args.format.is_empty() { &default } else { args.format.as_slice() };
     if targets.iter().filter(|target| target.file.is_none()).count() > 1 {
@@ -79,7 +79,7 @@ fn is_coloured(color: Color) -> bool {
 }
 
 /// Writes data to stdout. A reader that went away is not a verdict.
-pub fn print(text: &str) -> Result<(), Failure> {
+pub(super) fn print(text: &str) -> Result<(), Failure> {
     let mut stdout = std::io::stdout().lock();
     stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(|error| {
         Failure::other(format!("standard output could not be written: {error}"))
@@ -87,19 +87,19 @@ pub fn print(text: &str) -> Result<(), Failure> {
 }
 
 /// Says something beside the data.
-pub fn say(text: &str) {
+pub(super) fn say(text: &str) {
     let mut stderr = std::io::stderr().lock();
     // There is nowhere left to say that stderr is closed.
     let _closed = writeln!(stderr, "portreeve: {text}");
 }
 
 /// Says why there is no verdict.
-pub fn complain(message: &str) {
+pub(super) fn complain(message: &str) {
     say(&format!("error: {}", message.replace('\n', "\n  ")));
 }
 
 /// Writes a file whole or not at all: a temporary file beside it, synced, then renamed over it.
-pub fn write_atomically(file: &Path, bytes: &[u8]) -> Result<(), Failure> {
+pub(super) fn write_atomically(file: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let fail = |error: std::io::Error| Failure::other(format!("{} could not be written: {error}", file.display()));
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut temporary = tempfile::Builder::new().prefix(".portreeve-").tempfile_in(folder).map_err(fail)?;

@@ -25,7 +25,7 @@ use crate::registry::Deadline;
 /// Exit codes: 0 a response was written, allowed or not · 2 the file is not an AdmissionReview.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
-pub struct ReviewArgs {
+pub(super) struct ReviewArgs {
     /// AdmissionReview (v1 or v1beta1) in JSON; `-` for standard input.
     file: PathBuf,
     /// Answer as /mutate.
@@ -44,7 +44,7 @@ pub struct ReviewArgs {
 }
 
 /// Runs the command.
-pub fn run(args: &ReviewArgs, global: &GlobalArgs) -> Outcome {
+pub(super) fn run(args: &ReviewArgs, global: &GlobalArgs) -> Outcome {
     let loaded = global.load_config()?;
     let mut settings = args.rules.settings(&loaded.config);
     settings.image_policy = args.image_policy.clone().or(settings.image_policy);

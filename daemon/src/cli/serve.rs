@@ -15,10 +15,10 @@ use crate::serve::{self, ServeOptions};
 /// The first SIGTERM or Ctrl-C drains and exits 0, the second ends at once.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
-pub struct ServeArgs {}
+pub(super) struct ServeArgs {}
 
 /// Runs the command.
-pub fn run(_args: &ServeArgs, global: &GlobalArgs) -> Outcome {
+pub(super) fn run(_args: &ServeArgs, global: &GlobalArgs) -> Outcome {
     let loaded = global.load_config()?;
     let registry = registry(&loaded.config, &RegistryArgs::default(), global)?;
     serve::run(ServeOptions { config: loaded.config, registry, announce: Vec::new(), demo_registry: None }).map_err(Failure::other)?;

@@ -29,7 +29,7 @@ use crate::registry::Deadline;
 /// 5 could not be checked · 3 no such image · 2 no authority given.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
-pub struct VerifyArgs {
+pub(super) struct VerifyArgs {
     /// Images.
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<String>,
@@ -51,7 +51,7 @@ pub struct VerifyArgs {
 }
 
 /// Runs the command.
-pub fn run(args: &VerifyArgs, global: &GlobalArgs) -> Outcome {
+pub(super) fn run(args: &VerifyArgs, global: &GlobalArgs) -> Outcome {
     let loaded = global.load_config()?;
     let policy_file = args.image_policy.clone().or_else(|| loaded.config.image_policy.clone());
     let rules = match (args.key.as_slice(), policy_file) {

@@ -193,7 +193,12 @@ impl Index {
             (Some("file"), ..) => self.is_listed(None),
             _ => false,
         };
-        listed && !self.members.contains_key(subject) && !self.anchors.contains_key(subject)
+        listed && !self.is_known(subject)
+    }
+
+    /// Whether something of the subject exists: an object, a file, a kind.
+    pub fn is_known(&self, subject: &SubjectKey) -> bool {
+        self.members.contains_key(subject) || self.anchors.contains_key(subject)
     }
 
     /// Whether all kinds with images were listed, so that an image nobody uses is proven to be unused.

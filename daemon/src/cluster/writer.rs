@@ -177,6 +177,11 @@ impl ClusterView {
         read(&self.index).everything()
     }
 
+    /// Whether something of the subject exists.
+    pub fn is_known(&self, subject: &SubjectKey) -> bool {
+        read(&self.index).is_known(subject)
+    }
+
     /// See [`Index::is_proven_absent`].
     pub fn is_proven_absent(&self, subject: &SubjectKey) -> bool {
         read(&self.index).is_proven_absent(subject)

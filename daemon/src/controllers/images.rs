@@ -18,7 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cluster::feed::{Change, Feed};
 use crate::cluster::writer::ClusterView;
-use crate::controllers::record::Round;
+use crate::controllers::record::{Round, is_image};
+use crate::judge::tally::Tally;
 use crate::judge::{Judge, JudgeOptions};
 use crate::registry::Deadline;
 use crate::scheduler::driver::Trigger;
@@ -48,6 +49,8 @@ pub struct Images {
     pub feed: Feed,
     /// The store.
     pub recorder: RecorderHandle,
+    /// Coverage and images.
+    pub tally: Arc<Tally>,
     /// Asks for a rescan.
     pub rescan: Trigger,
 }
@@ -88,7 +91,10 @@ impl Images {
                 biased;
                 () = shutdown.cancelled() => return,
                 Some((repository, is_stored)) = running.next() => work.finished(repository, is_stored, Instant::now()),
-                change = self.feed.take() => self.changed(&mut work, change),
+                change = self.feed.take() => {
+                    self.changed(&mut work, change);
+                    self.resolve_unused(&mut work).await;
+                }
                 () = self.rescan.fired() => {
                     self.resolve_unused(&mut work).await;
                     work.push_all(Instant::now());
@@ -112,10 +118,10 @@ impl Images {
     /// Image subjects of an earlier run that nobody uses are gone, once every kind was listed.
     async fn resolve_unused(&self, work: &mut Work) {
         work.unproven.retain(|subject| !work.usage.is_used(subject));
-        if !self.cluster.is_complete() {
+        if work.unproven.is_empty() || !self.cluster.is_complete() {
             return;
         }
-        let mut round = Round::new(&self.recorder, Timestamp::now());
+        let mut round = Round::new(&self.recorder, &self.tally, Timestamp::now());
         for subject in std::mem::take(&mut work.unproven) {
             round.deleted(subject).await;
         }
@@ -125,7 +131,7 @@ impl Images {
     /// Judges one repository and records the outcome; says whether it was stored.
     async fn judge(&self, repository: RepositoryName, uses: Vec<ImageUse>) -> (RepositoryName, bool) {
         let at = Timestamp::now();
-        let mut round = Round::new(&self.recorder, at);
+        let mut round = Round::new(&self.recorder, &self.tally, at);
         if uses.is_empty() {
             round.deleted(repository.subject()).await;
         } else {
@@ -144,7 +150,7 @@ impl Work {
             queue: Queue::new(DEBOUNCE),
             failed: Queue::new(RETRY),
             running: BTreeMap::new(),
-            unproven: stored.into_iter().filter(usage::is_image).collect(),
+            unproven: stored.into_iter().filter(is_image).collect(),
         }
     }
 

@@ -9,3 +9,6 @@
 pub mod images;
 mod record;
 pub mod workloads;
+
+#[cfg(test)]
+mod tests;

@@ -5,29 +5,38 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use portreeve_reports::{Finding, SubjectKey};
 
+use crate::judge::tally::Tally;
 use crate::store::{Ack, NotRecorded, Record, RecorderHandle, SubjectFindings};
+
+/// Whether a subject of the store is an image.
+pub(super) fn is_image(subject: &SubjectKey) -> bool {
+    subject.0.split('\u{1f}').next() == Some("image")
+}
 
 /// Records of one round, on their way to the store.
 pub(super) struct Round<'a> {
     recorder: &'a RecorderHandle,
+    tally: &'a Tally,
     at: Timestamp,
     acks: Vec<(SubjectKey, Ack)>,
 }
 
 impl<'a> Round<'a> {
     /// A round whose subjects were looked at at `at`: before they were read, so that a later event wins.
-    pub(super) fn new(recorder: &'a RecorderHandle, at: Timestamp) -> Self {
-        Self { recorder, at, acks: Vec::new() }
+    pub(super) fn new(recorder: &'a RecorderHandle, tally: &'a Tally, at: Timestamp) -> Self {
+        Self { recorder, tally, at, acks: Vec::new() }
     }
 
     /// The subject was judged.
     pub(super) async fn judged(&mut self, subject: SubjectKey, findings: Vec<Finding>) {
+        self.tally.judged(&subject, &findings);
         let batch = SubjectFindings { subject: subject.clone(), findings, at: self.at };
         self.send(subject, Record::Findings(batch)).await;
     }
 
     /// The subject is proven to be gone.
     pub(super) async fn deleted(&mut self, subject: SubjectKey) {
+        self.tally.deleted(&subject);
         self.send(subject.clone(), Record::Deleted { subject, at: self.at }).await;
     }
 

@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 use crate::cluster::feed::Feed;
 use crate::cluster::index::SubjectState;
 use crate::cluster::writer::ClusterView;
-use crate::controllers::record::Round;
+use crate::controllers::record::{Round, is_image};
+use crate::judge::tally::Tally;
 use crate::judge::{Judge, JudgeOptions};
 use crate::registry::Deadline;
 use crate::runtime::supervisor::blocking;
@@ -42,6 +43,8 @@ pub struct Workloads {
     pub feed: Feed,
     /// The store.
     pub recorder: RecorderHandle,
+    /// Coverage and images.
+    pub tally: Arc<Tally>,
     /// Asks for a rescan.
     pub rescan: Trigger,
 }
@@ -69,14 +72,17 @@ impl Workloads {
         if !is_synced {
             return shutdown.cancelled().await;
         }
-        let mut waiting = Waiting::new(stored);
+        let mut waiting = Waiting::new(stored.into_iter().filter(|subject| !is_image(subject)).collect());
         self.plan_rescan(&mut waiting);
         loop {
             let pause = waiting.pause(Instant::now());
             // In no fixed order: a stream of events must not keep the rounds from their turn.
             tokio::select! {
                 () = shutdown.cancelled() => return,
-                change = self.feed.take() => waiting.changed(change.subjects, Instant::now()),
+                change = self.feed.take() => {
+                    waiting.changed(change.subjects, Instant::now());
+                    self.prove_gone(&mut waiting);
+                }
                 () = self.rescan.fired() => self.plan_rescan(&mut waiting),
                 () = tokio::time::sleep(pause) => self.round(&mut waiting).await,
             }
@@ -88,12 +94,18 @@ impl Workloads {
         for subject in self.cluster.everything().subjects {
             waiting.rescan.push(subject, now);
         }
-        let (gone, unproven) = std::mem::take(&mut waiting.unproven)
-            .into_iter()
-            .partition(|subject| self.cluster.is_proven_absent(subject));
-        waiting.unproven = unproven;
-        // The index knows nothing of them, which the round takes for a proven deletion.
-        Vec::into_iter(gone).for_each(|subject| waiting.rescan.push(subject, now));
+        self.prove_gone(waiting);
+    }
+
+    /// Subjects of an earlier run that are proven not to exist: the index knows nothing of them, which the round
+    /// takes for a deletion. A kind that is hidden now may be listed later, and prove it then.
+    fn prove_gone(&self, waiting: &mut Waiting) {
+        let now = Instant::now();
+        waiting.unproven.retain(|subject| !self.cluster.is_known(subject));
+        let is_gone = |subject: &mut SubjectKey| self.cluster.is_proven_absent(subject);
+        for subject in waiting.unproven.extract_if(.., is_gone) {
+            waiting.rescan.push(subject, now);
+        }
     }
 
     async fn round(&self, waiting: &mut Waiting) {
@@ -110,7 +122,7 @@ impl Workloads {
     async fn judge(&self, subjects: Vec<SubjectKey>) -> BTreeSet<SubjectKey> {
         let at = Timestamp::now();
         let (world, states) = self.cluster.subjects(subjects);
-        let mut round = Round::new(&self.recorder, at);
+        let mut round = Round::new(&self.recorder, &self.tally, at);
         let mut objects: Vec<Object> = Vec::new();
         let mut batches: BTreeMap<SubjectKey, Vec<Finding>> = BTreeMap::new();
         for (subject, state) in states {

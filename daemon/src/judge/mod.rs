@@ -7,6 +7,7 @@ pub mod images;
 pub mod load;
 pub mod review;
 pub mod source;
+pub mod tally;
 
 use jiff::Timestamp;
 use portreeve_policies::object::Object;

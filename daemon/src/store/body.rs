@@ -1,9 +1,8 @@
 //! The text of a finding in the store: json-v1, bounded.
 
 use portreeve_reports::Finding;
+use portreeve_reports::formats::json::finding_value;
 use serde_json::Value;
-
-use super::json::finding_value;
 
 /// The longest body that is stored whole.
 const MAX_BYTES: usize = 256 * 1024;

@@ -78,7 +78,7 @@ fn step(row: Option<&Row>, judged: Judged, at: Timestamp) -> Option<Step> {
         None => verdict.is_open().then_some(Step::Open(judged)),
         Some(row) if !row.is_open => verdict.is_open().then_some(Step::Reopen(judged)),
         Some(row) if !verdict.is_open() => resolve(row, at),
-        Some(row) if !verdict.is_decided() && row.cell.1.is_decided() => Some(stale(row, &judged.finding)),
+        Some(row) if !verdict.is_decided() && row.cell.verdict.is_decided() => Some(stale(row, &judged.finding)),
         Some(row) if row.body == judged.body && row.stale_cause.is_empty() => {
             Some(Step::Touch(row.fingerprint.clone()))
         }

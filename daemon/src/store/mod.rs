@@ -11,7 +11,6 @@ mod decisions;
 mod error;
 mod evidence;
 mod health;
-mod json;
 mod lifecycle;
 mod model;
 mod open;

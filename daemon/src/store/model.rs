@@ -163,22 +163,47 @@ pub struct Counts {
 }
 
 /// What an open finding is counted by.
-pub(super) type Cell = (Severity, Verdict, Effect);
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Cell {
+    pub(super) severity: Severity,
+    pub(super) verdict: Verdict,
+    pub(super) effect: Effect,
+    pub(super) cause: Option<Cause>,
+}
 
 impl Counts {
+    pub(super) fn starting_at(revision: u64) -> Self {
+        Self { revision, cells: BTreeMap::new() }
+    }
+
     /// Open findings of a severity with a verdict, whatever their effect.
     pub fn of(&self, severity: Severity, verdict: Verdict) -> u64 {
-        self.sum(|cell| cell.0 == severity && cell.1 == verdict)
+        self.sum(|cell| cell.severity == severity && cell.verdict == verdict)
     }
 
     /// Open findings with a verdict.
     pub fn with_verdict(&self, verdict: Verdict) -> u64 {
-        self.sum(|cell| cell.1 == verdict)
+        self.sum(|cell| cell.verdict == verdict)
     }
 
     /// Open failures that count in the whole: those whose effect is to block.
     pub fn blocking(&self) -> u64 {
-        self.sum(|cell| cell.1 == Verdict::Fail && cell.2 == Effect::Block)
+        self.sum(|cell| cell.verdict == Verdict::Fail && cell.effect == Effect::Block)
+    }
+
+    /// The verdict of the whole: fail > error > unknown > pass. Failures that do not block, and unknowns of which
+    /// nobody could have had the answer, do not count.
+    pub fn whole(&self) -> Verdict {
+        let has = |wanted: fn(&Cell) -> bool| self.sum(wanted) > 0;
+        if self.blocking() > 0 {
+            Verdict::Fail
+        } else if has(|cell| cell.verdict == Verdict::Error) {
+            Verdict::Error
+        } else if has(|cell| cell.verdict == Verdict::Unknown && cell.cause.is_none_or(Cause::is_obtainable)) {
+            Verdict::Unknown
+        } else {
+            Verdict::Pass
+        }
     }
 
     fn sum(&self, wanted: impl Fn(&Cell) -> bool) -> u64 {

@@ -6,7 +6,7 @@ use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
 use super::lifecycle::Row;
-use super::model::{State, StoredFinding};
+use super::model::{Cell, State, StoredFinding};
 
 /// Milliseconds since 1970 in UTC.
 pub(super) fn millis(at: Timestamp) -> i64 {
@@ -45,9 +45,14 @@ fn instant(column: &'static str, millis: i64) -> Result<Timestamp, sqlx::Error> 
     Timestamp::from_millisecond(millis).map_err(failed)
 }
 
-/// The three columns that an open finding is counted by.
-pub(super) fn cell(row: &SqliteRow) -> Result<super::model::Cell, sqlx::Error> {
-    Ok((word(row, "severity", Severity::parse)?, word(row, "verdict", verdict)?, word(row, "effect", effect)?))
+/// The columns that an open finding is counted by.
+pub(super) fn cell(row: &SqliteRow) -> Result<Cell, sqlx::Error> {
+    Ok(Cell {
+        severity: word(row, "severity", Severity::parse)?,
+        verdict: word(row, "verdict", verdict)?,
+        effect: word(row, "effect", effect)?,
+        cause: word(row, "cause", cause)?,
+    })
 }
 
 /// A row as the lifecycle sees it.
@@ -65,7 +70,7 @@ pub(super) fn lifecycle_row(row: &SqliteRow) -> Result<Row, sqlx::Error> {
 
 /// A row as readers see it.
 pub(super) fn stored_finding(row: &SqliteRow) -> Result<StoredFinding, sqlx::Error> {
-    let (severity, verdict, effect) = cell(row)?;
+    let Cell { severity, verdict, effect, cause } = cell(row)?;
     let body: String = row.try_get("body")?;
     let unreadable =
         |error: serde_json::Error| sqlx::Error::ColumnDecode { index: "body".into(), source: error.into() };
@@ -80,7 +85,7 @@ pub(super) fn stored_finding(row: &SqliteRow) -> Result<StoredFinding, sqlx::Err
         check: row.try_get("check_name")?,
         severity,
         verdict,
-        cause: word(row, "cause", cause)?,
+        cause,
         effect,
         message: row.try_get("message")?,
         body: serde_json::from_str(&body).map_err(unreadable)?,

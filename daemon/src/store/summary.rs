@@ -9,13 +9,13 @@ use sqlx::Row as _;
 
 use super::Store;
 use super::error::StoreError;
-use super::model::{Counts, NamespaceRow, Summary};
+use super::model::{Cell, Counts, NamespaceRow, Summary};
 use super::rows::{cell, millis};
 
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 
-const BY_NAMESPACE: &str = "SELECT namespace, severity, verdict, effect, COUNT(*) AS n FROM findings \
-                            WHERE cluster = $1 AND state = 'open' GROUP BY namespace, severity, verdict, effect";
+const BY_NAMESPACE: &str = "SELECT namespace, severity, verdict, effect, cause, COUNT(*) AS n FROM findings \
+                            WHERE cluster = $1 AND state = 'open' GROUP BY namespace, severity, verdict, effect, cause";
 const RECENT: &str = "SELECT \
      (SELECT COUNT(*) FROM findings WHERE cluster = $1 AND state = 'open' AND first_seen >= $2) AS opened, \
      (SELECT COUNT(*) FROM findings WHERE cluster = $1 AND resolved_at >= $2) AS resolved";
@@ -34,7 +34,7 @@ impl Store {
             let held = namespaces
                 .entry(name.clone())
                 .or_insert_with(|| NamespaceRow { namespace: name, ..Default::default() });
-            let (severity, verdict, _) = cell(row)?;
+            let Cell { severity, verdict, .. } = cell(row)?;
             tally(held, severity, verdict, count(row.try_get("n")?));
         }
         let since = now.checked_sub(DAY).map_or(i64::MIN, millis);
@@ -49,11 +49,13 @@ impl Store {
         })
     }
 
-    /// The counts as the database has them: once, when the store is opened.
+    /// The counts as the database has them: once, when the store is opened. The revision starts at the clock, so
+    /// that a page from before a restart sees another number.
     pub(super) async fn load_counts(&self) -> Result<Counts, StoreError> {
         let query = sqlx::query(BY_NAMESPACE).bind(self.cluster());
         let rows = query.fetch_all(&self.inner.readers).await.map_err(|source| self.failed(source))?;
-        let mut counts = Counts::default();
+        let revision = Timestamp::now().as_millisecond().unsigned_abs();
+        let mut counts = Counts::starting_at(revision);
         for row in &rows {
             let held = cell(row).and_then(|cell| Ok((cell, row.try_get("n")?)));
             let (cell, n) = held.map_err(|source| self.failed(source))?;

@@ -309,3 +309,28 @@ async fn a_thousand_subjects_are_recorded_in_bounded_transactions() {
     let page = fixture.store.findings(&FindingQuery { limit: 100_000, ..Default::default() }).await.unwrap();
     assert_eq!((page.items.len(), page.total), (500, 3_000));
 }
+
+#[tokio::test]
+async fn only_what_blocks_and_what_could_have_been_known_counts_in_the_whole() {
+    let fixture = Fixture::new().await;
+    let whole = || fixture.store.counts().borrow().whole();
+    let builder = |verdict| {
+        let location = Location { object_path: "spec".into(), ..Location::default() };
+        let builder = FindingBuilder::new(Code::parse("C-0057").unwrap(), Severity::High, verdict);
+        builder.subject(deployment("hub", "app")).location(location)
+    };
+    let record = async |builder: FindingBuilder, second| {
+        fixture.store.record(hub(vec![builder.build().unwrap()], second)).await.unwrap();
+    };
+    assert_eq!(whole(), Verdict::Pass);
+    record(builder(Verdict::Unknown).cause(Cause::Manual), 1).await;
+    assert_eq!(whole(), Verdict::Pass);
+    record(builder(Verdict::Unknown).cause(Cause::TimedOut), 2).await;
+    assert_eq!(whole(), Verdict::Unknown);
+    record(builder(Verdict::Error), 3).await;
+    assert_eq!(whole(), Verdict::Error);
+    record(builder(Verdict::Fail).effect(portreeve_reports::Effect::Warn), 4).await;
+    assert_eq!(whole(), Verdict::Pass);
+    record(builder(Verdict::Fail), 5).await;
+    assert_eq!(whole(), Verdict::Fail);
+}

@@ -248,7 +248,8 @@ fn moved(counts: &mut Counts, moves: Vec<Move>) {
 }
 
 fn cell(judged: &Judged) -> Cell {
-    (judged.finding.severity, judged.finding.verdict, judged.finding.effect)
+    let Finding { severity, verdict, effect, cause, .. } = judged.finding;
+    Cell { severity, verdict, effect, cause }
 }
 
 fn account(step: &Step, moves: &mut Vec<Move>) -> Changes {
@@ -277,7 +278,7 @@ async fn rows_of(
     cluster: &str,
     subject: &SubjectKey,
 ) -> Result<Vec<Row>, sqlx::Error> {
-    let text = "SELECT fingerprint, source, code, check_name, severity, verdict, effect, body, state, stale_cause, \
+    let text = "SELECT fingerprint, source, code, check_name, severity, verdict, effect, cause, body, state, stale_cause, \
                 last_seen FROM findings WHERE cluster = $1 AND subject_key = $2";
     let rows = sqlx::query(text).bind(cluster).bind(&subject.0).fetch_all(connection).await?;
     rows.iter().map(lifecycle_row).collect()

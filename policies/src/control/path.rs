@@ -40,6 +40,11 @@ impl FieldPath {
         Ok(Self { base, keys: split(rest)? })
     }
 
+    /// Whether the field holds what people put secrets into; such values are never shown as evidence.
+    pub fn holds_values(&self) -> bool {
+        self.keys.iter().any(|key| matches!(&**key, "env" | "args" | "command" | "data" | "stringData" | "binaryData"))
+    }
+
     /// The path as written, without its base.
     pub fn text(&self) -> String {
         join("", &self.keys)

@@ -15,6 +15,9 @@ use super::functions::{CALLABLE, Pattern, PatternSet, pattern, pattern_set};
 
 /// Longest source of one expression, in bytes.
 const SOURCE: usize = 4096;
+/// Deepest nesting of an expression in its rewritten form. The interpreter recurses, with up to 25 kB a level in a debug
+/// build; threads have 2 MB.
+const DEPTH: usize = 40;
 /// Variables of every expression.
 pub(crate) const VARIABLES: &[&str] =
     &["pod", "container", "containerKind", "item", "params", "object", "kind", "related"];
@@ -58,6 +61,9 @@ pub(crate) fn compile(env: &Env, source: &str, params: &[(Arc<str>, Node)]) -> R
     let mut rewriter =
         Rewriter { params, scope: Vec::new(), patterns: Vec::new(), sets: Vec::new(), seen: Seen::default() };
     let expression = rewriter.expression(parsed)?;
+    if depth(&expression) > DEPTH {
+        return Err(format!("the expression nests deeper than {DEPTH} levels; ask several checks instead"));
+    }
     Ok(Program {
         expression,
         patterns: rewriter.patterns,
@@ -65,6 +71,29 @@ pub(crate) fn compile(env: &Env, source: &str, params: &[(Arc<str>, Node)]) -> R
         optional: rewriter.seen.optional,
         relational: rewriter.seen.relational,
     })
+}
+
+/// Levels of an expression. Its own recursion is bounded by the parser's cap on nesting.
+fn depth(expression: &IdedExpr) -> usize {
+    let below = match &expression.expr {
+        Expr::Select(select) => depth(&select.operand),
+        Expr::Call(call) => call.target.as_deref().into_iter().chain(&call.args).map(depth).max().unwrap_or(0),
+        Expr::List(list) => list.elements.iter().map(depth).max().unwrap_or(0),
+        Expr::Map(map) => map.entries.iter().map(entry_depth).max().unwrap_or(0),
+        Expr::Comprehension(loops) => {
+            let parts = [&loops.iter_range, &loops.accu_init, &loops.loop_cond, &loops.loop_step, &loops.result];
+            parts.into_iter().map(depth).max().unwrap_or(0)
+        }
+        Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) | Expr::Struct(_) => 0,
+    };
+    below + 1
+}
+
+fn entry_depth(entry: &cel::common::ast::IdedEntryExpr) -> usize {
+    match &entry.expr {
+        EntryExpr::MapEntry(entry) => depth(&entry.key).max(depth(&entry.value)),
+        EntryExpr::StructField(field) => depth(&field.value),
+    }
 }
 
 #[derive(Default)]

@@ -12,9 +12,6 @@ use crate::object::Object;
 use crate::workload::{self, ContainerKind, PodTemplate};
 use crate::world::World;
 
-/// Lists of containers in a pod spec, in the order they are asked.
-const CONTAINER_LISTS: [&str; 3] = ["containers", "initContainers", "ephemeralContainers"];
-
 /// The pod template of an object with the API's defaults filled in; outlives the [`Frame`] that borrows it.
 pub(crate) struct Defaulted<'a> {
     template: Option<PodTemplate<'a>>,
@@ -44,7 +41,7 @@ pub(crate) struct Frame<'a> {
 pub(crate) struct PodFrame<'a> {
     /// `pod`: `metadata` and `spec`, with defaults.
     pub(crate) value: Bound<'a>,
-    /// The spec as written.
+    /// The spec with defaults; a default stands at the place of what it belongs to.
     pub(crate) spec: &'a Node,
     /// Object path of the spec.
     pub(crate) path: &'static str,
@@ -131,10 +128,11 @@ impl<'a> Frame<'a> {
                     below(&container.value, items, Some(container), visit)?;
                 }
             }
-            (Each::Below(items), Some(pod)) => match pod.value.get("spec") {
-                Some(spec) => below(spec, items, None, visit)?,
-                None => {}
-            },
+            (Each::Below(items), Some(pod)) => {
+                if let Some(spec) = pod.value.get("spec") {
+                    below(spec, items, None, visit)?;
+                }
+            }
             (Each::Below(items), None) => below(self.root(), items, None, visit)?,
         }
         Ok(())
@@ -174,10 +172,10 @@ fn below<'f, 'a>(
 impl<'a> PodFrame<'a> {
     fn new(template: &PodTemplate<'a>, defaulted: &'a Node) -> Self {
         let spec = Bound::of(defaulted);
-        let containers = workload::containers(template.spec, template.path)
+        let containers = workload::containers(defaulted, template.path)
             .into_iter()
             .filter_map(|container| {
-                let value = spec.get(list_of(container.kind))?.items()?.get(container.index)?.clone();
+                let value = spec.get(container.kind.list())?.items()?.get(container.index)?.clone();
                 let kind = Bound::text(kind_word(container.kind, container.node));
                 Some(ContainerFrame { name: container.name, kind, value, node: container.node, path: container.path })
             })
@@ -186,7 +184,7 @@ impl<'a> PodFrame<'a> {
         Self {
             mistyped: mistyped(template.spec),
             value: Bound::map(vec![("metadata".into(), metadata), ("spec".into(), spec)]),
-            spec: template.spec,
+            spec: defaulted,
             path: template.path,
             containers,
         }
@@ -202,15 +200,8 @@ fn mistyped(spec: &Node) -> Option<String> {
         Some(items) => items.iter().any(|item| item.as_map().is_none()),
         None => !list.is_null(),
     };
-    CONTAINER_LISTS.iter().find(|key| spec.get(key).is_some_and(is_wrong)).map(|key| (*key).to_owned())
-}
-
-fn list_of(kind: ContainerKind) -> &'static str {
-    match kind {
-        ContainerKind::Container => CONTAINER_LISTS[0],
-        ContainerKind::Init => CONTAINER_LISTS[1],
-        ContainerKind::Ephemeral => CONTAINER_LISTS[2],
-    }
+    let mut lists = ContainerKind::ALL.iter().map(|kind| kind.list());
+    lists.find(|key| spec.get(key).is_some_and(is_wrong)).map(str::to_owned)
 }
 
 /// An init container that is restarted is a sidecar (Kubernetes: restartable init containers).

@@ -234,7 +234,7 @@ fn lower_ascii<'b, 'v>(arguments: Arguments<'b, 'v>) -> Answer<'b, 'v> {
 }
 
 fn argument<'a, 'b, 'v>(arguments: &'a Arguments<'b, 'v>, index: usize) -> Result<&'a (dyn Val + 'v), ExecutionError> {
-    arguments.get(index).map(|value| value.as_ref()).ok_or(ExecutionError::MissingArgumentOrTarget)
+    arguments.get(index).map(AsRef::as_ref).ok_or(ExecutionError::MissingArgumentOrTarget)
 }
 
 fn text<'a>(arguments: &'a Arguments<'_, '_>, index: usize, function: &str) -> Result<&'a str, ExecutionError> {

@@ -47,7 +47,8 @@ pub(super) fn failure(frame: &Frame<'_>, asked: &Asked<'_>, item: Item<'_, '_>) 
     for path in &asked.check.paths {
         let (object_path, node, place) = site.resolve(path);
         builder = builder.location(location(frame, object_path, place));
-        if !asked.check.each.holds_values() && !path.keys.is_empty() {
+        let private = asked.check.each.holds_values() || path.holds_values();
+        if !private && !path.keys.is_empty() {
             builder = builder.evidence(path.text(), node.map_or_else(|| "not set".to_owned(), shown));
         }
     }
@@ -85,7 +86,7 @@ fn location(frame: &Frame<'_>, object_path: String, place: Place) -> Location {
     }
 }
 
-/// Where an item stands in the object as written.
+/// Where an item stands in the object, defaults included.
 struct Site<'s> {
     item: Option<&'s Node>,
     item_path: String,

@@ -138,6 +138,7 @@ pub(crate) fn deep_equal(left: &dyn Val, right: &dyn Val) -> bool {
     match (left.get_type().kind(), right.get_type().kind()) {
         (Kind::List, Kind::List) => equal_lists(left, right),
         (Kind::Map, Kind::Map) => equal_maps(left, right),
+        (Kind::List | Kind::Map, _) => false,
         _ => left.equals(right),
     }
 }

@@ -14,7 +14,8 @@ fn raw(value: serde_json::Value) -> RawObject {
 
 fn pod(name: &str) -> serde_json::Value {
     json!({
-        "metadata": {"name": name, "namespace": "dev", "uid": "u", "managedFields": [{"manager": "kubectl"}]},
+        "metadata": {"name": name, "namespace": "dev", "uid": "u", "resourceVersion": "8",
+            "managedFields": [{"manager": "kubectl"}]},
         "spec": {"containers": [{"name": "app", "image": "quay.io/a/b:1"}]},
     })
 }
@@ -130,12 +131,12 @@ async fn watched<F: AsyncFnOnce(&mut mpsc::Receiver<Event>)>(answers: Vec<(u16, 
 async fn a_refused_kind_is_hidden_and_listed_when_it_is_granted() {
     let list = json!({"kind": "PodList", "apiVersion": "v1", "metadata": {"resourceVersion": "7"},
         "items": [pod("good"), {"metadata": {"name": "bad", "namespace": "dev"}, "spec": 7}]});
-    let deleted = watch_line("DELETED", &json!({"metadata": {"name": "bad", "namespace": "dev"}, "spec": 7}));
+    let deleted = json!({"metadata": {"name": "bad", "namespace": "dev", "resourceVersion": "8"}, "spec": 7});
     let answers = vec![
         refusal(403, "pods is forbidden"),
         refusal(422, "sendInitialEvents is forbidden"),
         (200, list.to_string()),
-        (200, deleted),
+        (200, watch_line("DELETED", &deleted)),
     ];
     let restarts = watched(answers, async |events| {
         let hidden = events.recv().await.unwrap();

@@ -23,11 +23,6 @@ impl RepositoryName {
     }
 }
 
-/// Whether a subject of the store is an image.
-pub(super) fn is_image(subject: &SubjectKey) -> bool {
-    subject.0.split('\u{1f}').next() == Some("image")
-}
-
 /// The images that an object declares, and those that its status says run otherwise than declared. An object that is
 /// judged with its owner declares nothing of its own, but what runs is its own.
 pub(super) fn uses_of(state: &ObjectState) -> Vec<ImageUse> {

@@ -48,7 +48,7 @@ async fn each_demo_image_has_the_outcome_of_its_name() {
         let Lookup::Found(resolved) = client.resolve(image, deadline).await else { panic!("{image} is not there") };
         let evidence = client.evidence(image, &resolved.digest, deadline).await;
         let image = image.pinned(resolved.digest);
-        let fact = judge(&policy, &image, None, Some(&evidence), Timestamp::now()).fact;
+        let fact = judge(&policy, &image, None, Some(&evidence), Timestamp::now()).fact();
         outcomes.push((image.repository.path.to_string(), word(&fact)));
     }
     let expected = [

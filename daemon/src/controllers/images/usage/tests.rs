@@ -4,6 +4,7 @@ use portreeve_policies::object::{ReadOptions, read_objects};
 use portreeve_policies::world::World;
 
 use super::*;
+use crate::controllers::record::is_image;
 
 fn state(yaml: &str, is_covered: bool) -> ObjectState {
     let object = read_objects(None, yaml.as_bytes(), &ReadOptions::default()).objects.remove(0);

@@ -13,7 +13,7 @@ use tokio::sync::OnceCell;
 
 use crate::api::Api;
 use crate::parts::Part;
-use crate::process::{Running, START, free_port, scratch};
+use crate::process::{Running, START, free_port, remove_at_end, scratch};
 use crate::{OrFail, fail};
 
 /// The bearer token of the administrator. It opens a server on loopback that lives as long as one test process.
@@ -152,9 +152,13 @@ impl ControlPlane {
             .args(["--morph=kubelet", "--name=localhost", "--use-host-image-service=false"])
             .arg(option("kubeconfig", self.kubeconfig().display()))
             .arg(option("kubelet-port", free_port()))
-            .arg(option("kubelet-read-only-port", free_port()))
-            .env("TMPDIR", scratch("kubelet"));
-        let kubelet = Running::start("kubemark", &mut command);
+            .arg(option("kubelet-read-only-port", free_port()));
+        let mut kubelet = Running::start("kubemark", &mut command);
+        let line = kubelet.line("as root dir for hollow-kubelet", START).await;
+        // The kubelet takes no other folder than a new one below /tmp.
+        line.split(' ')
+            .filter(|word| word.starts_with("/tmp/hollow-kubelet."))
+            .for_each(|folder| remove_at_end(folder.as_ref()));
         self.api.wait_for("/api/v1/nodes/localhost", "a ready node", is_ready).await;
         kubelet
     }

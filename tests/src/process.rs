@@ -10,7 +10,7 @@ use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -185,11 +185,16 @@ pub fn free_port() -> u16 {
 pub fn scratch(name: &str) -> PathBuf {
     static ROOT: LazyLock<PathBuf> = LazyLock::new(|| {
         let root = tempfile::Builder::new().prefix("portreeve-tests-").tempdir().or_fail("a temporary folder").keep();
-        reaper("folder", &root.to_string_lossy());
+        remove_at_end(&root);
         root
     });
     let prefix = format!("{name}-");
     tempfile::Builder::new().prefix(&prefix).tempdir_in(&*ROOT).or_fail("a folder for a part").keep()
+}
+
+/// Removes a folder when the test process is gone.
+pub fn remove_at_end(folder: &Path) {
+    reaper("folder", &folder.to_string_lossy());
 }
 
 async fn connects(port: u16) -> Option<()> {
@@ -208,13 +213,13 @@ fn read_log(path: &Path) -> String {
 
 /// Tells the reaper of a program (`+` started, `-` ended) or of a folder.
 fn reaper(what: &str, which: &str) {
-    static REAPER: LazyLock<Mutex<ChildStdin>> = LazyLock::new(|| {
+    static REAPER: LazyLock<Mutex<Child>> = LazyLock::new(|| {
         let mut command = Command::new("sh");
-        command.args(["-c", include_str!("reaper.sh")]).stdin(Stdio::piped()).process_group(0);
-        let mut child = command.stdout(Stdio::null()).spawn().or_fail("the reaper");
-        Mutex::new(child.stdin.take().or_fail("the reaper's stdin is a pipe"))
+        command.args(["-c", include_str!("reaper.sh")]).stdin(Stdio::piped()).stdout(Stdio::null());
+        Mutex::new(command.process_group(0).spawn().or_fail("the reaper"))
     });
-    let mut stdin = REAPER.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut reaper = REAPER.lock().unwrap_or_else(PoisonError::into_inner);
+    let stdin = reaper.stdin.as_mut().or_fail("the reaper's stdin is a pipe");
     writeln!(stdin, "{what} {which}").or_fail("the reaper listens");
 }
 
@@ -259,16 +264,17 @@ mod tests {
     #[tokio::test]
     async fn the_reaper_ends_what_is_left_when_its_owner_is_gone() {
         let folder = tempfile::tempdir().unwrap();
-        let victim = folder.path().join("victim");
-        std::fs::create_dir(&victim).unwrap();
+        let victims = ["one", "two with a space"].map(|name| folder.path().join(name));
+        victims.iter().for_each(|victim| std::fs::create_dir(victim).unwrap());
         let mut left = Command::new("sleep").arg("1000").spawn().unwrap();
         let mut reaper =
             Command::new("sh").args(["-c", include_str!("reaper.sh")]).stdin(Stdio::piped()).spawn().unwrap();
         let mut stdin = reaper.stdin.take().unwrap();
-        writeln!(stdin, "+ {}\nfolder {}", left.id(), victim.display()).unwrap();
+        writeln!(stdin, "+ {}\n+ 999999999\n- 999999999", left.id()).unwrap();
+        victims.iter().for_each(|victim| writeln!(stdin, "folder {}", victim.display()).unwrap());
         drop(stdin);
         assert!(reaper.wait().unwrap().success());
         assert!(!left.wait().unwrap().success());
-        assert!(!victim.exists());
+        assert!(victims.iter().all(|victim| !victim.exists()));
     }
 }

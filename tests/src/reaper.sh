@@ -6,9 +6,10 @@ while read -r what which; do
   case $what in
   +) ids="$ids$which " ;;
   -) ids=$(printf '%s' "$ids" | sed "s/ $which / /") ;;
-  folder) folders=$which ;;
+  folder) folders="$folders$which
+" ;;
   esac
 done
 for id in $ids; do kill -9 "$id" 2>/dev/null; done
-[ -z "$folders" ] || rm -rf -- "$folders"
+printf '%s' "$folders" | while read -r folder; do rm -rf --one-file-system -- "$folder"; done
 exit 0

@@ -101,7 +101,7 @@ pub fn door_imports(source: &Source) -> Vec<String> {
     let names_other = |path: &CodePath| {
         let inside = path.segments.iter().skip_while(|word| *word == "super" || *word == "self");
         let from_root = ["crate", "portreeve", "super"].contains(&path.segments[0].as_str());
-        let target = inside.skip_while(|word| *word == "crate" || *word == "portreeve").next();
+        let target = inside.into_iter().find(|word| *word != "crate" && *word != "portreeve");
         from_root && target.is_some_and(|room| room != own && DOORS.contains(&room.as_str()))
     };
     report_paths(source, names_other, "is another door")

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use portreeve_tests::api::{Api, documents};
+use portreeve_tests::binary::Portreeve;
 use portreeve_tests::control_plane::ControlPlane;
 use portreeve_tests::parts::Part;
 use portreeve_tests::process::{run, scratch};
-use portreeve_tests::repository;
+use portreeve_tests::{OrFail, repository};
 use serde_json::{Value, json};
 
 const NAMESPACE: &str = "portreeve-system";
@@ -16,7 +17,7 @@ const CREATE: &str = "dryRun=All";
 
 fn helm(values: &Value) -> Command {
     let file: PathBuf = scratch("values").join("values.json");
-    std::fs::write(&file, values.to_string()).unwrap();
+    std::fs::write(&file, values.to_string()).or_fail("a values file");
     let mut helm = Command::new(Part::path("helm"));
     helm.env("HOME", scratch("helm")).current_dir(repository());
     helm.args(["template", "portreeve", "charts/portreeve", "--namespace", NAMESPACE, "--values"]).arg(file);
@@ -55,7 +56,7 @@ fn enforcing() -> Value {
 
 fn of_kind<'a>(objects: &'a [Value], kind: &str) -> &'a Value {
     let mut found = objects.iter().filter(|object| object["kind"] == kind);
-    let object = found.next().unwrap_or_else(|| panic!("the chart renders a {kind}"));
+    let object = found.next().or_fail(kind);
     assert!(found.next().is_none(), "one {kind}");
     object
 }
@@ -167,6 +168,20 @@ fn the_webhook_and_the_daemon_are_told_the_same_scope() {
     let mutating = of_kind(&objects, "MutatingWebhookConfiguration")["webhooks"].as_array().unwrap();
     for rule in mutating.iter().flat_map(|entry| entry["rules"].as_array().unwrap()) {
         assert!(rule["resources"].as_array().unwrap().iter().all(|name| name.as_str().unwrap().starts_with("pods")));
+    }
+}
+
+#[test]
+fn the_daemon_reads_the_configuration_of_the_chart() {
+    for values in [json!({}), enforcing(), json!({"registries": [{"host": "registry.example.org:5000"}]})] {
+        let folder = scratch("config");
+        for (name, content) in of_kind(&rendered(&values), "ConfigMap")["data"].as_object().unwrap() {
+            std::fs::write(folder.join(name), content.as_str().unwrap()).unwrap();
+        }
+        let config = folder.join("portreeve.yaml");
+        let shown = Portreeve::run(["config", "show", "--config", config.to_str().unwrap()]);
+        assert_eq!(shown.code, Some(0), "{values}: {}", shown.stderr);
+        assert!(shown.stdout.contains("sqlite:///var/lib/portreeve/portreeve.db"), "{}", shown.stdout);
     }
 }
 

@@ -20,10 +20,20 @@ const DRAIN: Duration = Duration::from_secs(5);
 #[error("the HTTP listener failed")]
 pub struct ServeError(#[from] std::io::Error);
 
-/// Serves the router until `shutdown`, then lets answers under way finish.
+/// Ends the connections of a server that is dropped: they would go on answering from its router.
+struct EndOnDrop(Handle<SocketAddr>);
+
+impl Drop for EndOnDrop {
+    fn drop(&mut self) {
+        self.0.shutdown();
+    }
+}
+
+/// Serves the router until `shutdown`, then lets answers under way finish. Dropping it ends it at once.
 pub async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) -> Result<(), ServeError> {
     listener.set_nonblocking(true)?;
     let handle: Handle<SocketAddr> = Handle::new();
+    let _ended = EndOnDrop(handle.clone());
     let mut server = axum_server::from_tcp(listener)?.handle(handle.clone()).http1_only();
     let http1 = &mut server.http_builder().http1();
     http1.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(MAX_HEAD);

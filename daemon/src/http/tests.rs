@@ -327,6 +327,38 @@ async fn ready_names_what_is_waited_for_and_the_page_says_so() {
 }
 
 #[tokio::test]
+async fn a_server_that_is_dropped_leaves_no_connection_behind() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let router = Router::new().route("/healthz", get(probes::healthz));
+    let serving = tokio::spawn(serve(listener, router, CancellationToken::new()));
+    let mut stream = BufReader::new(TcpStream::connect(address).await.unwrap());
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    assert_eq!(skip_answer(&mut stream).await, "HTTP/1.1 200 OK");
+    serving.abort();
+    assert!(serving.await.unwrap_err().is_cancelled());
+    let mut rest = Vec::new();
+    let ended = tokio::time::timeout(std::time::Duration::from_secs(4), stream.read_to_end(&mut rest)).await;
+    assert_eq!(ended.expect("the connection ends with its server").unwrap(), 0);
+}
+
+/// Reads one answer with a length and returns its first line.
+async fn skip_answer(stream: &mut BufReader<TcpStream>) -> String {
+    let mut lines = Vec::new();
+    loop {
+        let mut line = String::new();
+        stream.read_line(&mut line).await.unwrap();
+        match line.trim_end() {
+            "" => break,
+            line => lines.push(line.to_owned()),
+        }
+    }
+    let length = lines.iter().find_map(|line| line.strip_prefix("content-length: ")).unwrap().parse().unwrap();
+    stream.read_exact(&mut vec![0; length]).await.unwrap();
+    lines.swap_remove(0)
+}
+
+#[tokio::test]
 async fn too_many_requests_at_one_time_are_told_to_come_back() {
     let server = Server::with(Limits { in_flight: 0, ..Limits::default() }, Vec::new()).await;
     let answer = server.get("/healthz").await;

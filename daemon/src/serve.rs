@@ -314,7 +314,13 @@ impl Shared {
     }
 
     /// Starts page, API, health and metrics, and says when everything is ready.
-    fn start_serving(&self, listeners: Listeners, watching: Watching, announce: Vec<String>, supervisor: &mut Supervisor) {
+    fn start_serving(
+        &self,
+        listeners: Listeners,
+        watching: Watching,
+        announce: Vec<String>,
+        supervisor: &mut Supervisor,
+    ) {
         let shutdown = supervisor.shutdown();
         let readiness = watching.readiness.clone();
         let parts = Arc::new(HttpParts {
@@ -334,7 +340,12 @@ impl Shared {
         let health = http::health(parts, hosts(&listeners.metrics), limits);
         supervisor.spawn(TaskName::Dashboard, http::serve(listeners.dashboard, dashboard, shutdown.clone()));
         supervisor.spawn(TaskName::Health, http::serve(listeners.metrics, health, shutdown.clone()));
-        let carrier = Carrier { judge: Arc::clone(&self.judge), tally: Arc::clone(&self.tally), metrics: Arc::clone(&self.metrics), view: watching.view };
+        let carrier = Carrier {
+            judge: Arc::clone(&self.judge),
+            tally: Arc::clone(&self.tally),
+            metrics: Arc::clone(&self.metrics),
+            view: watching.view,
+        };
         supervisor.spawn(TaskName::Metrics, carrier.run(shutdown.clone()));
         supervisor.spawn(TaskName::Announcer, announce_when_ready(watching.readiness, announce, shutdown));
     }

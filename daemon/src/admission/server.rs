@@ -60,7 +60,8 @@ impl Webhook {
         let listener = TcpListener::bind(address)
             .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
             .map_err(|error| AdmissionError::Listen { address, reason: error.to_string() })?;
-        let tls = RustlsConfig::from_pem_file(&files.cert, &files.key).await.map_err(|error| unusable(&files, &error))?;
+        let tls =
+            RustlsConfig::from_pem_file(&files.cert, &files.key).await.map_err(|error| unusable(&files, &error))?;
         Ok(Self { listener, tls, files })
     }
 
@@ -75,11 +76,7 @@ impl Webhook {
         let mut server = axum_server::from_tcp_rustls(self.listener, self.tls.clone())
             .map_err(|error| AdmissionError::Server(error.to_string()))?
             .handle(handle.clone());
-        server
-            .http_builder()
-            .http1()
-            .timer(hyper_util::rt::TokioTimer::new())
-            .header_read_timeout(HEADER_TIMEOUT);
+        server.http_builder().http1().timer(hyper_util::rt::TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
         let serving = server.serve(router(state).into_make_service());
         tokio::pin!(serving);
         let mut reload = tokio::time::interval(RELOAD_EVERY);

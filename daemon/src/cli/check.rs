@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use portreeve_policies::world::World;
 
 use super::args::{self, GlobalArgs, RegistryArgs, RuleArgs, ThresholdArgs};
-use super::output::{self, OutputArgs};
 use super::input::{self, Inputs};
+use super::output::{self, OutputArgs};
 use super::{Failure, Outcome, block_on};
 use crate::cluster::client::{KubeSource, connect};
 use crate::cluster::once;

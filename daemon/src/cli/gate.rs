@@ -80,11 +80,12 @@ pub(super) fn run(args: &GateArgs, global: &GlobalArgs) -> Outcome {
         return Err(Failure::usage("no authority given for the images: name a policy with --image-policy"));
     }
     let options = JudgeOptions { now: Timestamp::now(), deadline: Deadline::after(global.timeout) };
-    let (mut judged, objects_read) =
-        block_on(global, async { judge_targets(args, &targets, &judge, &options).await })?;
+    let (mut judged, objects_read) = block_on(global, async { judge_targets(args, &targets, &judge, &options).await })?;
     judged.findings.extend(judge.audit_exceptions(&judged.usage, options.now));
     let mut report = judge.report(judged, objects_read);
-    report.inputs.insert(0, PolicyInput { name: configuration_name(&source, &loaded), digest: digest_of(&loaded.bytes) });
+    report
+        .inputs
+        .insert(0, PolicyInput { name: configuration_name(&source, &loaded), digest: digest_of(&loaded.bytes) });
     output::finish(&report, &args.output, &args.threshold.threshold(), global)
 }
 
@@ -98,7 +99,9 @@ fn sort_targets(targets: &[String]) -> Result<Targets, Failure> {
         match (written_as_path || target == "-", exists, named_image) {
             (true, ..) | (false, true, false) => sorted.paths.push(target.into()),
             (false, true, true) => {
-                return Err(Failure::usage(format!("'{target}' is a file and an image; write ./{target} for the file")));
+                return Err(Failure::usage(format!(
+                    "'{target}' is a file and an image; write ./{target} for the file"
+                )));
             }
             (false, false, _) if ImageReference::parse(target).is_ok() => sorted.images.push(target.clone()),
             (false, false, _) => return Err(Failure::usage(format!("'{target}' is neither a path nor an image"))),

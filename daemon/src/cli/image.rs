@@ -74,7 +74,10 @@ pub(super) fn run(args: &ImageArgs, global: &GlobalArgs) -> Outcome {
     let pem = FileSource::WorkingTree.read(&args.key).map_err(Failure::usage)?;
     let password = std::env::var(PASSWORD_VARIABLE).ok();
     let key = SigningKey::from_pem(&pem, password.as_deref().map(str::as_bytes)).map_err(|error| {
-        Failure::usage(format!("{}: {error} (an encrypted key's password is read from {PASSWORD_VARIABLE})", args.key.display()))
+        Failure::usage(format!(
+            "{}: {error} (an encrypted key's password is read from {PASSWORD_VARIABLE})",
+            args.key.display()
+        ))
     })?;
     let signer = Signer { registry: &registry, reference: &reference, deadline: Deadline::after(global.timeout) };
     let digest = block_on(global, signer.sign(args, &key))?;

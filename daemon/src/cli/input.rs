@@ -71,8 +71,7 @@ impl Inputs {
 
 /// The manifests of a path: the file itself, or the YAML and JSON files below a folder in the order of their names.
 fn files(path: &Path) -> Result<Vec<PathBuf>, Failure> {
-    let metadata =
-        std::fs::metadata(path).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
+    let metadata = std::fs::metadata(path).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
     if !metadata.is_dir() {
         return Ok(vec![path.to_path_buf()]);
     }

@@ -44,7 +44,9 @@ pub(super) fn finish(report: &Report, args: &OutputArgs, threshold: &Threshold, 
     let default = [Target { format: Format::Table, file: None }];
     let targets = if args.format.is_empty() { &default } else { args.format.as_slice() };
     if targets.iter().filter(|target| target.file.is_none()).count() > 1 {
-        return Err(Failure::usage("only one --format can go to standard output; give the others a file: json=out.json"));
+        return Err(Failure::usage(
+            "only one --format can go to standard output; give the others a file: json=out.json",
+        ));
     }
     for target in targets {
         let text = render(target.format, report, &options(args, target, global));
@@ -82,9 +84,10 @@ fn is_coloured(color: Color) -> bool {
 /// Writes data to stdout. A reader that went away is not a verdict.
 pub(super) fn print(text: &str) -> Result<(), Failure> {
     let mut stdout = std::io::stdout().lock();
-    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(|error| {
-        Failure::other(format!("standard output could not be written: {error}"))
-    })
+    stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+        .map_err(|error| Failure::other(format!("standard output could not be written: {error}")))
 }
 
 /// Says something beside the data.

@@ -3,7 +3,7 @@
 use clap::Args;
 use portreeve_reports::gate::ExitCode;
 
-use super::args::{GlobalArgs, registry, RegistryArgs};
+use super::args::{GlobalArgs, RegistryArgs, registry};
 use super::{Failure, Outcome};
 use crate::serve::{self, ServeOptions};
 
@@ -21,6 +21,7 @@ pub(super) struct ServeArgs {}
 pub(super) fn run(_args: &ServeArgs, global: &GlobalArgs) -> Outcome {
     let loaded = global.load_config()?;
     let registry = registry(&loaded.config, &RegistryArgs::default(), global)?;
-    serve::run(ServeOptions { config: loaded.config, registry, announce: Vec::new(), demo_registry: None }).map_err(Failure::other)?;
+    serve::run(ServeOptions { config: loaded.config, registry, announce: Vec::new(), demo_registry: None })
+        .map_err(Failure::other)?;
     Ok(ExitCode::Clean)
 }

@@ -56,7 +56,9 @@ pub(super) fn run(args: &VerifyArgs, global: &GlobalArgs) -> Outcome {
     let policy_file = args.image_policy.clone().or_else(|| loaded.config.image_policy.clone());
     let rules = match (args.key.as_slice(), policy_file) {
         ([], None) => {
-            return Err(Failure::usage("no authority given: name a public key with --key, or a policy with --image-policy"));
+            return Err(Failure::usage(
+                "no authority given: name a public key with --key, or a policy with --image-policy",
+            ));
         }
         ([], Some(file)) => {
             let settings = JudgeSettings { image_policy: Some(file), ..JudgeSettings::default() };
@@ -108,4 +110,3 @@ fn with_missing(exit: ExitCode, missing: &[String]) -> ExitCode {
     }
     if missing.is_empty() { exit } else { ExitCode::worst([exit, ExitCode::NothingToCheck]) }
 }
-

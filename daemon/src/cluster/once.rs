@@ -55,7 +55,9 @@ async fn within(
 ) -> Result<Vec<Item>, (Cause, String)> {
     match tokio::time::timeout(deadline.remaining(), watches::list(client, kind)).await {
         Ok(Ok(items)) => Ok(items),
-        Ok(Err(kube::Error::Api(status))) if matches!(status.code, 401 | 403) => Err((Cause::Forbidden, status.message.clone())),
+        Ok(Err(kube::Error::Api(status))) if matches!(status.code, 401 | 403) => {
+            Err((Cause::Forbidden, status.message.clone()))
+        }
         Ok(Err(kube::Error::Api(status))) if status.code == 429 => Err((Cause::RateLimited, status.message.clone())),
         Ok(Err(error)) => Err((Cause::Unreachable, error.to_string())),
         Err(_) => Err((Cause::TimedOut, format!("{} were not listed in time", kind.plural))),

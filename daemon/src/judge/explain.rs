@@ -30,17 +30,14 @@ pub fn explanation(code: &str) -> Option<(Severity, RuleText)> {
         let text = RuleText { title: entry.title.to_owned(), why: entry.why.to_owned(), fix: entry.fix.to_owned() };
         (entry.severity, text)
     };
-    entries().find(|entry| entry.code == code).map(of_entry).or_else(|| {
-        CONTROLS.iter().find(|control| control.code.as_str() == code).map(of_control)
-    })
+    entries()
+        .find(|entry| entry.code == code)
+        .map(of_entry)
+        .or_else(|| CONTROLS.iter().find(|control| control.code.as_str() == code).map(of_control))
 }
 
 fn of_control(control: &Control) -> (Severity, RuleText) {
-    let text = RuleText {
-        title: control.title.to_string(),
-        why: control.why.to_string(),
-        fix: control.fix.to_string(),
-    };
+    let text =
+        RuleText { title: control.title.to_string(), why: control.why.to_string(), fix: control.fix.to_string() };
     (control.severity, text)
 }
-

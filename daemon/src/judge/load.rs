@@ -8,10 +8,10 @@ use portreeve_policies::control::Control;
 use portreeve_policies::control::Params;
 use portreeve_policies::engine::Engine;
 use portreeve_policies::framework::{Framework, builtin_frameworks};
+use portreeve_reports::Code;
 use portreeve_reports::exceptions::Exceptions;
 use portreeve_reports::report::PolicyInput;
 use portreeve_reports::source::{Fields, Limits, Problems, decode::did_you_mean};
-use portreeve_reports::Code;
 use portreeve_trust::policy::{ImagePolicy, ImagePolicySpec, InvalidKeys};
 use sha2::{Digest as _, Sha256};
 
@@ -121,7 +121,10 @@ impl Rules {
             exceptions: Exceptions::default(),
             unimplemented: Vec::new(),
             enforced: Vec::new(),
-            inputs: keys.iter().map(|(name, bytes)| PolicyInput { name: name.clone(), digest: digest_of(bytes) }).collect(),
+            inputs: keys
+                .iter()
+                .map(|(name, bytes)| PolicyInput { name: name.clone(), digest: digest_of(bytes) })
+                .collect(),
         })
     }
 }
@@ -199,7 +202,8 @@ fn read_image_policy(file: &Path, inputs: &mut Inputs<'_>) -> Result<ImagePolicy
         return Err(wrong("kind ImagePolicy is needed here"));
     };
     let mut problems = Problems::new(&shown);
-    let decoded = Fields::of(&node, "spec", &mut problems).and_then(|fields| fields.finish_with(ImagePolicySpec::decode));
+    let decoded =
+        Fields::of(&node, "spec", &mut problems).and_then(|fields| fields.finish_with(ImagePolicySpec::decode));
     let spec = problems.into_result(decoded)?.ok_or_else(|| wrong("'spec' is missing"))?;
     let folder = file.parent().unwrap_or(Path::new(""));
     let mut keys = BTreeMap::new();

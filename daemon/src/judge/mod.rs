@@ -15,8 +15,8 @@ use portreeve_policies::object::Object;
 use portreeve_policies::workload::{ImageUse, image_uses};
 use portreeve_policies::world::World;
 use portreeve_reports::exceptions::Usage;
-use portreeve_reports::source::Node;
 use portreeve_reports::report::{ImageReport, PolicyInput, Report};
+use portreeve_reports::source::Node;
 use portreeve_reports::{Code, Finding};
 
 use crate::registry::{Deadline, RegistryClient};
@@ -58,10 +58,8 @@ impl Judge {
     /// Posture of the objects, and their images where there is an image policy.
     pub async fn objects(&self, objects: &[Object], world: &World, options: &JudgeOptions) -> Judged {
         let mut judged = self.posture(objects, world, options);
-        let uses: Vec<ImageUse> = objects
-            .iter()
-            .flat_map(|object| image_uses(object, &object.reference(world.top_owner(object))))
-            .collect();
+        let uses: Vec<ImageUse> =
+            objects.iter().flat_map(|object| image_uses(object, &object.reference(world.top_owner(object)))).collect();
         judged.merge(self.images(&uses, options).await);
         judged
     }
@@ -147,4 +145,3 @@ impl Judged {
         self.usage.merge(&other.usage);
     }
 }
-

@@ -60,8 +60,7 @@ pub enum FileSourceError {
 impl FileSource {
     /// The commit that `reference` names in the repository around the working directory.
     pub fn git(reference: &str) -> Result<Self, FileSourceError> {
-        let no_repository =
-            |reason: String| FileSourceError::NoRepository { reference: reference.to_owned(), reason };
+        let no_repository = |reason: String| FileSourceError::NoRepository { reference: reference.to_owned(), reason };
         if reference.is_empty() || reference.starts_with('-') {
             return Err(no_repository("a ref does not start with '-' and is not empty".to_owned()));
         }
@@ -84,7 +83,8 @@ impl FileSource {
     /// The bytes of a file; a relative path is relative to the working directory.
     pub fn read(&self, path: &Path) -> Result<Vec<u8>, FileSourceError> {
         let shown = path.display().to_string();
-        let unreadable = |from: String, reason: String| FileSourceError::Unreadable { path: shown.clone(), from, reason };
+        let unreadable =
+            |from: String, reason: String| FileSourceError::Unreadable { path: shown.clone(), from, reason };
         match self {
             Self::WorkingTree => {
                 let size = std::fs::metadata(path).map_err(|error| unreadable(String::new(), error.to_string()))?.len();

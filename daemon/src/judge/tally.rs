@@ -142,7 +142,8 @@ fn coverage(totals: &BTreeMap<Code, Answers>, unimplemented: usize) -> Option<f6
 }
 
 fn image_outcome(findings: &[Finding]) -> Option<ImageOutcome> {
-    let verdict = |code: &str| findings.iter().find(|finding| finding.code.as_str() == code).map(|finding| finding.verdict);
+    let verdict =
+        |code: &str| findings.iter().find(|finding| finding.code.as_str() == code).map(|finding| finding.verdict);
     let signed = verdict(SIGNED.code)?;
     let failed = |code| verdict(code) == Some(Verdict::Fail);
     Some(match signed {

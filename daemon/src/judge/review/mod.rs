@@ -174,8 +174,9 @@ fn passes_unjudged(request: &ReviewRequest, scope: &AdmissionScope) -> Option<De
 
 /// The object of a review that was read from a file; `None` for a deletion.
 pub(super) fn object_of_document(document: &Node) -> Result<Option<Object>, Box<Finding>> {
-    let request = ReviewRequest::from_node(document)
-        .map_err(|error| Box::new(Unreadable::of_file("AdmissionReview", Cause::Unreadable, error.to_string()).finding()))?;
+    let request = ReviewRequest::from_node(document).map_err(|error| {
+        Box::new(Unreadable::of_file("AdmissionReview", Cause::Unreadable, error.to_string()).finding())
+    })?;
     if request.operation == Operation::Delete {
         return Ok(None);
     }
@@ -279,7 +280,10 @@ async fn pins(judge: &Judge, request: &ReviewRequest, options: &JudgeOptions) ->
             continue;
         }
         if let Lookup::Found(digest) = images::resolve(judge.registry(), reference, options.deadline).await {
-            pins.push(Pin { pointer: pointer(&image.location.object_path), image: pinned_text(&image.text, reference, &digest) });
+            pins.push(Pin {
+                pointer: pointer(&image.location.object_path),
+                image: pinned_text(&image.text, reference, &digest),
+            });
         }
     }
     pins
@@ -293,7 +297,9 @@ fn pinned_text(written: &str, reference: &ImageReference, digest: &Digest) -> St
 
 /// `spec.containers[0].image` as `/spec/containers/0/image`.
 fn pointer(object_path: &str) -> String {
-    object_path.split(['.', '[']).fold(String::new(), |pointer, part| format!("{pointer}/{}", part.trim_end_matches(']')))
+    object_path
+        .split(['.', '['])
+        .fold(String::new(), |pointer, part| format!("{pointer}/{}", part.trim_end_matches(']')))
 }
 
 #[cfg(test)]

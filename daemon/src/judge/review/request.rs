@@ -49,7 +49,9 @@ impl Operation {
     }
 
     fn parse(word: &str) -> Option<Self> {
-        [Self::Create, Self::Update, Self::Delete, Self::Connect].into_iter().find(|operation| operation.as_str() == word)
+        [Self::Create, Self::Update, Self::Delete, Self::Connect]
+            .into_iter()
+            .find(|operation| operation.as_str() == word)
     }
 }
 

@@ -7,11 +7,12 @@
 pub mod request;
 pub mod response;
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use portreeve_policies::image::{Digest, ImageReference};
 use portreeve_policies::object::{Object, Origin, Unreadable};
-use portreeve_policies::workload::image_uses;
+use portreeve_policies::workload::{ImageUse, image_uses};
 use portreeve_policies::world::World;
 use portreeve_reports::source::Node;
 use portreeve_reports::{Cause, Code, Effect, Finding, FindingBuilder, Location, ObjectRef, Subject, Verdict};
@@ -205,7 +206,10 @@ async fn judged(
 fn decide(judge: &Judge, scope: &AdmissionScope, request: &ReviewRequest, findings: &[Finding]) -> Decision {
     let mode = scope.mode_of(&request.namespace);
     let mut said: BTreeMap<Effect, Vec<&Finding>> = BTreeMap::new();
-    for finding in findings.iter().filter(|finding| counts(finding)) {
+    // Only the first are told: the worst come first, and images before posture.
+    let mut counted: Vec<&Finding> = findings.iter().filter(|finding| counts(finding)).collect();
+    counted.sort_by_key(|finding| (Reverse(finding.severity), !is_about_image(finding)));
+    for finding in counted {
         let rule = if judge.denies(&finding.code) || is_unreadable(finding) { finding.effect } else { Effect::Warn };
         said.entry(mode.min(rule)).or_default().push(finding);
     }
@@ -214,7 +218,8 @@ fn decide(judge: &Judge, scope: &AdmissionScope, request: &ReviewRequest, findin
     if is_unchanged(request) {
         warning.append(&mut blocking);
     }
-    let codes = blocking.iter().chain(&warning).map(|finding| finding.code.clone()).collect();
+    let mut codes: Vec<Code> = blocking.iter().chain(&warning).map(|finding| finding.code.clone()).collect();
+    codes.dedup();
     Decision {
         allowed: blocking.is_empty(),
         reason: if blocking.is_empty() { DecisionReason::Allowed } else { DecisionReason::Denied },
@@ -231,6 +236,10 @@ fn counts(finding: &Finding) -> bool {
         Verdict::Unknown => finding.cause.is_some_and(Cause::is_obtainable),
         Verdict::Pass | Verdict::NotApplicable | Verdict::Excepted => false,
     }
+}
+
+fn is_about_image(finding: &Finding) -> bool {
+    matches!(finding.subject, Subject::Image { .. })
 }
 
 fn is_unreadable(finding: &Finding) -> bool {
@@ -276,7 +285,7 @@ async fn pins(judge: &Judge, request: &ReviewRequest, options: &JudgeOptions) ->
     let mut pins = Vec::new();
     for image in image_uses(&object, &object.reference(None)) {
         let Ok(reference) = &image.reference else { continue };
-        if reference.digest.is_some() {
+        if reference.digest.is_some() || is_as_before(request, &image) {
             continue;
         }
         if let Lookup::Found(digest) = images::resolve(judge.registry(), reference, options.deadline).await {
@@ -287,6 +296,19 @@ async fn pins(judge: &Judge, request: &ReviewRequest, options: &JudgeOptions) ->
         }
     }
     pins
+}
+
+/// Whether an update leaves the image as it was. Pinning it would restart the container, and make a change out of one
+/// that only lets go of a finalizer.
+fn is_as_before(request: &ReviewRequest, image: &ImageUse) -> bool {
+    let path = pointer(&image.location.object_path);
+    let before = request.old_object.as_ref().and_then(|old| {
+        path.split('/').skip(1).try_fold(old, |node, part| match part.parse::<usize>() {
+            Ok(index) => node.as_list()?.get(index),
+            Err(_) => node.get(part),
+        })
+    });
+    before.and_then(Node::as_str) == Some(image.text.as_str())
 }
 
 /// The text as its author wrote it, with the tag that was meant and the digest.
@@ -310,6 +332,27 @@ mod tests {
     fn object_paths_become_json_pointers() {
         assert_eq!(pointer("spec.containers[0].image"), "/spec/containers/0/image");
         assert_eq!(pointer("spec.volumes[12].image.reference"), "/spec/volumes/12/image/reference");
+    }
+
+    #[test]
+    fn an_image_that_an_update_leaves_alone_is_known_by_its_place_and_text() {
+        let pod = |image: &str| {
+            json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "n"},
+            "spec": {"containers": [{"name": "main", "image": image}]}})
+        };
+        let review = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {"uid": "u",
+            "operation": "UPDATE", "namespace": "n", "object": pod("q.io/a:1"), "oldObject": pod("q.io/a:1")}});
+        let is_as_before = |review: &Value| {
+            let request = ReviewRequest::parse(review.to_string().as_bytes()).unwrap();
+            let object = object_of(&request).unwrap();
+            is_as_before(&request, &image_uses(&object, &object.reference(None))[0])
+        };
+        assert!(is_as_before(&review));
+        let mut changed = review.clone();
+        changed["request"]["oldObject"] = pod("q.io/a:2");
+        assert!(!is_as_before(&changed));
+        changed["request"]["oldObject"] = Value::Null;
+        assert!(!is_as_before(&changed));
     }
 
     #[test]

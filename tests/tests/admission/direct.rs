@@ -95,6 +95,25 @@ async fn an_object_that_cannot_be_read_is_denied_in_an_enforce_namespace() {
     }
 }
 
+/// T01: where `/mutate` could not pin the tag, what is pulled later need not be what was verified now.
+#[tokio::test]
+async fn a_verified_tag_that_was_not_pinned_is_denied_in_an_enforce_namespace() {
+    let world = shared().await;
+    let client = client(&world);
+    let image = world.signed("shop/floating:1");
+    let url = format!("{}/validate", world.webhook);
+    let ask = async |namespace: &str| {
+        let mut body = review("v1", &pod(namespace, "direct", &image));
+        body["request"]["namespace"] = namespace.into();
+        let (_, answer) = post(&client, &url, body.to_string()).await;
+        serde_json::from_str::<Value>(&answer).unwrap()["response"].clone()
+    };
+    let denied = ask("enforce-direct").await;
+    let message = denied["status"]["message"].as_str().unwrap_or_default().to_owned();
+    assert!(message.contains(&format!("PR-1003 {image} is verified, and would run by its tag")), "{denied}");
+    assert_eq!(ask("lab").await["allowed"], true);
+}
+
 #[tokio::test]
 async fn a_review_is_answered_in_its_own_version_with_its_own_uid() {
     let world = shared().await;

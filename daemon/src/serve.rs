@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use jiff::Timestamp;
 use portreeve_reports::SubjectKey;
+use portreeve_reports::gate::ExitCode;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -82,6 +83,17 @@ pub enum ServeError {
     /// A task ended, or the drain took too long.
     #[error(transparent)]
     Run(#[from] RunError),
+}
+
+impl ServeError {
+    /// The exit code of the process.
+    pub fn exit(&self) -> ExitCode {
+        match self {
+            Self::Rules(_) | Self::StoreUrl(_) | Self::Client(_) => ExitCode::Usage,
+            Self::Run(RunError::TaskPanicked { .. }) => ExitCode::Bug,
+            _ => ExitCode::Unclassified,
+        }
+    }
 }
 
 /// Runs the daemon until a signal.

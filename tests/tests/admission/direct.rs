@@ -16,13 +16,14 @@ const SETTLED: Duration = Duration::from_millis(1_500);
 const BURST: usize = 50;
 
 fn client(world: &World) -> Client {
-    let ca = Certificate::from_pem(world.authority.pem().as_bytes()).unwrap();
-    http_client().tls_certs_only([ca]).build().unwrap()
+    let ca = Certificate::from_pem(world.authority.pem().as_bytes()).or_fail("the CA of the webhook");
+    http_client().tls_certs_only([ca]).build().or_fail("an HTTP client")
 }
 
 async fn post(client: &Client, url: &str, body: impl Into<reqwest::Body>) -> (u16, String) {
-    let response = client.post(url).header("Content-Type", "application/json").body(body).send().await.unwrap();
-    (response.status().as_u16(), response.text().await.unwrap())
+    let response = client.post(url).header("Content-Type", "application/json").body(body).send().await;
+    let response = response.or_fail("an answer of the webhook");
+    (response.status().as_u16(), response.text().await.or_fail("a whole answer"))
 }
 
 fn review(version: &str, object: &Value) -> Value {
@@ -170,7 +171,7 @@ async fn daemon_of_its_own(world: &World) -> (Daemon, String) {
     config["admission"]["listen"] = format!("127.0.0.1:{port}").into();
     config["cluster"] = json!({"folder": "manifests", "name": "burst"});
     let mut daemon = Daemon::configured(&config, &world.files);
-    std::fs::create_dir(daemon.folder().join("manifests")).unwrap();
+    std::fs::create_dir(daemon.folder().join("manifests")).or_fail("a folder of manifests");
     certify(&daemon, &world.authority.loopback());
     daemon.start().await;
     (daemon, format!("https://127.0.0.1:{port}"))
@@ -181,7 +182,7 @@ async fn settled_requests(daemon: &Daemon, least: f64) -> f64 {
     let seen = std::sync::Mutex::new((0.0, Instant::now()));
     let settled = until(START, || async {
         let now = daemon.metric("portreeve_registry_requests_total").await;
-        let mut seen = seen.lock().unwrap();
+        let mut seen = seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if seen.0 != now {
             *seen = (now, Instant::now());
         }

@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 
 use crate::world::{denied, deployment, exclusive, image_of, path_of, pod, shared};
 
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+
 #[tokio::test]
 async fn an_unsigned_image_is_denied_or_warned_of_or_let_in_by_the_mode_of_its_namespace() {
     let world = shared().await;
@@ -124,26 +126,25 @@ async fn a_signature_by_a_stranger_or_one_that_was_tampered_with_is_denied() {
 
 /// `host/repository:sha256-….sig`
 fn signature_of(registry: &Registry, reference: &str) -> String {
-    let (repository, _) = reference.rsplit_once(':').unwrap();
+    let (repository, _) = reference.rsplit_once(':').or_fail("a reference has a tag");
     let digest = run(registry.crane().args(["digest", &format!("{}/{reference}", registry.host())]));
     format!("{}/{repository}:{}.sig", registry.host(), digest.trim().replace(':', "-"))
 }
 
 /// Changes one character of the signature that a manifest holds.
 async fn flip_a_byte(reference: &str) {
-    let (repository, tag) = reference.rsplit_once(':').unwrap();
-    let (host, path) = repository.split_once('/').unwrap();
+    let (repository, tag) = reference.rsplit_once(':').or_fail("a reference has a tag");
+    let (host, path) = repository.split_once('/').or_fail("a reference has a host");
     let url = format!("http://{host}/v2/{path}/manifests/{tag}");
-    let client = http_client().build().unwrap();
-    let read = client.get(&url).header("Accept", "application/vnd.oci.image.manifest.v1+json").send().await.unwrap();
-    let media_type = read.headers()["content-type"].to_str().unwrap().to_owned();
-    let mut manifest: Value = serde_json::from_str(&read.text().await.unwrap()).unwrap();
+    let client = http_client().build().or_fail("an HTTP client");
+    let read = client.get(&url).header("Accept", MANIFEST).send().await.or_fail("a manifest");
+    let mut manifest: Value = serde_json::from_str(&read.text().await.or_fail("a manifest")).or_fail("a manifest");
     let signature = &mut manifest["layers"][0]["annotations"]["dev.cosignproject.cosign/signature"];
-    let text = signature.as_str().unwrap();
+    let text = signature.as_str().or_fail("a signature");
     let other = if text.as_bytes()[20] == b'A' { "B" } else { "A" };
     *signature = format!("{}{other}{}", &text[..20], &text[21..]).into();
-    let written = client.put(&url).header("Content-Type", media_type).body(manifest.to_string()).send().await.unwrap();
-    assert!(written.status().is_success(), "{}", written.status());
+    let written = client.put(&url).header("Content-Type", MANIFEST).body(manifest.to_string()).send().await;
+    assert!(written.or_fail("an answer").status().is_success());
 }
 
 #[tokio::test]

@@ -58,9 +58,11 @@ impl World {
     async fn start() -> Self {
         let (plane, registry) = tokio::join!(ControlPlane::start(), Registry::with_referrers());
         let (signer, authority) = (Cosign::new(registry.docker_config()), Authority::default());
-        let (down, hanging) = (format!("127.0.0.1:{}", free_port()), TcpListener::bind("127.0.0.1:0").unwrap());
+        let down = format!("127.0.0.1:{}", free_port());
+        let hanging = TcpListener::bind("127.0.0.1:0").or_fail("a loopback port");
+        let hangs_at = hanging.local_addr().or_fail("the address of a listener").to_string();
         let pinned = registry.push_image("pinned/app:1");
-        let hosts = [registry.host().to_owned(), down.clone(), hanging.local_addr().unwrap().to_string()];
+        let hosts = [registry.host().to_owned(), down.clone(), hangs_at];
         let objects = chart::rendered(&values(&hosts, &pinned, &signer));
         plane.create_namespace(NAMESPACE).await;
         for object in chart::rights(&objects) {
@@ -169,8 +171,8 @@ pub(crate) fn certify(daemon: &Daemon, certified: &Certified) {
 fn values(hosts: &[String], pinned: &str, signer: &Cosign) -> Value {
     let registries: Vec<_> = hosts.iter().map(|host| json!({"host": host, "plainHttp": true})).collect();
     let signed: Vec<_> = hosts.iter().map(|host| format!("{host}/shop/**")).collect();
-    let (repository, digest) = pinned.split_once('@').unwrap();
-    let key = std::fs::read_to_string(signer.public_key()).unwrap();
+    let (repository, digest) = pinned.split_once('@').or_fail("a digest");
+    let key = std::fs::read_to_string(signer.public_key()).or_fail("the public key");
     json!({
         "admission": {
             "namespaces": [{"match": ["enforce-*"], "mode": "enforce"}, {"match": ["audit-*"], "mode": "audit"}],

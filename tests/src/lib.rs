@@ -7,15 +7,18 @@
 //! * [`source_scan`], [`tidy`]: what the house forbids, as checks over the sources.
 //! * [`openmetrics`]: what `/metrics` answers, read by Prometheus' own parser.
 //! * [`desk`]: a folder in which commands are run by hand.
-//! * [`binary`]: the `portreeve` binary, built once for a test process and never stale.
+//! * [`binary`]: the `portreeve` binary, built once for a test process and never stale; [`daemon`]: it, serving.
+//! * [`chart`]: the chart as helm renders it; [`tls`]: certificates.
 //!
 //! A harness that cannot do its work fails the test: functions here return what was asked for or end the test with a
 //! line that says what is wrong.
 
 pub mod api;
 pub mod binary;
+pub mod chart;
 pub mod control_plane;
 pub mod cosign;
+pub mod daemon;
 pub mod desk;
 pub mod openmetrics;
 pub mod parts;
@@ -23,6 +26,7 @@ pub mod process;
 pub mod registry;
 pub mod source_scan;
 pub mod tidy;
+pub mod tls;
 
 use std::path::{Path, PathBuf};
 

@@ -6,7 +6,7 @@
 //! * [`registry`], [`cosign`]: registries of three kinds, small real images, and signatures by the original tool.
 //! * [`source_scan`], [`tidy`]: what the house forbids, as checks over the sources.
 //! * [`openmetrics`]: what `/metrics` answers, read by Prometheus' own parser.
-//! * [`desk`]: a folder in which commands are run by hand.
+//! * [`desk`]: a folder in which commands are run by hand; [`hostile`]: registries that misbehave.
 //! * [`binary`]: the `portreeve` binary, built once for a test process and never stale; [`daemon`]: it, serving.
 //! * [`chart`]: the chart as helm renders it; [`tls`]: certificates.
 //!
@@ -20,6 +20,7 @@ pub mod control_plane;
 pub mod cosign;
 pub mod daemon;
 pub mod desk;
+pub mod hostile;
 pub mod openmetrics;
 pub mod parts;
 pub mod process;

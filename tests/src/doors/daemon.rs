@@ -99,7 +99,8 @@ impl Daemon {
     /// nothing else happens.
     pub async fn until_rescanned(&self) {
         let last = |open: &[Value], latest: bool| {
-            let times = open.iter().map(|finding| instant(finding["lifecycle"]["lastSeen"].as_str().unwrap_or_default()));
+            let times =
+                open.iter().map(|finding| instant(finding["lifecycle"]["lastSeen"].as_str().unwrap_or_default()));
             if latest { times.max() } else { times.min() }
         };
         let before = last(&self.open().await, true);

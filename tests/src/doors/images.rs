@@ -50,6 +50,7 @@ impl Images {
             "vendor/stranger:1",
             "vendor/stranger:1",
             "outside/nobody:1",
+            "outside/nobody:1",
             "team/gone:7",
         ]);
         all.extend(self.trusted());

@@ -65,7 +65,9 @@ impl Objects {
                 let spec = maker.spec(restart_policy);
                 let ephemeral = if kind == "Pod" { maker.ephemeral() } else { Vec::new() };
                 let name = format!("{}-{number}", kind.to_lowercase());
-                let net = *dice.pick(&["both", "both", "in", "none"]);
+                let nets = policies();
+                let net = if dice.percent(40) { "both" } else { dice.pick(&nets).0 };
+                let net = if dice.percent(15) { "none" } else { net };
                 let labels = json!({"app": name, "net": net});
                 let metadata = json!({"name": name, "namespace": namespace});
                 let object = workload((api_version, kind), metadata, labels, spec);
@@ -105,6 +107,20 @@ fn named(api_version: &str, kind: &str, name: &str, namespace: &str) -> Value {
     json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": name, "namespace": namespace}})
 }
 
+/// Network policies by the value of the label that selects their pods: with all ways to say, and not to say, which
+/// directions they are about.
+fn policies() -> Vec<(&'static str, Value)> {
+    vec![
+        ("both", json!({"policyTypes": ["Ingress", "Egress"]})),
+        ("implied", json!({"egress": [{}], "policyTypes": null})),
+        ("empty-types", json!({"egress": [{}], "policyTypes": []})),
+        ("in", json!({"ingress": []})),
+        ("empty-egress", json!({"egress": []})),
+        ("empty-both", json!({"egress": null, "policyTypes": []})),
+        ("out", json!({"policyTypes": ["Egress"]})),
+    ]
+}
+
 fn related(dice: &mut Dice, namespace: &str) -> Vec<Value> {
     let mut objects = Vec::new();
     for (name, gives_token) in [("quiet", false), ("loud", true)] {
@@ -112,20 +128,19 @@ fn related(dice: &mut Dice, namespace: &str) -> Vec<Value> {
         account["automountServiceAccountToken"] = gives_token.into();
         objects.push(account);
     }
-    let policies = [
-        ("both", json!({"podSelector": {"matchLabels": {"net": "both"}}, "policyTypes": ["Ingress", "Egress"]})),
-        ("out", json!({"podSelector": {"matchLabels": {"net": "both"}}, "egress": [{}]})),
-        ("in", json!({"podSelector": {"matchExpressions": [{"key": "net", "operator": "In", "values": ["in"]}]}})),
-    ];
-    for (name, spec) in policies {
-        let mut policy = named("networking.k8s.io/v1", "NetworkPolicy", name, namespace);
+    for (net, spec) in policies() {
+        let mut policy = named("networking.k8s.io/v1", "NetworkPolicy", net, namespace);
         policy["spec"] = spec;
+        policy["spec"]["podSelector"] = match dice.percent(50) {
+            true => json!({"matchLabels": {"net": net}}),
+            false => json!({"matchExpressions": [{"key": "net", "operator": "In", "values": [net]}]}),
+        };
         objects.push(policy);
     }
     for number in 0..6 {
         let mut settings = named("v1", "ConfigMap", &format!("settings-{number}"), namespace);
         let (key, value) = *dice.pick(&[("mode", "production"), ("db.password", "hunter2"), ("conf", "Bearer x")]);
-        settings["data"] = json!({key: value, "empty": ""});
+        settings["data"] = json!({key: value, "token": dice.pick(&[json!(""), Value::Null])});
         objects.push(settings);
     }
     objects

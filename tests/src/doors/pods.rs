@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::dice::Dice;
+use crate::OrFail;
 
 /// What makes one object's pod spec.
 pub struct PodMaker<'a> {
@@ -16,6 +17,43 @@ pub struct PodMaker<'a> {
     pub any: &'a [String],
 }
 
+/// Fields of a pod spec, and how nothing is written in them.
+const POD_NOTHING: [(&str, &[&str]); 9] = [
+    ("automountServiceAccountToken", &["null"]),
+    ("hostIPC", &["null"]),
+    ("hostNetwork", &["null"]),
+    ("hostPID", &["null"]),
+    ("imagePullSecrets", &["null", "[]"]),
+    ("initContainers", &["null", "[]"]),
+    ("securityContext", &["null", "{}"]),
+    ("serviceAccountName", &["null", "\"\""]),
+    ("shareProcessNamespace", &["null"]),
+];
+
+/// The same of containers.
+const CONTAINER_NOTHING: [(&str, &[&str]); 5] = [
+    ("args", &["null", "[]"]),
+    ("imagePullPolicy", &["null", "\"\""]),
+    ("livenessProbe", &["null"]),
+    ("readinessProbe", &["null"]),
+    ("securityContext", &["null", "{}"]),
+];
+
+/// The same of containers that may have resources.
+const RESOURCES_NOTHING: [(&str, &[&str]); 1] =
+    [("resources", &["null", "{}", r#"{"limits": null}"#, r#"{"limits": {}, "requests": null}"#])];
+
+/// The same of security contexts.
+const SECURITY_NOTHING: [(&str, &[&str]); 7] = [
+    ("allowPrivilegeEscalation", &["null"]),
+    ("capabilities", &["null", "{}", r#"{"add": null, "drop": []}"#]),
+    ("privileged", &["null"]),
+    ("readOnlyRootFilesystem", &["null"]),
+    ("runAsNonRoot", &["null"]),
+    ("runAsUser", &["null"]),
+    ("seccompProfile", &["null"]),
+];
+
 /// Which list a container stands in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum List {
@@ -28,7 +66,7 @@ enum List {
 impl PodMaker<'_> {
     /// A pod spec.
     pub fn spec(&mut self, restart_policy: &str) -> Value {
-        let has_node_volume = self.bad() || self.dice.percent(25);
+        let has_node_volume = self.bad() || self.dice.percent(45);
         let containers: Vec<Value> = (0..1 + self.dice.below(2))
             .map(|number| self.container(&format!("main-{number}"), (List::Main, number), has_node_volume))
             .collect();
@@ -46,7 +84,19 @@ impl PodMaker<'_> {
             spec["initContainers"] = inits.into();
         }
         self.pod_fields(&mut spec);
+        self.say_nothing(&mut spec, &POD_NOTHING);
         spec
+    }
+
+    /// Writes absent fields out as something that means absent: `null`, and what is empty. The API server leaves
+    /// them out or sets its default.
+    fn say_nothing(&mut self, holder: &mut Value, fields: &[(&str, &[&str])]) {
+        for (field, empty) in fields {
+            if holder[*field].is_null() && self.dice.percent(15) {
+                let text = *self.dice.pick(empty);
+                holder[*field] = serde_json::from_str(text).or_fail(text);
+            }
+        }
     }
 
     /// Ephemeral containers, as a debugger adds them to a Pod that is there.
@@ -131,10 +181,12 @@ impl PodMaker<'_> {
             (false, 0) => container["imagePullPolicy"] = "Always".into(),
             (false, _) => {}
         }
-        let context = self.security();
-        if !context.is_empty() {
-            container["securityContext"] = context.into();
+        let mut context = Value::from(self.security());
+        self.say_nothing(&mut context, &SECURITY_NOTHING);
+        if context.as_object().is_some_and(|fields| !fields.is_empty()) {
+            container["securityContext"] = context;
         }
+        self.say_nothing(&mut container, &CONTAINER_NOTHING);
         let mut mounts = vec![json!({"name": "scratch", "mountPath": "/tmp"})];
         if has_node_volume {
             let mut mount = json!({"name": "node", "mountPath": "/logs"});
@@ -156,12 +208,14 @@ impl PodMaker<'_> {
         if !resources.is_empty() {
             container["resources"] = resources.into();
         }
+        self.say_nothing(container, &RESOURCES_NOTHING);
         let port = 8_000 + 10 * number;
         let mut opened = json!({"containerPort": port});
         match (self.bad(), self.dice.below(3)) {
             (true, _) => opened["hostPort"] = port.into(),
             (false, 0) => opened["protocol"] = "TCP".into(),
-            (false, _) => {}
+            (false, 1) => opened["hostPort"] = 0.into(),
+            (false, _) => opened["protocol"] = "".into(),
         }
         container["ports"] = json!([opened]);
         if list == List::Init {
@@ -180,12 +234,20 @@ impl PodMaker<'_> {
             limits.insert("cpu".to_owned(), self.dice.pick(&[json!(1), json!("500m"), json!("1000m")]).clone());
         }
         if !self.bad() {
-            let memory = if self.bad() { "2Gi" } else { *self.dice.pick(&["256Mi", "1024Mi", "1Gi"]) };
-            limits.insert("memory".to_owned(), memory.into());
+            let memory = if self.bad() {
+                json!("2Gi")
+            } else {
+                let sizes = [json!("256Mi"), json!("1024Mi"), json!("1.0Gi"), json!(1_073_741_824), json!("5e8")];
+                self.dice.pick(&sizes).clone()
+            };
+            limits.insert("memory".to_owned(), memory);
         }
         let mut resources = Map::new();
         if !self.bad() {
-            resources.insert("requests".to_owned(), json!({"memory": "64Mi"}));
+            resources.insert(
+                "requests".to_owned(),
+                json!({"memory": self.dice.pick(&[json!("64Mi"), json!(0), json!("6e7")])}),
+            );
         }
         if !limits.is_empty() {
             resources.insert("limits".to_owned(), limits.into());
@@ -199,8 +261,14 @@ impl PodMaker<'_> {
             let from = json!({"secretKeyRef": {"name": "database", "key": "password"}});
             variables.push(json!({"name": "PASSWORD", "valueFrom": from}));
         }
+        if self.dice.percent(20) {
+            variables.push(json!({"name": "TOKEN", "value": self.dice.pick(&[json!(""), Value::Null])}));
+        }
         if self.bad() {
-            let found = [json!({"name": "DB_PASSWORD", "value": "hunter2"}), json!({"name": "HEADER", "value": "Bearer x"})];
+            let found = [
+                json!({"name": "DB_PASSWORD", "value": "hunter2"}),
+                json!({"name": "A header: it", "value": "Bearer x"}),
+            ];
             variables.push(self.dice.pick(&found).clone());
         }
         variables

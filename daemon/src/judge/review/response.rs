@@ -70,7 +70,8 @@ fn passed(findings: &[Finding]) -> String {
     let open: BTreeSet<&str> =
         findings.iter().filter(|finding| finding.verdict.is_open()).map(|finding| finding.code.as_str()).collect();
     let passed = findings.iter().filter(|finding| finding.verdict == Verdict::Pass);
-    let passed: BTreeSet<&str> = passed.map(|finding| finding.code.as_str()).filter(|code| !open.contains(code)).collect();
+    let passed: BTreeSet<&str> =
+        passed.map(|finding| finding.code.as_str()).filter(|code| !open.contains(code)).collect();
     passed.into_iter().collect::<Vec<_>>().join(" ")
 }
 

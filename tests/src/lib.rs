@@ -4,6 +4,7 @@
 //! * [`process`]: starting, awaiting, reading and ending a program. Nothing outlives the test process.
 //! * [`control_plane`]: etcd, kube-apiserver and, on demand, the controllers and a node; [`api`] talks to it.
 //! * [`registry`], [`cosign`]: registries of three kinds, small real images, and signatures by the original tool.
+//! * [`doors`]: generated objects through all four doors.
 //! * [`source_scan`], [`tidy`]: what the house forbids, as checks over the sources.
 //! * [`openmetrics`]: what `/metrics` answers, read by Prometheus' own parser.
 //! * [`binary`]: the `portreeve` binary, built once for a test process and never stale; [`daemon`]: it, serving.
@@ -18,6 +19,7 @@ pub mod chart;
 pub mod control_plane;
 pub mod cosign;
 pub mod daemon;
+pub mod doors;
 pub mod openmetrics;
 pub mod parts;
 pub mod process;

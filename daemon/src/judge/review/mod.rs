@@ -228,7 +228,7 @@ fn decide(judge: &Judge, scope: &AdmissionScope, request: &ReviewRequest, findin
 fn counts(finding: &Finding) -> bool {
     match finding.verdict {
         Verdict::Fail | Verdict::Error => true,
-        Verdict::Unknown => finding.cause.is_some_and(|cause| cause.is_obtainable()),
+        Verdict::Unknown => finding.cause.is_some_and(Cause::is_obtainable),
         Verdict::Pass | Verdict::NotApplicable | Verdict::Excepted => false,
     }
 }

@@ -6,6 +6,7 @@
 //! * [`registry`], [`cosign`]: registries of three kinds, small real images, and signatures by the original tool.
 //! * [`source_scan`], [`tidy`]: what the house forbids, as checks over the sources.
 //! * [`openmetrics`]: what `/metrics` answers, read by Prometheus' own parser.
+//! * [`daemon`]: the daemon on a folder of manifests, and what its doors answer.
 //! * [`binary`]: the `portreeve` binary, built once for a test process and never stale.
 //!
 //! A harness that cannot do its work fails the test: functions here return what was asked for or end the test with a
@@ -15,6 +16,7 @@ pub mod api;
 pub mod binary;
 pub mod control_plane;
 pub mod cosign;
+pub mod daemon;
 pub mod openmetrics;
 pub mod parts;
 pub mod process;

@@ -103,7 +103,7 @@ async fn record(state: &AdmissionState, path: ReviewPath, reviewed: &Reviewed, a
     match tokio::time::timeout(RECORD_WITHIN, ack.committed()).await {
         Ok(Ok(_)) => {}
         Ok(Err(error)) => tracing::error!(%error, "a decision was not recorded"),
-        Err(_) => tracing::warn!("a decision was answered before it was committed"),
+        Err(_) => tracing::warn!(uid = reviewed.request.uid, "a decision was answered before it was committed"),
     }
 }
 

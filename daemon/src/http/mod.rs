@@ -1,6 +1,6 @@
 //! The dashboard, the API behind it, health and metrics. Read only: GET and HEAD.
 //!
-//! * [`dashboard`] is what `http.listen` serves, [`health`] what `http.metricsListen` serves; [`serve`] runs either.
+//! * [`dashboard`] is what `http.listen` serves, [`health`] what `http.metricsListen` serves; [`serve()`] runs either.
 //! * Pages are rendered here and work without JavaScript; the little script only reloads what changed.
 //! * Everything that came from a cluster, a registry or a file is escaped twice: deceptive characters are spelled
 //!   out, and the templates escape HTML. No link is ever made of such text but as an encoded query value.

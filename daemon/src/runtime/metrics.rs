@@ -477,7 +477,7 @@ mod tests {
         assert!(metrics.encode().unwrap().contains("portreeve_admission_in_flight 0\n"));
         metrics.admission.answered(Operation::Unreadable, Decision::Error, Duration::ZERO);
         metrics.scans.scanned(Scanner::Posture, Outcome::Success, Timestamp::UNIX_EPOCH);
-        metrics.sources.registry_requests(RequestOutcome::TimedOut, 1);
+        metrics.sources.registry_requests(crate::registry::RequestOutcome::TimedOut, 1);
         assert_eq!(metrics.encode().unwrap().lines().count(), before);
     }
 }

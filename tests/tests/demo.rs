@@ -149,16 +149,22 @@ async fn hostile_names_are_text_on_the_page_under_a_strict_policy() {
     let running = demo.start().await;
     let doors = demo.doors();
     let evil = "<script>alert(1)</script><img src=x onerror=alert(2)>";
-    let pod = format!(
-        "apiVersion: v1\nkind: Pod\nmetadata: {{name: '{evil}', namespace: '{evil}', labels: {{'{evil}': '{evil}'}}}}\n\
-         spec:\n  containers:\n    - name: '{evil}'\n      image: '{evil}'\n      env: [{{name: '{evil}PASSWORD', value: '{evil}'}}]\n      \
-         securityContext: {{privileged: true}}\n"
-    );
-    fs::write(demo.manifest("evil.yaml"), pod).or_fail("a manifest");
-    let open =
-        doors.until_open("hostile findings", |open| open.iter().any(|finding| is_about(finding, "C-0057", "alert(1)")));
-    let hostile: Vec<Value> =
-        open.await.into_iter().filter(|finding| finding.to_string().contains("alert(1)")).collect();
+    let pod = |name: &str| {
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: '{name}', labels: {{a: '{evil}'}}, annotations: {{'{evil}': \
+             '{evil}'}}}}\nspec:\n  volumes: [{{name: '{evil}', hostPath: {{path: '/{evil}'}}}}]\n  containers:\n    - \
+             name: '{evil}'\n      image: '{evil}'\n      env: [{{name: '{evil}PASSWORD', value: '{evil}'}}]\n      \
+             securityContext: {{privileged: true}}\n"
+        )
+    };
+    fs::write(demo.manifest("evil.yaml"), pod("evil")).or_fail("a manifest");
+    fs::write(demo.manifest("<script>alert(1)<img src=x>.yaml"), pod(evil)).or_fail("a manifest");
+    let is_there = |open: &[Value]| {
+        let about = |code, text| open.iter().any(|finding| is_about(finding, code, text));
+        about("C-0057", "evil") && about("PR-0001", "alert(1)") && about("PR-1001", "alert(1)")
+    };
+    let open = doors.until_open("hostile findings", is_there).await;
+    let hostile: Vec<Value> = open.into_iter().filter(|finding| finding.to_string().contains("alert(1)")).collect();
     let details = hostile.iter().filter_map(|finding| finding["fingerprint"].as_str());
     let mut pages = vec!["/".to_owned(), "/?q=%3Cscript%3Ealert(1)".to_owned(), "/?namespace=%3Cscript%3E".to_owned()];
     pages.extend(details.map(|fingerprint| format!("/findings/{fingerprint}")));

@@ -7,12 +7,10 @@
 //! * [`doors`]: generated objects through all four doors.
 //! * [`source_scan`], [`tidy`]: what the house forbids, as checks over the sources.
 //! * [`openmetrics`]: what `/metrics` answers, read by Prometheus' own parser.
-<<<<<<< HEAD
+//! * [`desk`]: a folder in which commands are run by hand.
 //! * [`binary`]: the `portreeve` binary, built once for a test process and never stale; [`daemon`]: it, serving.
 //! * [`chart`]: the chart as helm renders it; [`tls`]: certificates.
-=======
 //! * [`folder_cluster`]: the daemon on a folder of manifests, and what its doors answer.
->>>>>>> t_serve
 //!
 //! A harness that cannot do its work fails the test: functions here return what was asked for or end the test with a
 //! line that says what is wrong.
@@ -23,11 +21,10 @@ pub mod chart;
 pub mod control_plane;
 pub mod cosign;
 pub mod daemon;
-<<<<<<< HEAD
+pub mod desk;
 pub mod doors;
 pub mod folder_cluster;
-=======
->>>>>>> t_serve
+
 pub mod openmetrics;
 pub mod parts;
 pub mod process;

@@ -8,6 +8,7 @@ use portreeve_reports::source::{Limits, Node};
 use portreeve_reports::{Cause, Finding};
 
 use super::Failure;
+use crate::judge::source::{repository_path, repository_root};
 
 /// Most files that one call reads.
 const MAX_FILES: usize = 100_000;
@@ -40,7 +41,7 @@ pub(super) fn read(paths: &[PathBuf], namespace: &str) -> Result<Inputs, Failure
             continue;
         }
         for file in files(path)? {
-            inputs.add_file(&file, &shown(&file, root.as_deref()), &options);
+            inputs.add_file(&file, &repository_path(&file, root.as_deref()), &options);
         }
     }
     Ok(inputs)
@@ -109,19 +110,4 @@ fn walk(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<(), Fai
 
 fn is_manifest(path: &Path) -> bool {
     path.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known))
-}
-
-/// The folder with `.git` above the working directory.
-fn repository_root() -> Option<PathBuf> {
-    let working = std::env::current_dir().ok()?;
-    working.ancestors().find(|folder| folder.join(".git").exists()).map(Path::to_path_buf)
-}
-
-/// A path relative to the repository, so that fingerprints and SARIF do not depend on where a command ran.
-fn shown(file: &Path, root: Option<&Path>) -> String {
-    let absolute = file.canonicalize().ok();
-    let inside = absolute.as_deref().zip(root).and_then(|(absolute, root)| absolute.strip_prefix(root).ok());
-    let path = inside.unwrap_or(file);
-    let path = path.strip_prefix("./").unwrap_or(path);
-    path.to_string_lossy().replace('\\', "/")
 }

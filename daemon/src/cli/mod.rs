@@ -34,6 +34,11 @@ impl Failure {
         Self { exit: Exit::Usage, message: message.to_string() }
     }
 
+    /// The exit that the daemon's end stands for.
+    fn of_daemon(error: crate::serve::ServeError) -> Self {
+        Self { exit: error.exit(), message: error.to_string() }
+    }
+
     /// Exit 1: anything else.
     fn other(message: impl std::fmt::Display) -> Self {
         Self { exit: Exit::Unclassified, message: message.to_string() }

@@ -120,6 +120,21 @@ impl FileSource {
     }
 }
 
+/// The folder with `.git` above the working directory.
+pub fn repository_root() -> Option<PathBuf> {
+    let working = std::env::current_dir().ok()?;
+    working.ancestors().find(|folder| folder.join(".git").exists()).map(Path::to_path_buf)
+}
+
+/// A path relative to the repository, so that fingerprints and SARIF do not depend on where a command ran.
+pub fn repository_path(file: &Path, root: Option<&Path>) -> String {
+    let absolute = file.canonicalize().ok();
+    let inside = absolute.as_deref().zip(root).and_then(|(absolute, root)| absolute.strip_prefix(root).ok());
+    let path = inside.unwrap_or(file);
+    let path = path.strip_prefix("./").unwrap_or(path);
+    path.to_string_lossy().replace('\\', "/")
+}
+
 /// The path of a file inside the repository, with forward slashes.
 fn within(root: &Path, path: &Path) -> Result<String, String> {
     let working = std::env::current_dir().map_err(|error| error.to_string())?;

@@ -31,7 +31,7 @@ fn subjects(report: &Value) -> Vec<String> {
         let subject = &finding["subject"];
         format!("{}/{}", subject["namespace"].as_str().unwrap_or("-"), subject["name"].as_str().unwrap_or("-"))
     };
-    report["findings"].as_array().unwrap().iter().map(subject).collect()
+    report["findings"].as_array().or_fail("findings").iter().map(subject).collect()
 }
 
 #[test]

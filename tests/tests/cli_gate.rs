@@ -1,5 +1,6 @@
 //! `portreeve gate` on the built binary: one verdict over objects and images, judged by what a change cannot touch.
 
+use portreeve_tests::OrFail as _;
 use portreeve_tests::binary::{Output, Portreeve};
 use portreeve_tests::cosign::{Cosign, Storage};
 use portreeve_tests::desk::{Desk, PRIVILEGED, verdicts};
@@ -23,7 +24,7 @@ impl Platform {
         signer.sign(&signed, Storage::Bundle);
         stranger.sign(&foreign, Storage::Tag);
         let desk = Desk::new();
-        desk.file("cosign.pub", std::fs::read(signer.public_key()).unwrap());
+        desk.file("cosign.pub", std::fs::read(signer.public_key()).or_fail("a public key"));
         desk.file("image-policy.yaml", policy(registry.host()));
         desk.file("exceptions.yaml", EXCEPTION);
         let registries = format!("registries: [{{host: '{}', plainHttp: true}}]\n", registry.host());

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use portreeve_tests::OrFail as _;
 use portreeve_tests::binary::Output;
 use portreeve_tests::cosign::{Cosign, Storage};
 use portreeve_tests::desk::{Desk, verdicts};
@@ -14,7 +15,7 @@ use portreeve_tests::registry::Registry;
 const DEADLINE: Duration = Duration::from_secs(60);
 
 fn path(path: &Path) -> &str {
-    path.to_str().unwrap()
+    path.to_str().or_fail("a path of a test is UTF-8")
 }
 
 /// `portreeve verify` of images of this registry with these keys.
@@ -95,24 +96,13 @@ async fn an_encrypted_key_needs_its_password() {
     let image = registry.push_image("demo/app:1");
     let cosign = Cosign::new(registry.docker_config());
     run(cosign.command().env("COSIGN_PASSWORD", "secret").args(["generate-key-pair", "--output-key-prefix", "locked"]));
-    let (key, public) = ("locked.key", "locked.pub").into_pair(&cosign);
+    let file = |name: &str| cosign.private_key().with_file_name(name);
+    let (key, public) = (file("locked.key"), file("locked.pub"));
     let refused = sign(&registry, &key, "wrong", &[&image]).expect_exit(2);
     assert!(refused.stderr.contains("COSIGN_PASSWORD") && !refused.stderr.contains("wrong"), "{}", refused.stderr);
     verify(&registry, &[&public], &[&image]).expect_exit(11);
     sign(&registry, &key, "secret", &[&image]).expect_exit(0);
     verify(&registry, &[&public], &[&image]).expect_exit(0);
-}
-
-/// Names of files in a cosign's folder to paths.
-trait IntoPair {
-    fn into_pair(self, cosign: &Cosign) -> (std::path::PathBuf, std::path::PathBuf);
-}
-
-impl IntoPair for (&str, &str) {
-    fn into_pair(self, cosign: &Cosign) -> (std::path::PathBuf, std::path::PathBuf) {
-        let key = cosign.private_key();
-        (key.with_file_name(self.0), key.with_file_name(self.1))
-    }
 }
 
 #[tokio::test]

@@ -155,7 +155,7 @@ pub async fn review(
             (decide(judge, scope, &request, &findings), Vec::new(), findings)
         }
     };
-    let response = response::render(&request, &decision, &pins);
+    let response = response::render(&request, &decision, &pins, &findings);
     Ok(Reviewed { request, decision, response, findings })
 }
 

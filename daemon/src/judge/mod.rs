@@ -43,7 +43,7 @@ pub enum Keep {
 }
 
 /// Most findings that one command keeps. Objects beyond it are not judged, and a finding says so.
-pub const MAX_KEPT: usize = 300_000;
+pub const MAX_KEPT: usize = 250_000;
 
 /// When it is, and until when evidence may be waited for.
 #[derive(Clone, Copy, Debug)]

@@ -61,7 +61,7 @@ fn a_format_is_named_by_its_word_and_a_mistyped_one_gets_a_hint() {
     let error = "sarfi".parse::<Format>().unwrap_err().to_string();
     assert_eq!(
         error,
-        "'sarfi' is not a format; did you mean 'sarif'?; formats are table, json, json-v1, sarif, prometheus"
+        "'sarfi' is not a format (did you mean 'sarif'?); formats are table, json, json-v1, sarif, prometheus"
     );
     assert!("".parse::<Format>().is_err());
 }

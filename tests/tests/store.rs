@@ -59,7 +59,7 @@ impl<'a> Load<'a> {
         while self.goes_on() {
             let number = self.next();
             let name = format!("pod-{}", number % 20);
-            let object = pod("dev", &name, privileged(number % 3 == 0));
+            let object = pod("dev", &name, privileged(number.is_multiple_of(3)));
             self.cluster.write(&format!("{name}.json"), &manifest(&object));
             ticks.tick().await;
         }

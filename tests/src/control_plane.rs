@@ -204,6 +204,8 @@ async fn start_api_server(files: &Files, etcd_url: &str, (port, api): (u16, &Api
         .arg(option("token-auth-file", files.path("tokens.csv")))
         .arg(option("service-account-key-file", files.path("accounts.pub")))
         .arg(option("service-account-signing-key-file", files.path("accounts.key")))
+        // What Portreeve finds must be there to be found; every real cluster has this for its own network plugin.
+        .arg("--allow-privileged=true")
         .args(["--bind-address=127.0.0.1", "--authorization-mode=RBAC", "--endpoint-reconciler-type=none"])
         .arg("--allow-privileged=true")
         .args(["--service-account-issuer=https://kubernetes.test", "--service-cluster-ip-range=10.0.0.0/24"]);

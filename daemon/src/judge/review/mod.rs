@@ -15,7 +15,7 @@ use portreeve_policies::image::{Digest, ImageReference};
 use portreeve_policies::object::{Object, Origin, Unreadable};
 use portreeve_policies::workload::image_uses;
 use portreeve_policies::world::World;
-use portreeve_reports::source::Node;
+use portreeve_reports::source::{Map, Node};
 use portreeve_reports::{Cause, Code, Effect, Finding, FindingBuilder, Location, ObjectRef, Subject, Verdict};
 use portreeve_trust::evidence::Lookup;
 use portreeve_trust::rules::ALLOWED;
@@ -155,7 +155,7 @@ pub async fn review(
             (decide(judge, scope, &request, &findings), Vec::new(), findings)
         }
     };
-    let response = response::render(&request, &decision, &pins);
+    let response = response::render(&request, &decision, &pins, &findings);
     Ok(Reviewed { request, decision, response, findings })
 }
 
@@ -259,9 +259,14 @@ fn is_unreadable(finding: &Finding) -> bool {
 fn is_unchanged(request: &ReviewRequest) -> bool {
     let (Some(new), Some(old)) = (&request.object, &request.old_object) else { return false };
     let same = |path: &[&str]| new.at(path.iter().copied()) == old.at(path.iter().copied());
-    let judged: [&[&str]; 6] =
-        [&["spec"], &["data"], &["metadata", "labels"], &["metadata", "annotations"], &["kind"], &["apiVersion"]];
-    request.operation == Operation::Update && judged.into_iter().all(same)
+    let metadata: [&[&str]; 2] = [&["metadata", "labels"], &["metadata", "annotations"]];
+    request.operation == Operation::Update && content(new) == content(old) && metadata.into_iter().all(same)
+}
+
+/// All of an object but its metadata and status; kinds differ in where they keep what is judged.
+fn content(object: &Node) -> BTreeMap<&str, &Node> {
+    let entries = object.as_map().into_iter().flat_map(Map::iter);
+    entries.map(|entry| (&*entry.key, &entry.node)).filter(|(key, _)| !["metadata", "status"].contains(key)).collect()
 }
 
 /// The most findings that a denial spells out.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use jiff::Timestamp;
 use portreeve_reports::SubjectKey;
+use portreeve_reports::gate::ExitCode;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -22,9 +23,11 @@ use crate::cluster::writer::{self, ClusterView, Event};
 use crate::config::valid::Admission;
 use crate::config::{ClusterSource, Config};
 use crate::controllers::images::Images;
+use crate::controllers::scans::Scans;
 use crate::controllers::workloads::Workloads;
 use crate::demo;
 use crate::http::{self, Hosts, HttpParts, Limits};
+use crate::judge::source::{repository_path, repository_root};
 use crate::judge::tally::Tally;
 use crate::judge::{FileSource, Judge, JudgeSettings, LoadError, Rules};
 use crate::registry::RegistryClient;
@@ -82,6 +85,17 @@ pub enum ServeError {
     /// A task ended, or the drain took too long.
     #[error(transparent)]
     Run(#[from] RunError),
+}
+
+impl ServeError {
+    /// The exit code of the process.
+    pub fn exit(&self) -> ExitCode {
+        match self {
+            Self::Rules(_) | Self::StoreUrl(_) | Self::Client(_) => ExitCode::Usage,
+            Self::Run(RunError::TaskPanicked { .. }) => ExitCode::Bug,
+            _ => ExitCode::Unclassified,
+        }
+    }
 }
 
 /// Runs the daemon until a signal.
@@ -216,7 +230,10 @@ impl Source {
         let shutdown = supervisor.shutdown();
         match self {
             Self::Folder { path, .. } => {
-                supervisor.spawn(TaskName::Folder, folder::run(FolderOptions::new(path), events, shutdown));
+                // The same name for a file as at the CI door, and so the same fingerprint.
+                let shown = repository_path(&path, repository_root().as_deref());
+                let options = FolderOptions { shown, ..FolderOptions::new(path) };
+                supervisor.spawn(TaskName::Folder, folder::run(options, events, shutdown));
             }
             Self::Api(client) => {
                 let metrics = Arc::clone(metrics);
@@ -268,6 +285,12 @@ impl Shared {
         let [workload_feed, image_feed] = feeds;
         let triggers = [Trigger::default(), Trigger::default()];
         let [posture_rescan, image_rescan] = triggers.clone();
+        let scans = Scans::new(
+            Arc::clone(&self.judge),
+            (self.store.clone(), self.recorder.clone()),
+            Arc::clone(&self.tally),
+            Arc::clone(&self.metrics),
+        );
         let workloads = Workloads {
             judge: Arc::clone(&self.judge),
             cluster: view.clone(),
@@ -275,6 +298,7 @@ impl Shared {
             recorder: self.recorder.clone(),
             tally: Arc::clone(&self.tally),
             rescan: posture_rescan,
+            scans: scans.clone(),
         };
         let images = Images {
             judge: Arc::clone(&self.judge),
@@ -283,6 +307,7 @@ impl Shared {
             recorder: self.recorder.clone(),
             tally: Arc::clone(&self.tally),
             rescan: image_rescan,
+            scans,
         };
         supervisor.spawn(TaskName::Workloads, workloads.run(stored.clone(), supervisor.shutdown()));
         supervisor.spawn(TaskName::Images, images.run(stored, supervisor.shutdown()));

@@ -54,6 +54,7 @@ pub(super) fn run(args: &DemoArgs, global: &GlobalArgs) -> Outcome {
         format!("gate: portreeve gate --config {} {}", folder.config_file().display(), folder.manifests().display()),
     ];
     let demo_registry = Some((listener, folder.layout()));
-    serve::run(ServeOptions { config: loaded.config, registry, announce, demo_registry }).map_err(Failure::other)?;
+    serve::run(ServeOptions { config: loaded.config, registry, announce, demo_registry })
+        .map_err(Failure::of_daemon)?;
     Ok(ExitCode::Clean)
 }

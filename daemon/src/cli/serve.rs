@@ -22,6 +22,6 @@ pub(super) fn run(_args: &ServeArgs, global: &GlobalArgs) -> Outcome {
     let loaded = global.load_config()?;
     let registry = registry(&loaded.config, &RegistryArgs::default(), global)?;
     serve::run(ServeOptions { config: loaded.config, registry, announce: Vec::new(), demo_registry: None })
-        .map_err(Failure::other)?;
+        .map_err(Failure::of_daemon)?;
     Ok(ExitCode::Clean)
 }

@@ -2,7 +2,7 @@
 //!
 //! * [`raw`]: the shape as written, with places; unknown keys are problems with a did-you-mean.
 //! * [`valid`]: what the daemon runs on; durations, addresses, patterns and schedules are types here.
-//! * [`load`]: which file, which environment variables, and where each value came from.
+//! * [`mod@load`]: which file, which environment variables, and where each value came from.
 
 pub mod load;
 pub mod raw;

@@ -1,6 +1,6 @@
 //! The dashboard, the API behind it, health and metrics. Read only: GET and HEAD.
 //!
-//! * [`dashboard`] is what `http.listen` serves, [`health`] what `http.metricsListen` serves; [`serve`] runs either.
+//! * [`dashboard`] is what `http.listen` serves, [`health`] what `http.metricsListen` serves; [`serve()`] runs either.
 //! * Pages are rendered here and work without JavaScript; the little script only reloads what changed.
 //! * Everything that came from a cluster, a registry or a file is escaped twice: deceptive characters are spelled
 //!   out, and the templates escape HTML. No link is ever made of such text but as an encoded query value.
@@ -72,6 +72,7 @@ pub fn dashboard(parts: Arc<HttpParts>, hosts: Hosts, limits: Limits) -> Router 
         .route("/events", get(events::stream))
         .route("/api/v1/findings", get(api::findings))
         .route("/api/v1/findings/{fingerprint}", get(api::finding))
+        .route("/api/v1/decisions", get(api::decisions))
         .route("/api/v1/summary", get(api::summary));
     guarded(router, parts, hosts, limits)
 }

@@ -46,7 +46,7 @@ pub(super) async fn judge(
 }
 
 /// The digest that a reference stands for now. A digest in the reference is asked for too where a registry must be
-/// asked at all; see [`judge`].
+/// asked at all; see [`judge()`].
 pub async fn resolve(registry: &RegistryClient, reference: &ImageReference, deadline: Deadline) -> Lookup<Digest> {
     match registry.resolve(reference, deadline).await {
         Lookup::Found(manifest) => Lookup::Found(manifest.digest),

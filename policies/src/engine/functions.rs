@@ -1,6 +1,6 @@
 //! The functions that expressions may call beyond CEL's own, and the step budget that every evaluation runs under.
 //!
-//! The interpreter neither counts nor stops. [`super::compile`] therefore rewrites each expression so that whatever
+//! The interpreter neither counts nor stops. [`mod@super::compile`] therefore rewrites each expression so that whatever
 //! can make work (loops, built values, calls on long texts) passes through [`charge`] here, together with the budget.
 
 use std::any::Any;

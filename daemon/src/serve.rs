@@ -23,6 +23,7 @@ use crate::cluster::writer::{self, ClusterView, Event};
 use crate::config::valid::Admission;
 use crate::config::{ClusterSource, Config};
 use crate::controllers::images::Images;
+use crate::controllers::scans::Scans;
 use crate::controllers::workloads::Workloads;
 use crate::demo;
 use crate::http::{self, Hosts, HttpParts, Limits};
@@ -284,6 +285,12 @@ impl Shared {
         let [workload_feed, image_feed] = feeds;
         let triggers = [Trigger::default(), Trigger::default()];
         let [posture_rescan, image_rescan] = triggers.clone();
+        let scans = Scans::new(
+            Arc::clone(&self.judge),
+            (self.store.clone(), self.recorder.clone()),
+            Arc::clone(&self.tally),
+            Arc::clone(&self.metrics),
+        );
         let workloads = Workloads {
             judge: Arc::clone(&self.judge),
             cluster: view.clone(),
@@ -291,6 +298,7 @@ impl Shared {
             recorder: self.recorder.clone(),
             tally: Arc::clone(&self.tally),
             rescan: posture_rescan,
+            scans: scans.clone(),
         };
         let images = Images {
             judge: Arc::clone(&self.judge),
@@ -299,6 +307,7 @@ impl Shared {
             recorder: self.recorder.clone(),
             tally: Arc::clone(&self.tally),
             rescan: image_rescan,
+            scans,
         };
         supervisor.spawn(TaskName::Workloads, workloads.run(stored.clone(), supervisor.shutdown()));
         supervisor.spawn(TaskName::Images, images.run(stored, supervisor.shutdown()));

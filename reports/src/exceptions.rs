@@ -110,6 +110,11 @@ impl Usage {
         }
     }
 
+    /// Whether each exception that the other needed is needed here too.
+    pub fn covers(&self, other: &Self) -> bool {
+        (0..other.0.len()).all(|index| !other.is_used(index) || self.is_used(index))
+    }
+
     fn is_used(&self, index: usize) -> bool {
         self.0.get(index).is_some_and(|count| *count > 0)
     }

@@ -1,5 +1,6 @@
 //! One review: read, judge, record, answer.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,14 +9,15 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use jiff::Timestamp;
-use portreeve_reports::{Effect, Subject};
+use portreeve_reports::{Effect, Finding, Subject, SubjectKey};
 
 use crate::cluster::writer::ClusterView;
 use crate::config::valid::AdmissionScope;
 use crate::judge::review::{DecisionReason, ReviewPath, Reviewed, review};
+use crate::judge::tally::image_outcome;
 use crate::judge::{Judge, JudgeOptions};
 use crate::registry::Deadline;
-use crate::runtime::metrics::{Decision as Decided, Metrics, Operation};
+use crate::runtime::metrics::{Decision as Decided, ImageResult, Metrics, Operation};
 use crate::store::{Decision, Record, RecorderHandle};
 
 /// How long an answer waits for its decision to be committed.
@@ -55,6 +57,7 @@ async fn answer(state: AdmissionState, path: ReviewPath, body: Bytes) -> Respons
     let snapshot = state.view.snapshot();
     match review(&state.judge, &snapshot.world, &state.scope, (&body, path), &options).await {
         Ok(reviewed) => {
+            count_images(&state.metrics, &reviewed.findings, started.elapsed());
             record(&state, path, &reviewed, options.now).await;
             let label = Decided::of(reviewed.decision.reason);
             state.metrics.admission.answered(Operation::of(reviewed.request.operation), label, started.elapsed());
@@ -66,6 +69,17 @@ async fn answer(state: AdmissionState, path: ReviewPath, body: Bytes) -> Respons
             state.metrics.admission.answered(Operation::Unreadable, Decided::Error, started.elapsed());
             json(StatusCode::BAD_REQUEST, serde_json::json!({"error": error.to_string()}).to_string())
         }
+    }
+}
+
+/// Counts each image of a review; they were verified at the same time.
+fn count_images(metrics: &Metrics, findings: &[Finding], took: Duration) {
+    let mut images: BTreeMap<SubjectKey, Vec<Finding>> = BTreeMap::new();
+    for finding in findings.iter().filter(|finding| matches!(finding.subject, Subject::Image { .. })) {
+        images.entry(finding.subject.key()).or_default().push(finding.clone());
+    }
+    for findings in images.values() {
+        metrics.images.verified(ImageResult::of(image_outcome(findings)), took);
     }
 }
 
@@ -89,7 +103,7 @@ async fn record(state: &AdmissionState, path: ReviewPath, reviewed: &Reviewed, a
     match tokio::time::timeout(RECORD_WITHIN, ack.committed()).await {
         Ok(Ok(_)) => {}
         Ok(Err(error)) => tracing::error!(%error, "a decision was not recorded"),
-        Err(_) => tracing::warn!("a decision was answered before it was committed"),
+        Err(_) => tracing::warn!(uid = reviewed.request.uid, "a decision was answered before it was committed"),
     }
 }
 

@@ -8,6 +8,7 @@ use portreeve_reports::source::{Limits, Node};
 use portreeve_reports::{Cause, Finding};
 
 use super::Failure;
+use crate::config::load::read_capped;
 use crate::judge::source::{repository_path, repository_root};
 
 /// Most files that one call reads.
@@ -56,14 +57,12 @@ impl Inputs {
     }
 
     fn add_file(&mut self, file: &Path, name: &str, options: &ReadOptions) {
-        let too_large = std::fs::metadata(file).is_ok_and(|metadata| metadata.len() > options.limits.bytes as u64);
         let unreadable = |cause, message: String| Unreadable::of_file(name, cause, message).finding();
-        if too_large {
-            let most = options.limits.bytes >> 20;
-            self.unreadable.push(unreadable(Cause::TooLarge, format!("the file is larger than {most} MiB")));
-            return;
-        }
-        match std::fs::read(file) {
+        match read_capped(file, options.limits.bytes) {
+            Ok(bytes) if bytes.len() > options.limits.bytes => {
+                let most = options.limits.bytes >> 20;
+                self.unreadable.push(unreadable(Cause::TooLarge, format!("the file is larger than {most} MiB")));
+            }
             Ok(bytes) => self.add(name, &bytes, options),
             Err(error) => self.unreadable.push(unreadable(Cause::Unreadable, error.to_string())),
         }
@@ -88,7 +87,7 @@ fn walk(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<(), Fai
     for entry in entries {
         let path = entry.path();
         let hidden = entry.file_name().as_encoded_bytes().first() == Some(&b'.');
-        // A link could lead out of the folder or back into it.
+        // A link could lead out of the folder or back into it; a pipe may never end.
         let kind = entry.file_type().map_err(fail)?;
         if hidden || kind.is_symlink() {
             continue;
@@ -98,7 +97,7 @@ fn walk(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<(), Fai
                 return Err(Failure::usage(format!("{}: more than {MAX_DEPTH} folders deep", path.display())));
             }
             walk(&path, depth + 1, found)?;
-        } else if is_manifest(&path) {
+        } else if kind.is_file() && is_manifest(&path) {
             if found.len() == MAX_FILES {
                 return Err(Failure::usage(format!("more than {MAX_FILES} manifests; name fewer folders")));
             }

@@ -19,9 +19,11 @@ use tokio_util::sync::CancellationToken;
 use crate::cluster::feed::{Change, Feed};
 use crate::cluster::writer::ClusterView;
 use crate::controllers::record::{Round, is_image};
-use crate::judge::tally::Tally;
+use crate::controllers::scans::Scans;
+use crate::judge::tally::{Tally, image_outcome};
 use crate::judge::{Judge, JudgeOptions};
 use crate::registry::Deadline;
+use crate::runtime::metrics::{ImageResult, Scanner};
 use crate::scheduler::driver::Trigger;
 use crate::scheduler::plan::Queue;
 use crate::store::RecorderHandle;
@@ -53,6 +55,8 @@ pub struct Images {
     pub tally: Arc<Tally>,
     /// Asks for a rescan.
     pub rescan: Trigger,
+    /// Hears of scans.
+    pub scans: Scans,
 }
 
 /// What the controller knows and has to do.
@@ -63,6 +67,8 @@ struct Work {
     failed: Queue<RepositoryName>,
     /// Being judged, and whether their uses have changed since.
     running: BTreeMap<RepositoryName, bool>,
+    /// What the scan that is under way has still to judge; `None` between two.
+    scan: Option<BTreeSet<RepositoryName>>,
     /// Image subjects of the store that are not in use, while not all kinds could be listed.
     unproven: BTreeSet<SubjectKey>,
 }
@@ -80,8 +86,12 @@ impl Images {
         let mut work = Work::new(stored);
         self.changed(&mut work, self.cluster.everything());
         self.resolve_unused(&mut work).await;
+        self.begin_scan(&mut work);
         let mut running = FuturesUnordered::new();
         loop {
+            if work.scan_ended() {
+                self.scans.ended(Scanner::Images).await;
+            }
             for repository in work.start(Instant::now()) {
                 let uses = work.usage.uses(&repository);
                 running.push(self.judge(repository, uses));
@@ -97,11 +107,16 @@ impl Images {
                 }
                 () = self.rescan.fired() => {
                     self.resolve_unused(&mut work).await;
-                    work.push_all(Instant::now());
+                    self.begin_scan(&mut work);
                 }
                 () = tokio::time::sleep(pause) => {}
             }
         }
+    }
+
+    fn begin_scan(&self, work: &mut Work) {
+        self.scans.begin(Scanner::Images);
+        work.push_all(Instant::now());
     }
 
     /// Looks at the objects that came, changed or went.
@@ -131,15 +146,24 @@ impl Images {
     /// Judges one repository and records the outcome; says whether it was stored.
     async fn judge(&self, repository: RepositoryName, uses: Vec<ImageUse>) -> (RepositoryName, bool) {
         let at = Timestamp::now();
+        let started = Instant::now();
         let mut round = Round::new(&self.recorder, &self.tally, at);
+        let mut usage = portreeve_reports::exceptions::Usage::default();
         if uses.is_empty() {
             round.deleted(repository.subject()).await;
         } else {
             let options = JudgeOptions { now: at, deadline: Deadline::after(PATIENCE) };
             let judged = self.judge.images(&uses, &options).await;
+            if self.judge.has_image_policy() {
+                let result = ImageResult::of(image_outcome(&judged.findings));
+                self.scans.metrics().images.verified(result, started.elapsed());
+            }
+            usage = judged.usage;
             round.judged(repository.subject(), judged.findings).await;
         }
-        (repository, round.finish().await.is_empty())
+        let is_stored = round.finish().await.is_empty();
+        self.scans.judged(Scanner::Images, &usage, is_stored).await;
+        (repository, is_stored)
     }
 }
 
@@ -150,12 +174,20 @@ impl Work {
             queue: Queue::new(DEBOUNCE),
             failed: Queue::new(RETRY),
             running: BTreeMap::new(),
+            scan: None,
             unproven: stored.into_iter().filter(is_image).collect(),
         }
     }
 
     fn push_all(&mut self, now: Instant) {
-        self.usage.repositories().for_each(|repository| self.queue.push(repository.clone(), now));
+        let all: BTreeSet<RepositoryName> = self.usage.repositories().cloned().collect();
+        all.iter().for_each(|repository| self.queue.push(repository.clone(), now));
+        self.scan = Some(all);
+    }
+
+    /// Whether the last repository of a scan has been judged; says it once.
+    fn scan_ended(&mut self) -> bool {
+        self.scan.take_if(|left| left.is_empty()).is_some()
     }
 
     /// Takes what is due into free slots. A repository is judged once at a time, so that an older answer cannot
@@ -180,8 +212,12 @@ impl Work {
     fn finished(&mut self, repository: RepositoryName, is_stored: bool, now: Instant) {
         let is_changed = self.running.remove(&repository).unwrap_or_default();
         if is_changed {
-            self.queue.push(repository, now);
-        } else if !is_stored {
+            return self.queue.push(repository, now);
+        }
+        if let Some(left) = &mut self.scan {
+            left.remove(&repository);
+        }
+        if !is_stored {
             self.failed.push(repository, now);
         }
     }

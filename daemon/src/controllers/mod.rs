@@ -2,12 +2,14 @@
 //!
 //! * [`workloads`]: posture of objects, and what could not be read.
 //! * [`images`]: images by repository, declared and running.
+//! * [`scans`]: what is told when everything was judged.
 //!
 //! Both judge what the index says now, not what an event said, so that events may be merged. What the store does not
 //! take is judged again later.
 
 pub mod images;
 mod record;
+pub mod scans;
 pub mod workloads;
 
 #[cfg(test)]

@@ -40,6 +40,13 @@ impl Daemon {
         let permit = Parts::new().permit("index");
         let (writer, events, cluster) = index(vec![workload_feed.clone(), image_feed.clone()], permit);
         let judge = Arc::new(judge());
+        let metrics = Arc::new(crate::runtime::metrics::Metrics::new("test"));
+        let scans = super::scans::Scans::new(
+            Arc::clone(&judge),
+            (store.clone(), recorder.clone()),
+            Arc::clone(&tally),
+            metrics,
+        );
         let workloads = Workloads {
             judge: Arc::clone(&judge),
             cluster: cluster.clone(),
@@ -47,8 +54,9 @@ impl Daemon {
             recorder: recorder.clone(),
             tally: Arc::clone(&tally),
             rescan: Trigger::default(),
+            scans: scans.clone(),
         };
-        let images = Images { judge, cluster, feed: image_feed, recorder, tally, rescan: Trigger::default() };
+        let images = Images { judge, cluster, feed: image_feed, recorder, tally, rescan: Trigger::default(), scans };
         let shutdown = CancellationToken::new();
         let this = Self { events, store };
         let tested = async {

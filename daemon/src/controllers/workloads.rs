@@ -13,9 +13,11 @@ use crate::cluster::feed::Feed;
 use crate::cluster::index::SubjectState;
 use crate::cluster::writer::ClusterView;
 use crate::controllers::record::{Round, is_image};
+use crate::controllers::scans::Scans;
 use crate::judge::tally::Tally;
 use crate::judge::{Judge, JudgeOptions};
 use crate::registry::Deadline;
+use crate::runtime::metrics::Scanner;
 use crate::runtime::supervisor::blocking;
 use crate::scheduler::driver::Trigger;
 use crate::scheduler::plan::Queue;
@@ -47,6 +49,8 @@ pub struct Workloads {
     pub tally: Arc<Tally>,
     /// Asks for a rescan.
     pub rescan: Trigger,
+    /// Hears of scans.
+    pub scans: Scans,
 }
 
 /// What is to be judged.
@@ -55,6 +59,8 @@ struct Waiting {
     urgent: Queue<SubjectKey>,
     /// Of a rescan.
     rescan: Queue<SubjectKey>,
+    /// Whether a rescan is under way.
+    is_scanning: bool,
     /// Not stored.
     failed: Queue<SubjectKey>,
     /// Subjects of the store that were neither seen nor proven to be gone.
@@ -72,9 +78,14 @@ impl Workloads {
         if !is_synced {
             return shutdown.cancelled().await;
         }
-        let mut waiting = Waiting::new(stored.into_iter().filter(|subject| !is_image(subject)).collect());
+        let others = self.scans.subjects();
+        let is_ours = |subject: &SubjectKey| !is_image(subject) && !others.contains(subject);
+        let mut waiting = Waiting::new(stored.into_iter().filter(is_ours).collect());
         self.plan_rescan(&mut waiting);
         loop {
+            if waiting.scan_ended() {
+                self.scans.ended(Scanner::Posture).await;
+            }
             let pause = waiting.pause(Instant::now());
             // In no fixed order: a stream of events must not keep the rounds from their turn.
             tokio::select! {
@@ -90,6 +101,8 @@ impl Workloads {
     }
 
     fn plan_rescan(&self, waiting: &mut Waiting) {
+        self.scans.begin(Scanner::Posture);
+        waiting.is_scanning = true;
         let now = Instant::now();
         for subject in self.cluster.everything().subjects {
             waiting.rescan.push(subject, now);
@@ -144,13 +157,28 @@ impl Workloads {
         for (subject, findings) in batches {
             round.judged(subject, findings).await;
         }
-        round.finish().await
+        let failed = round.finish().await;
+        self.scans.judged(Scanner::Posture, &judged.usage, failed.is_empty()).await;
+        failed
     }
 }
 
 impl Waiting {
     fn new(unproven: Vec<SubjectKey>) -> Self {
-        Self { urgent: Queue::new(DEBOUNCE), rescan: Queue::new(Duration::ZERO), failed: Queue::new(RETRY), unproven }
+        Self {
+            urgent: Queue::new(DEBOUNCE),
+            rescan: Queue::new(Duration::ZERO),
+            is_scanning: false,
+            failed: Queue::new(RETRY),
+            unproven,
+        }
+    }
+
+    /// Whether the last subject of a rescan has been judged; says it once.
+    fn scan_ended(&mut self) -> bool {
+        let is_ended = self.is_scanning && self.rescan.is_empty();
+        self.is_scanning &= !is_ended;
+        is_ended
     }
 
     fn changed(&mut self, subjects: BTreeSet<SubjectKey>, now: Instant) {

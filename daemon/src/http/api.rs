@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::filter::{Params, stored_verdicts};
 use super::index::whole;
 use super::{HttpParts, Parts};
-use crate::store::{Board, Counts, NamespaceRow, StoreError, StoredFinding, Summary};
+use crate::store::{Board, Counts, Decision, NamespaceRow, StoreError, StoredFinding, Summary};
 
 /// A store that could not be read.
 pub(super) struct Unreadable(StoreError);
@@ -69,6 +69,42 @@ fn finding_json(finding: &StoredFinding) -> Value {
         fields.insert("lifecycle".to_owned(), lifecycle);
     }
     value
+}
+
+/// The most decisions of one answer.
+const MAX_DECISIONS: u32 = 1_000;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Newest {
+    limit: Option<u32>,
+}
+
+/// `/api/v1/decisions?limit`: what admission answered, newest first.
+pub(super) async fn decisions(
+    State(parts): State<Parts>,
+    Query(newest): Query<Newest>,
+) -> Result<Response, Unreadable> {
+    let limit = newest.limit.unwrap_or(100).min(MAX_DECISIONS);
+    let decisions = parts.store.decisions(limit).await?;
+    let items: Vec<Value> = decisions.iter().map(decision_json).collect();
+    Ok(Json(json!({"items": items})).into_response())
+}
+
+fn decision_json(decision: &Decision) -> Value {
+    json!({
+        "at": decision.at,
+        "uid": decision.uid,
+        "door": decision.door,
+        "operation": decision.operation,
+        "kind": decision.kind,
+        "namespace": decision.namespace,
+        "name": decision.name,
+        "allowed": decision.allowed,
+        "mode": decision.mode,
+        "codes": decision.codes,
+        "digests": decision.digests,
+    })
 }
 
 #[derive(Debug, Deserialize)]

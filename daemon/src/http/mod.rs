@@ -72,6 +72,7 @@ pub fn dashboard(parts: Arc<HttpParts>, hosts: Hosts, limits: Limits) -> Router 
         .route("/events", get(events::stream))
         .route("/api/v1/findings", get(api::findings))
         .route("/api/v1/findings/{fingerprint}", get(api::finding))
+        .route("/api/v1/decisions", get(api::decisions))
         .route("/api/v1/summary", get(api::summary));
     guarded(router, parts, hosts, limits)
 }

@@ -38,12 +38,18 @@ struct Answers {
     undecided: u64,
 }
 
+/// What the findings about one image come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ImageOutcome {
+pub enum ImageOutcome {
+    /// Signed as the policy asks.
     Verified,
+    /// Without a signature.
     Unsigned,
+    /// Signed by nobody that is trusted.
     Untrusted,
+    /// The policy or an attestation disagrees.
     Mismatch,
+    /// Could not be checked.
     Unknown,
 }
 
@@ -141,7 +147,8 @@ fn coverage(totals: &BTreeMap<Code, Answers>, unimplemented: usize) -> Option<f6
     (!asked.is_empty()).then(|| asked.iter().sum::<f64>() / controls as f64)
 }
 
-fn image_outcome(findings: &[Finding]) -> Option<ImageOutcome> {
+/// What the findings about one image come to; `None` when they are about none, or nothing is asked of it.
+pub fn image_outcome(findings: &[Finding]) -> Option<ImageOutcome> {
     let verdict =
         |code: &str| findings.iter().find(|finding| finding.code.as_str() == code).map(|finding| finding.verdict);
     let signed = verdict(SIGNED.code)?;

@@ -14,6 +14,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::judge::review::{DecisionReason, request};
+use crate::judge::tally::ImageOutcome;
 use crate::registry::RequestOutcome;
 
 /// The content type of [`Metrics::encode`].
@@ -59,7 +60,7 @@ closed_label! {
         Mismatch => "mismatch",
         /// Could not be checked.
         Unknown => "unknown",
-        /// The policy asks for no signature.
+        /// The policy asks for no signature, or an exception accepts what was found.
         Exempt => "exempt",
     }
 }
@@ -95,6 +96,20 @@ closed_label! {
         Error => "error",
     }
 }
+impl ImageResult {
+    /// The label of what an image came to; `None` when nothing is asked of it.
+    pub fn of(outcome: Option<ImageOutcome>) -> Self {
+        match outcome {
+            Some(ImageOutcome::Verified) => Self::Verified,
+            Some(ImageOutcome::Unsigned) => Self::Unsigned,
+            Some(ImageOutcome::Untrusted) => Self::Untrusted,
+            Some(ImageOutcome::Mismatch) => Self::Mismatch,
+            Some(ImageOutcome::Unknown) => Self::Unknown,
+            None => Self::Exempt,
+        }
+    }
+}
+
 impl Operation {
     /// The label of an operation.
     pub fn of(operation: request::Operation) -> Self {

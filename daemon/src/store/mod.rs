@@ -12,6 +12,7 @@ mod error;
 mod evidence;
 mod health;
 mod lifecycle;
+pub mod lost;
 mod model;
 mod open;
 mod read;

@@ -6,9 +6,9 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::model::Changes;
+use super::model::{Changes, SubjectFindings};
 use super::write::{Record, Retention};
-use super::{Store, StoreError};
+use super::{Store, StoreError, lost};
 
 /// Records that may wait.
 const QUEUE: usize = 4_096;
@@ -92,13 +92,15 @@ pub struct Recorder {
     queue: mpsc::Receiver<Waiting>,
     store: Store,
     retention: Retention,
+    /// Lost records that no finding tells of yet.
+    untold: u64,
 }
 
 /// A recorder of the store and the handle that fills it.
 pub fn recorder(store: Store, retention: Retention) -> (Recorder, RecorderHandle) {
     let (sender, queue) = mpsc::channel(QUEUE);
     let handle = RecorderHandle { queue: sender, store: store.clone() };
-    (Recorder { queue, store, retention }, handle)
+    (Recorder { queue, store, retention, untold: 0 }, handle)
 }
 
 impl Recorder {
@@ -127,11 +129,35 @@ impl Recorder {
         let (records, acks): (Vec<_>, Vec<_>) = group.into_iter().map(|waiting| (waiting.record, waiting.ack)).unzip();
         match self.store.commit(&records).await {
             // A door that does not wait for its answer has dropped the receiver.
-            Ok(done) => acks.into_iter().zip(done).for_each(|(ack, done)| drop(ack.send(Ok(done)))),
+            Ok(done) => {
+                self.untold += done.iter().map(|done| done.lost).sum::<u64>();
+                acks.into_iter().zip(done).for_each(|(ack, done)| drop(ack.send(Ok(done))));
+                self.tell_lost().await;
+            }
             Err(error) => {
                 let failed = NotRecorded::Failed(said(&error));
                 acks.into_iter().for_each(|ack| drop(ack.send(Err(failed.clone()))));
             }
+        }
+    }
+
+    /// The first write after an outage has said that records were lost: a finding of the cluster and the log tell it.
+    async fn tell_lost(&mut self) {
+        if self.untold == 0 {
+            return;
+        }
+        let at = Timestamp::now();
+        let findings = lost::finding(self.store.cluster(), self.untold, at).into_iter().collect();
+        let batch = SubjectFindings { subject: lost::subject(self.store.cluster()).key(), findings, at };
+        match self.store.commit(&[Record::Findings(batch)]).await {
+            Ok(_) => {
+                tracing::error!(
+                    records = self.untold,
+                    "the store is written again; records were lost before (PR-0005)"
+                );
+                self.untold = 0;
+            }
+            Err(error) => tracing::warn!(error = said(&error), "that records were lost could not be recorded yet"),
         }
     }
 

@@ -220,6 +220,13 @@ fn used_unused_and_expired_exceptions_are_told_apart() {
 }
 
 #[test]
+fn a_usage_covers_another_when_nothing_else_was_needed_there() {
+    let (none, first, both) = (Usage::default(), Usage(vec![2, 0]), Usage(vec![1, 1]));
+    assert!(both.covers(&first) && first.covers(&none) && none.covers(&Usage(vec![0, 0])));
+    assert!(!first.covers(&both) && !none.covers(&first));
+}
+
+#[test]
 fn usage_of_the_parts_of_a_run_adds_up() {
     let exceptions = Exceptions::new(vec![exception("a", jhub(), |_| {})], vec![]);
     let (_, used) = exceptions.apply(vec![privileged(hub(Some("init-home")))], time(NOW));

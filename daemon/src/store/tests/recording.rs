@@ -1,5 +1,6 @@
 //! Group commit, full disks and full queues.
 
+use jiff::Timestamp;
 use portreeve_reports::Verdict;
 use tokio_util::sync::CancellationToken;
 
@@ -129,4 +130,36 @@ async fn a_failed_group_tells_every_door() {
         assert!(matches!(ack.committed().await, Err(NotRecorded::Failed(why)) if why.contains("is full")));
     }
     assert_eq!(fixture.store.health().lost_total, 2);
+}
+
+#[tokio::test]
+async fn the_recorder_tells_of_what_was_lost_in_a_finding_and_a_later_scan_resolves_it() {
+    let fixture = Fixture::new().await;
+    let store = fixture.store.clone();
+    let (recorder, handle) = recorder(store.clone(), Retention::default());
+    let told = async {
+        limit_pages(&store, Some(2)).await;
+        for n in 0..3 {
+            let ack = handle.send(Record::Findings(large(&format!("d-{n}"), 1)));
+            assert!(matches!(ack.committed().await, Err(NotRecorded::Failed(_))));
+        }
+        limit_pages(&store, None).await;
+        let mut counts = store.counts();
+        handle.send(Record::Findings(large("d-0", 2))).committed().await.unwrap();
+        counts.wait_for(|counts| counts.with_verdict(Verdict::Fail) == 2).await.unwrap();
+        let query = FindingQuery { code: Some("PR-0005".to_owned()), limit: 10, ..FindingQuery::default() };
+        let lost = store.findings(&query).await.unwrap().items.remove(0);
+        assert_eq!((lost.state, lost.message.split(' ').next()), (State::Open, Some("3")));
+        let scanned = |at| {
+            let findings = vec![lost::found_again(store.cluster()).unwrap()];
+            SubjectFindings { subject: lost.subject_key.clone(), findings, at }
+        };
+        // A scan that began before the outage ended has not seen everything since.
+        store.record(scanned(Timestamp::UNIX_EPOCH)).await.unwrap();
+        assert_eq!(counts.borrow().with_verdict(Verdict::Fail), 2);
+        store.record(scanned(Timestamp::now())).await.unwrap();
+        assert_eq!(counts.borrow().with_verdict(Verdict::Fail), 1);
+        drop(handle);
+    };
+    tokio::join!(recorder.run(CancellationToken::new()), told);
 }

@@ -1,0 +1,155 @@
+//! Scans of everything: the first judging after the sync, and each rescan. Where one has ended is told here, to the
+//! store, the page and the metrics; and what only a whole scan can tell is recorded: which exceptions nothing needs
+//! any more, and that nothing is missing after an outage of the store.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+use portreeve_reports::exceptions::Usage;
+use portreeve_reports::{Finding, SubjectKey};
+
+use crate::judge::Judge;
+use crate::judge::tally::Tally;
+use crate::runtime::metrics::{Metrics, Outcome, Scanner};
+use crate::store::{Record, RecorderHandle, Store, SubjectFindings, lost};
+
+/// The scans of both controllers, which share one.
+#[derive(Clone)]
+pub struct Scans {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    judge: Arc<Judge>,
+    store: Store,
+    recorder: RecorderHandle,
+    tally: Arc<Tally>,
+    metrics: Arc<Metrics>,
+    progress: Mutex<BTreeMap<Scanner, Progress>>,
+}
+
+#[derive(Default)]
+struct Progress {
+    running: Option<Running>,
+    /// What the last whole scan needed of the exceptions, and all judging since.
+    usage: Option<Usage>,
+}
+
+struct Running {
+    started: Timestamp,
+    usage: Usage,
+    result: Outcome,
+}
+
+impl Scans {
+    /// No scan yet.
+    pub fn new(
+        judge: Arc<Judge>,
+        (store, recorder): (Store, RecorderHandle),
+        tally: Arc<Tally>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self { inner: Arc::new(Inner { judge, store, recorder, tally, metrics, progress: Mutex::default() }) }
+    }
+
+    /// The metrics of the process.
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.inner.metrics
+    }
+
+    /// The subjects of the findings that are recorded here: no object of the cluster proves them gone.
+    pub(super) fn subjects(&self) -> BTreeSet<SubjectKey> {
+        let audit = self.inner.judge.audit_exceptions(&Usage::default(), Timestamp::now());
+        audit.iter().map(|finding| finding.subject.key()).collect()
+    }
+
+    /// A scan begins. One that runs already begins anew.
+    pub(super) fn begin(&self, scanner: Scanner) {
+        let running = Running { started: Timestamp::now(), usage: Usage::default(), result: Outcome::Success };
+        self.progress().entry(scanner).or_default().running = Some(running);
+    }
+
+    /// Something was judged, in a scan or between two. An exception that is needed only since is said at once.
+    pub(super) async fn judged(&self, scanner: Scanner, usage: &Usage, is_stored: bool) {
+        let is_news = self.progress().entry(scanner).or_default().judged(usage, is_stored);
+        if is_news {
+            self.audit().await;
+        }
+    }
+
+    /// The scan has judged everything.
+    pub(super) async fn ended(&self, scanner: Scanner) {
+        let Some(running) = self.progress().entry(scanner).or_default().running.take() else { return };
+        let at = Timestamp::now();
+        self.metrics().scans.scanned(scanner, running.result, at);
+        if running.result == Outcome::Failure {
+            return;
+        }
+        self.inner.tally.scanned(scanner.as_str(), at);
+        if let Err(error) = self.inner.store.record_scan(scanner.as_str(), at).await {
+            tracing::warn!(%error, scanner = scanner.as_str(), "the end of a scan was not stored");
+        }
+        self.progress().entry(scanner).or_default().usage = Some(running.usage);
+        self.audit().await;
+        if scanner == Scanner::Posture {
+            self.found_again(running.started).await;
+        }
+    }
+
+    /// Records the findings about exceptions, once both scanners have seen everything.
+    async fn audit(&self) {
+        let Some(usage) = self.usage() else { return };
+        let now = Timestamp::now();
+        let mut subjects: BTreeMap<SubjectKey, Vec<Finding>> = BTreeMap::new();
+        for finding in self.inner.judge.audit_exceptions(&usage, now) {
+            subjects.entry(finding.subject.key()).or_default().push(finding);
+        }
+        for (subject, findings) in subjects {
+            self.record(SubjectFindings { subject, findings, at: now }).await;
+        }
+    }
+
+    /// What was lost before this scan began has been found again, as far as it still holds.
+    async fn found_again(&self, at: Timestamp) {
+        let cluster = self.inner.store.cluster();
+        let findings = lost::found_again(cluster).into_iter().collect();
+        self.record(SubjectFindings { subject: lost::subject(cluster).key(), findings, at }).await;
+    }
+
+    async fn record(&self, batch: SubjectFindings) {
+        let ack = self.inner.recorder.send_when_room(Record::Findings(batch)).await;
+        if let Err(error) = ack.committed().await {
+            tracing::warn!(%error, "what a scan came to was not stored; the next one says it again");
+        }
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        let progress = self.progress();
+        let mut all = Usage::default();
+        for scanner in Scanner::ALL {
+            all.merge(progress.get(scanner)?.usage.as_ref()?);
+        }
+        Some(all)
+    }
+
+    fn progress(&self) -> MutexGuard<'_, BTreeMap<Scanner, Progress>> {
+        self.inner.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Progress {
+    /// Counts what was needed; whether an exception was unneeded before.
+    fn judged(&mut self, usage: &Usage, is_stored: bool) -> bool {
+        if let Some(running) = &mut self.running {
+            running.usage.merge(usage);
+            if !is_stored {
+                running.result = Outcome::Failure;
+            }
+        }
+        let Some(known) = &mut self.usage else { return false };
+        let is_news = !known.covers(usage);
+        known.merge(usage);
+        is_news
+    }
+}

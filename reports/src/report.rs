@@ -29,6 +29,9 @@ pub struct ImageReport {
     pub evidence: Vec<Evidence>,
 }
 
+/// How many findings of a code, severity and verdict there were.
+pub type Counted = BTreeMap<(Code, Severity, Verdict), usize>;
+
 /// Everything that one run found. `findings` holds all verdicts; renderers choose what they show.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Report {
@@ -40,6 +43,8 @@ pub struct Report {
     pub inputs: Vec<PolicyInput>,
     /// All findings, exceptions and effects applied.
     pub findings: Vec<Finding>,
+    /// Findings with verdict `pass` or `not-applicable` that were counted and not kept: a large run has millions.
+    pub counted: Counted,
     /// All images that were looked at.
     pub images: Vec<ImageReport>,
     /// Codes that the run was asked for and that have no rule yet: each is a control with coverage 0.
@@ -87,9 +92,9 @@ struct Tally {
 }
 
 impl Tally {
-    fn add(&mut self, verdict: Verdict) {
-        self.asked += 1;
-        self.decided += usize::from(verdict.is_decided());
+    fn add(&mut self, verdict: Verdict, count: usize) {
+        self.asked += count;
+        self.decided += if verdict.is_decided() { count } else { 0 };
     }
 
     fn share(self) -> f64 {
@@ -162,6 +167,9 @@ impl Report {
                 *counts.failures.entry(finding.severity).or_default() += 1;
             }
         }
+        for ((_, _, verdict), count) in &self.counted {
+            *counts.by_verdict.entry(*verdict).or_default() += count;
+        }
         counts
     }
 
@@ -170,7 +178,10 @@ impl Report {
     fn tallies(&self) -> BTreeMap<&Code, Tally> {
         let mut tallies: BTreeMap<&Code, Tally> = BTreeMap::new();
         for finding in &self.findings {
-            tallies.entry(&finding.code).or_default().add(finding.verdict);
+            tallies.entry(&finding.code).or_default().add(finding.verdict, 1);
+        }
+        for ((code, _, verdict), count) in &self.counted {
+            tallies.entry(code).or_default().add(*verdict, *count);
         }
         tallies.extend(self.unimplemented.iter().map(|code| (code, Tally::default())));
         tallies
@@ -190,6 +201,16 @@ mod tests {
     fn report(verdicts: &[Verdict]) -> Report {
         let judged = |verdict: &Verdict| finding("C-0016", Severity::High, *verdict, hub(None));
         Report { findings: verdicts.iter().map(judged).collect(), objects_read: 1, ..Report::default() }
+    }
+
+    #[test]
+    fn findings_that_were_only_counted_weigh_as_much_as_those_that_were_kept() {
+        let kept = report(&[Verdict::Fail, Verdict::Pass, Verdict::Pass, Verdict::NotApplicable]);
+        let mut counted = report(&[Verdict::Fail]);
+        counted.counted.insert((code("C-0016"), Severity::High, Verdict::Pass), 2);
+        counted.counted.insert((code("C-0016"), Severity::High, Verdict::NotApplicable), 1);
+        assert_eq!((counted.counts(), counted.coverage()), (kept.counts(), kept.coverage()));
+        assert_eq!(counted.verdict(), kept.verdict());
     }
 
     fn unknown(cause: Cause) -> Finding {

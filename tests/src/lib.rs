@@ -7,7 +7,7 @@
 //! * [`doors`]: generated objects through all four doors.
 //! * [`source_scan`], [`tidy`]: what the house forbids, as checks over the sources.
 //! * [`openmetrics`]: what `/metrics` answers, read by Prometheus' own parser.
-//! * [`desk`]: a folder in which commands are run by hand.
+//! * [`desk`]: a folder in which commands are run by hand; [`hostile`]: registries that misbehave.
 //! * [`binary`]: the `portreeve` binary, built once for a test process and never stale; [`daemon`]: it, serving.
 //! * [`chart`]: the chart as helm renders it; [`tls`]: certificates.
 //! * [`folder_cluster`]: the daemon on a folder of manifests, and what its doors answer.
@@ -24,6 +24,7 @@ pub mod daemon;
 pub mod desk;
 pub mod doors;
 pub mod folder_cluster;
+pub mod hostile;
 
 pub mod openmetrics;
 pub mod parts;

@@ -49,7 +49,7 @@ pub(super) fn run(args: &CheckArgs, global: &GlobalArgs) -> Outcome {
     let loaded = global.load_config()?;
     let registry = args::registry(&loaded.config, &RegistryArgs::default(), global)?;
     let settings = args.rules.settings(&loaded.config);
-    let judge = args::judge(&settings, &FileSource::WorkingTree, registry)?;
+    let judge = args::judge(&settings, &FileSource::WorkingTree, registry)?.keeping(args.output.keep());
     let options = JudgeOptions { now: Timestamp::now(), deadline: Deadline::after(global.timeout) };
     let (mut judged, objects_read) = if args.paths.iter().any(|path| path.as_os_str() == "cluster") {
         judge_cluster(args, global, &loaded.config.cluster, (&judge, &options))?

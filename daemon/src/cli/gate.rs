@@ -75,7 +75,7 @@ pub(super) fn run(args: &GateArgs, global: &GlobalArgs) -> Outcome {
         None => FileSource::WorkingTree,
     };
     let loaded = load_config(&source, global, &environment)?;
-    let judge = load_judge(args, global, (&source, &loaded))?;
+    let judge = load_judge(args, global, (&source, &loaded))?.keeping(args.output.keep());
     if !targets.images.is_empty() && !judge.has_image_policy() {
         return Err(Failure::usage("no authority given for the images: name a policy with --image-policy"));
     }

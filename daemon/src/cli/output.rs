@@ -12,7 +12,7 @@ use portreeve_reports::report::Report;
 
 use super::args::{Color, GlobalArgs};
 use super::{Failure, Outcome};
-use crate::judge::explain;
+use crate::judge::{Keep, explain};
 
 /// Formats and where they go.
 #[derive(Debug, Default, Args)]
@@ -23,6 +23,13 @@ pub(super) struct OutputArgs {
     /// Print passing and not applicable questions too.
     #[arg(long)]
     pub all_verdicts: bool,
+}
+
+impl OutputArgs {
+    /// The findings that are needed to print these.
+    pub(super) fn keep(&self) -> Keep {
+        if self.all_verdicts { Keep::All } else { Keep::Open }
+    }
 }
 
 /// One `--format`.

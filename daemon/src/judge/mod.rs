@@ -11,13 +11,13 @@ pub mod source;
 pub mod tally;
 
 use jiff::Timestamp;
-use portreeve_policies::object::Object;
+use portreeve_policies::object::{Object, Unreadable};
 use portreeve_policies::workload::{ImageUse, image_uses};
 use portreeve_policies::world::World;
 use portreeve_reports::exceptions::Usage;
-use portreeve_reports::report::{ImageReport, PolicyInput, Report};
+use portreeve_reports::report::{Counted, ImageReport, PolicyInput, Report};
 use portreeve_reports::source::Node;
-use portreeve_reports::{Code, Finding};
+use portreeve_reports::{Cause, Code, Finding};
 
 use crate::registry::{Deadline, RegistryClient};
 pub use load::{JudgeSettings, LoadError, Rules};
@@ -27,7 +27,23 @@ pub use source::{FileSource, FileSourceError};
 pub struct Judge {
     rules: Rules,
     registry: RegistryClient,
+    keep: Keep,
 }
+
+/// Which findings of posture are kept. The doors that record keep all: what passes resolves what is stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Keep {
+    /// All of all objects.
+    #[default]
+    Everything,
+    /// All, up to [`MAX_KEPT`].
+    All,
+    /// Those that did not pass, up to [`MAX_KEPT`]; the others are counted.
+    Open,
+}
+
+/// Most findings that one command keeps. Objects beyond it are not judged, and a finding says so.
+pub const MAX_KEPT: usize = 300_000;
 
 /// When it is, and until when evidence may be waited for.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +61,8 @@ pub struct Judged {
     pub findings: Vec<Finding>,
     /// One entry for each image looked at.
     pub images: Vec<ImageReport>,
+    /// Findings that were counted and not kept.
+    pub counted: Counted,
     /// Which exceptions were needed.
     pub usage: Usage,
 }
@@ -52,7 +70,12 @@ pub struct Judged {
 impl Judge {
     /// A judge by these rules.
     pub fn new(rules: Rules, registry: RegistryClient) -> Self {
-        Self { rules, registry }
+        Self { rules, registry, keep: Keep::default() }
+    }
+
+    /// The judge of a command that reports and records nothing.
+    pub fn keeping(self, keep: Keep) -> Self {
+        Self { keep, ..self }
     }
 
     /// Posture of the objects, and their images where there is an image policy.
@@ -66,8 +89,21 @@ impl Judge {
 
     /// Posture of the objects alone: pure, no image is looked at.
     pub fn posture(&self, objects: &[Object], world: &World, options: &JudgeOptions) -> Judged {
-        let findings = objects.iter().flat_map(|object| self.rules.engine.judge(object, world)).collect();
-        self.excepted(findings, Vec::new(), options)
+        let (mut kept, mut counted) = (Vec::new(), Counted::new());
+        for (index, object) in objects.iter().enumerate() {
+            if self.keep != Keep::Everything && kept.len() >= MAX_KEPT {
+                kept.push(not_judged(object, objects.len() - index));
+                break;
+            }
+            for finding in self.rules.engine.judge(object, world) {
+                if self.keep == Keep::Open && !finding.verdict.is_open() {
+                    *counted.entry((finding.code, finding.severity, finding.verdict)).or_default() += 1;
+                } else {
+                    kept.push(finding);
+                }
+            }
+        }
+        Judged { counted, ..self.excepted(kept, Vec::new(), options) }
     }
 
     /// The images alone (rescans, `verify`). Without an image policy there is no question, and so no finding.
@@ -80,7 +116,7 @@ impl Judge {
     /// Findings that were made elsewhere (unreadable input), with exceptions applied.
     pub fn excepted(&self, findings: Vec<Finding>, images: Vec<ImageReport>, options: &JudgeOptions) -> Judged {
         let (findings, usage) = self.rules.exceptions.apply(findings, options.now);
-        Judged { findings, images, usage }
+        Judged { findings, images, usage, ..Judged::default() }
     }
 
     /// Findings about the exceptions themselves, given what all judging so far needed of them.
@@ -104,6 +140,7 @@ impl Judge {
             cluster: None,
             inputs: self.rules.inputs.clone(),
             findings: judged.findings,
+            counted: judged.counted,
             images: judged.images,
             unimplemented: self.rules.unimplemented.clone(),
             objects_read,
@@ -143,5 +180,18 @@ impl Judged {
         self.findings.extend(other.findings);
         self.images.extend(other.images);
         self.usage.merge(&other.usage);
+        for (key, count) in other.counted {
+            *self.counted.entry(key).or_default() += count;
+        }
     }
+}
+
+/// What stands for the objects that one report has no room for.
+fn not_judged(first: &Object, count: usize) -> Finding {
+    let file = first.origin.file.as_deref().unwrap_or("objects");
+    let message = format!(
+        "{count} objects from {} {} on are not judged: there are {MAX_KEPT} findings already; judge fewer at once",
+        first.kind, first.name
+    );
+    Unreadable::of_file(file, Cause::TooLarge, message).finding()
 }

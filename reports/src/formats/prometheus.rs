@@ -35,6 +35,9 @@ fn findings(text: &mut String, report: &Report) {
     for finding in &report.findings {
         *counts.entry((finding.severity, finding.verdict)).or_default() += 1;
     }
+    for ((_, severity, verdict), count) in &report.counted {
+        *counts.entry((*severity, *verdict)).or_default() += count;
+    }
     for severity in Severity::ALL {
         for verdict in Verdict::ALL {
             let count = counts.get(&(severity, verdict)).copied().unwrap_or(0);

@@ -1,0 +1,192 @@
+//! `portreeve gate` on the built binary: one verdict over objects and images, judged by what a change cannot touch.
+
+use portreeve_tests::OrFail as _;
+use portreeve_tests::binary::{Output, Portreeve};
+use portreeve_tests::cosign::{Cosign, Storage};
+use portreeve_tests::desk::{Desk, PRIVILEGED, verdicts};
+use portreeve_tests::registry::Registry;
+
+/// A registry with a signed and an unsigned image, and a repository whose policy wants signatures.
+struct Platform {
+    desk: Desk,
+    registry: Registry,
+    signed: String,
+    unsigned: String,
+    foreign: String,
+}
+
+impl Platform {
+    async fn new() -> Self {
+        let registry = Registry::with_referrers().await;
+        let (signer, stranger) = (Cosign::new(registry.docker_config()), Cosign::new(registry.docker_config()));
+        let push = |name: &str| registry.push_image(&format!("demo/{name}:1"));
+        let (signed, unsigned, foreign) = (push("signed"), push("unsigned"), push("foreign"));
+        signer.sign(&signed, Storage::Bundle);
+        stranger.sign(&foreign, Storage::Tag);
+        let desk = Desk::new();
+        desk.file("cosign.pub", std::fs::read(signer.public_key()).or_fail("a public key"));
+        desk.file("image-policy.yaml", policy(registry.host()));
+        desk.file("exceptions.yaml", EXCEPTION);
+        let registries = format!("registries: [{{host: '{}', plainHttp: true}}]\n", registry.host());
+        desk.file("registries.yaml", &registries);
+        desk.file(
+            "portreeve.yaml",
+            format!("{registries}images: {{policy: image-policy.yaml}}\nexceptions: [exceptions.yaml]\n"),
+        );
+        Self { desk, registry, signed, unsigned, foreign }
+    }
+
+    /// A hardened but privileged-by-exception workload with this image, as a manifest.
+    fn manifest(&self, image: &str) {
+        self.desk.file("manifests/web.yaml", PRIVILEGED.replace("example.org/web:1", image));
+    }
+
+    fn gate(&self, arguments: &[&str]) -> Output {
+        self.desk.run(&[&["gate", "--control", "C-0057", "--format", "json"], arguments].concat())
+    }
+
+    /// Commits everything as `main` of a new repository.
+    fn commit_base(&self) {
+        self.desk.git(&["init", "--quiet", "--initial-branch", "main"]);
+        self.desk.git(&["add", "."]);
+        self.desk.git(&["commit", "--quiet", "--message", "base"]);
+    }
+}
+
+fn policy(host: &str) -> String {
+    format!(
+        "apiVersion: portreeve.dev/v1alpha1\nkind: ImagePolicy\nmetadata: {{name: default}}\nspec:\n  mode: enforce\n  \
+         noMatch: deny\n  rules:\n  - name: ours\n    images: ['{host}/demo/**']\n    authorities: {{list: [{{name: \
+         release, key: {{file: cosign.pub}}}}]}}\n"
+    )
+}
+
+/// Accepts the one posture failure of the manifest.
+const EXCEPTION: &str = "\
+apiVersion: portreeve.dev/v1alpha1
+kind: Exception
+metadata: {name: devices, namespace: default}
+spec:
+  codes: [C-0057]
+  subjects: {kinds: [Deployment], names: [web]}
+  owner: team-web
+  reason: it drives the devices
+  expires: 2999-01-31
+";
+
+#[tokio::test]
+async fn objects_and_their_images_are_one_verdict_and_the_worse_exit_wins() {
+    let platform = Platform::new().await;
+    platform.manifest(&platform.signed);
+    let report = platform.gate(&["manifests"]).expect_exit(0).json();
+    assert_eq!(verdicts(&report), ["C-0057 excepted"]);
+    assert_eq!(report["images"][0]["verdict"], "pass");
+    // The findings of a privileged container are 10, of an unsigned image 11, of a foreign signature 12.
+    platform.desk.file("exceptions.yaml", "");
+    platform.gate(&["manifests"]).expect_exit(10);
+    platform.manifest(&platform.foreign);
+    let foreign = platform.gate(&["manifests"]).expect_exit(12).json();
+    assert_eq!(verdicts(&foreign), ["C-0057 fail", "PR-1002 fail"]);
+    let image = foreign["findings"].as_array().unwrap().iter().find(|finding| finding["code"] == "PR-1002").unwrap();
+    assert_eq!(image["locations"][0]["objectPath"], "spec.template.spec.containers[0].image");
+    assert_eq!(image["locations"][0]["line"], 11);
+    platform.gate(&["manifests", &platform.unsigned]).expect_exit(11);
+    platform.gate(&["--fail-on", "none", "manifests", &platform.unsigned]).expect_exit(0);
+}
+
+#[tokio::test]
+async fn an_image_outside_the_policy_is_exit_13_and_one_that_cannot_be_checked_exit_5() {
+    let mut platform = Platform::new().await;
+    let other = platform.registry.push_image("other/app:1");
+    let report = platform.gate(&[&other]).expect_exit(13).json();
+    assert!(verdicts(&report).contains(&"PR-1003 fail".to_owned()));
+    platform.registry.stop();
+    platform.gate(&[&platform.signed]).expect_exit(5);
+    platform.manifest(&platform.signed);
+    platform.gate(&["manifests"]).expect_exit(5);
+}
+
+#[tokio::test]
+async fn a_change_that_weakens_policy_exceptions_or_configuration_is_judged_by_the_base() {
+    let platform = Platform::new().await;
+    platform.manifest(&platform.signed);
+    platform.commit_base();
+    platform.desk.git(&["checkout", "--quiet", "-b", "change"]);
+    platform.manifest(&platform.unsigned);
+    platform.desk.file("image-policy.yaml", policy(platform.registry.host()).replace("enforce", "audit"));
+    platform.desk.file("portreeve.yaml", platform.desk.read("registries.yaml"));
+    platform.desk.file("exceptions.yaml", EXCEPTION.replace("[C-0057]", "[C-0057, PR-1001]"));
+    platform.desk.git(&["commit", "--quiet", "--all", "--message", "weaken"]);
+    platform.gate(&["manifests", "--exceptions", "exceptions.yaml"]).expect_exit(0);
+    let report = platform.gate(&["manifests", "--base", "main"]).expect_exit(11).json();
+    let inputs: Vec<&str> =
+        report["inputs"]["policies"].as_array().unwrap().iter().map(|input| input["name"].as_str().unwrap()).collect();
+    let commit = platform.desk.git(&["rev-parse", "main"]);
+    assert_eq!(inputs.len(), 4, "configuration, policy, key, exceptions: {inputs:?}");
+    assert!(inputs.iter().all(|name| name.ends_with(&format!("from main ({})", commit.trim()))), "{inputs:?}");
+    // The same without a word, as in a pull request.
+    platform.desk.git(&["update-ref", "refs/remotes/origin/main", "main"]);
+    for variable in ["GITHUB_BASE_REF", "CI_MERGE_REQUEST_TARGET_BRANCH_NAME"] {
+        let mut command = platform.desk.command(&["gate", "--control", "C-0057", "manifests"]);
+        Portreeve::finish(command.env(variable, "main")).expect_exit(11);
+    }
+}
+
+#[tokio::test]
+async fn a_file_deleted_by_the_change_is_still_read_from_the_base() {
+    let platform = Platform::new().await;
+    platform.manifest(&platform.unsigned);
+    platform.commit_base();
+    for file in ["image-policy.yaml", "cosign.pub", "exceptions.yaml", "portreeve.yaml"] {
+        std::fs::remove_file(platform.desk.folder().join(file)).unwrap();
+    }
+    let report = platform.gate(&["manifests", "--base", "main"]).expect_exit(11).json();
+    assert_eq!(verdicts(&report), ["C-0057 excepted", "PR-1001 fail"]);
+}
+
+#[test]
+fn the_configuration_of_the_base_is_the_nearest_one_above_the_working_directory() {
+    let desk = Desk::new();
+    desk.file("team/portreeve.yaml", "posture: {frameworks: [nsa]}\n");
+    desk.file("team/web.yaml", PRIVILEGED);
+    desk.git(&["init", "--quiet", "--initial-branch", "main"]);
+    desk.git(&["add", "."]);
+    desk.git(&["commit", "--quiet", "--message", "base"]);
+    let mut command = desk.command(&["gate", "--base", "main", "--format", "json", "web.yaml"]);
+    let report = Portreeve::finish(command.current_dir(desk.folder().join("team"))).expect_exit(10).json();
+    let name = report["inputs"]["policies"][0]["name"].as_str().unwrap();
+    assert!(name.contains("team/portreeve.yaml from main"), "{name}");
+}
+
+#[test]
+fn a_ref_that_is_not_there_is_exit_2_with_the_command_that_fetches_it() {
+    let desk = Desk::new();
+    desk.file("web.yaml", PRIVILEGED);
+    desk.run(&["gate", "web.yaml", "--base", "main"]).expect_exit(2);
+    desk.git(&["init", "--quiet", "--initial-branch", "main"]);
+    let mut command = desk.command(&["gate", "web.yaml"]);
+    let said = Portreeve::finish(command.env("GITHUB_BASE_REF", "release")).expect_exit(2);
+    assert!(said.stderr.contains("git fetch --depth=1 origin release"), "{}", said.stderr);
+    assert_eq!(said.stdout, "");
+    desk.run(&["gate", "web.yaml", "--base", "--output=/etc/passwd"]).expect_exit(2);
+}
+
+#[test]
+fn what_may_be_a_path_or_an_image_is_exit_2() {
+    let desk = Desk::new();
+    desk.file("busybox:1", PRIVILEGED);
+    let said = desk.run(&["gate", "busybox:1"]).expect_exit(2);
+    assert!(said.stderr.contains("./busybox:1"), "{}", said.stderr);
+    desk.run(&["gate", "./busybox:1"]).expect_exit(10);
+    desk.run(&["gate", "./missing.yaml"]).expect_exit(2);
+    desk.run(&["gate", "Not An Image"]).expect_exit(2);
+}
+
+#[test]
+fn images_without_a_policy_are_exit_2_and_nothing_is_exit_3() {
+    let desk = Desk::new();
+    let said = desk.run(&["gate", "quay.io/org/app:1"]).expect_exit(2);
+    assert!(said.stderr.contains("--image-policy"), "{}", said.stderr);
+    desk.file("folder/readme.md", "");
+    desk.run(&["gate", "folder"]).expect_exit(3);
+}

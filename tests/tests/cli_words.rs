@@ -1,0 +1,147 @@
+//! Exit codes, configuration, `explain` and `list` on the built binary.
+
+use portreeve_tests::binary::Portreeve;
+use portreeve_tests::cosign::{Cosign, Storage};
+use portreeve_tests::desk::{Desk, PRIVILEGED};
+use portreeve_tests::hostile::{self, Manner};
+use portreeve_tests::registry::Registry;
+
+#[tokio::test]
+async fn every_exit_code_that_a_command_can_come_to_is_reached() {
+    let registry = Registry::with_referrers().await;
+    let (signer, stranger) = (Cosign::new(registry.docker_config()), Cosign::new(registry.docker_config()));
+    let (signed, unsigned) = (registry.push_image("demo/signed:1"), registry.push_image("demo/unsigned:1"));
+    signer.sign(&signed, Storage::Tag);
+    let refusing = hostile::registry(Manner::Refuses(403));
+    let desk = Desk::new();
+    desk.file("web.yaml", PRIVILEGED);
+    desk.file("clean.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\n");
+    desk.file("broken.yaml", "kind: [");
+    desk.file("empty.yaml", "");
+    desk.file("folder/file.txt", "");
+    desk.file(
+        "image-policy.yaml",
+        "apiVersion: portreeve.dev/v1alpha1\nkind: ImagePolicy\nmetadata: {name: default}\nspec: {mode: enforce, noMatch: \
+         deny, rules: []}\n",
+    );
+    let (key, other) = (signer.public_key(), stranger.public_key());
+    let (key, other) = (key.to_str().unwrap(), other.to_str().unwrap());
+    let http = ["--plain-http", registry.host()];
+    let forbidden = format!("{refusing}/demo/app:1");
+    let table: [(i32, Vec<&str>); 12] = [
+        (0, vec!["check", "clean.yaml"]),
+        (0, [&["verify", "--key", key], &http[..], &[&signed]].concat()),
+        (1, vec!["check", "--format", "json=folder/file.txt/report.json", "clean.yaml"]),
+        (2, vec!["check", "--control", "C-9999", "clean.yaml"]),
+        (3, vec!["check", "empty.yaml"]),
+        (4, vec!["verify", "--key", key, "--plain-http", &refusing, &forbidden]),
+        (5, vec!["check", "broken.yaml"]),
+        (6, vec!["check", "--framework", "nsa", "--fail-on", "none", "--fail-coverage-below", "100", "web.yaml"]),
+        (10, vec!["check", "web.yaml"]),
+        (11, [&["verify", "--key", key], &http[..], &[&unsigned]].concat()),
+        (12, [&["verify", "--key", other], &http[..], &[&signed]].concat()),
+        (13, [&["gate", "--image-policy", "image-policy.yaml"], &http[..], &[&signed]].concat()),
+    ];
+    for (code, arguments) in table {
+        let output = desk.run(&arguments).expect_exit(code);
+        assert!(
+            output.stderr.lines().all(|line| line.starts_with("portreeve: ") || line.starts_with("  ")),
+            "{}",
+            output.stderr
+        );
+    }
+}
+
+#[test]
+fn a_mistyped_command_or_flag_is_exit_2_and_help_is_exit_0_with_the_exit_codes() {
+    let desk = Desk::new();
+    for arguments in [&["chek"][..], &[], &["check", "--contrl", "x", "."], &["check", "--timeout", "3", "."]] {
+        let output = desk.run(arguments).expect_exit(2);
+        assert_eq!(output.stdout, "", "{arguments:?}");
+    }
+    let help = desk.run(&["--help"]).expect_exit(0);
+    assert!(help.stdout.contains("Exit codes: 0 verdict reached"), "{}", help.stdout);
+    assert!(desk.run(&["--version"]).expect_exit(0).stdout.starts_with("portreeve 0."));
+}
+
+#[test]
+fn config_show_names_where_each_value_comes_from() {
+    let desk = Desk::new();
+    desk.file("portreeve.yaml", "posture:\n  frameworks: [nsa]\nhttp: {listen: '127.0.0.1:1'}\n");
+    desk.file("below/deep/here.txt", "");
+    let mut command = desk.command(&["config", "show", "--origin"]);
+    command.current_dir(desk.folder().join("below/deep")).env("PORTREEVE_HTTP__LISTEN", "127.0.0.1:2");
+    let shown = Portreeve::finish(&mut command).expect_exit(0).stdout;
+    let lines: Vec<&str> = shown.lines().collect();
+    assert_eq!(lines.len(), 2, "{shown}");
+    assert!(lines[0].starts_with("posture.frameworks: [\"nsa\"]  # "), "{shown}");
+    assert!(lines[0].ends_with("portreeve.yaml:2:15"), "{shown}");
+    assert_eq!(lines[1], "http.listen: \"127.0.0.1:2\"  # PORTREEVE_HTTP__LISTEN");
+}
+
+#[test]
+fn config_beats_the_nearest_file_and_the_search_ends_at_the_repository_root() {
+    let desk = Desk::new();
+    desk.file("portreeve.yaml", "telemetry: {log: outside}\n");
+    desk.file("repository/.git/HEAD", "");
+    desk.file("explicit.yaml", "telemetry: {log: explicit}\n");
+    let shown = |arguments: &[&str]| {
+        let mut command = desk.command(&["config", "show"]);
+        command.args(arguments).current_dir(desk.folder().join("repository"));
+        Portreeve::finish(&mut command).expect_exit(0).stdout
+    };
+    assert_eq!(shown(&[]), "");
+    assert_eq!(shown(&["--config", "../explicit.yaml"]), "telemetry.log: \"explicit\"\n");
+}
+
+#[test]
+fn all_mistakes_of_a_configuration_come_at_once_with_place_and_nearest_word() {
+    let desk = Desk::new();
+    desk.file("portreeve.yaml", "imgaes: {}\nposture:\n  failOn: sometimes\nsecrets: {}\n");
+    desk.file("web.yaml", PRIVILEGED);
+    for arguments in [&["config", "show"][..], &["check", "web.yaml"], &["gate", "web.yaml"], &["serve"]] {
+        let said = desk.run(arguments).expect_exit(2).stderr;
+        for part in [
+            "portreeve.yaml:1:1: unknown key 'imgaes'; did you mean 'images'?",
+            "portreeve.yaml:3:11: 'posture.failOn'",
+            "portreeve.yaml:4:10: 'secrets' is not supported yet",
+        ] {
+            assert!(said.contains(part), "{arguments:?}: {said}");
+        }
+    }
+    desk.run(&["config", "show", "--config", "missing.yaml"]).expect_exit(2);
+}
+
+#[test]
+fn explain_says_why_how_to_fix_and_how_to_except_and_the_exception_is_accepted_as_printed() {
+    let desk = Desk::new();
+    desk.file("web.yaml", PRIVILEGED);
+    for (code, kind) in [("C-0057", "kind: Exception\n"), ("PR-1001", "kind: ClusterException\n")] {
+        let said = desk.run(&["explain", code]).expect_exit(0).stdout;
+        assert!(said.contains("\nWhy: ") && said.contains("\nFix: "), "{said}");
+        let (_, template) = said.split_once("apiVersion:").unwrap();
+        assert!(template.contains(kind), "{template}");
+        let filled = template.replace("CHOOSE-A-NAME", "a").replace("2027-01-31", "2999-01-31");
+        let filled = filled.replace("NAMESPACE", "default").replace("[NAME]", "[web]");
+        desk.file(&format!("{code}.yaml"), format!("apiVersion:{filled}"));
+    }
+    let except = |file: &str| desk.run(&["check", "--control", "C-0057", "--exceptions", file, "web.yaml"]);
+    except("C-0057.yaml").expect_exit(0);
+    assert!(except("PR-1001.yaml").expect_exit(10).stdout.contains("PR-0002"), "valid, and unused here");
+    let unknown = desk.run(&["explain", "C-057"]).expect_exit(2);
+    assert!(unknown.stderr.contains("did you mean 'C-0057'?"), "{}", unknown.stderr);
+}
+
+#[test]
+fn every_listed_code_can_be_explained() {
+    let desk = Desk::new();
+    let codes = desk.run(&["list", "codes"]).expect_exit(0).stdout;
+    let controls = desk.run(&["list", "controls"]).expect_exit(0).stdout;
+    assert_eq!(controls.lines().count(), 20);
+    assert!(codes.ends_with(&controls));
+    for line in codes.lines() {
+        desk.run(&["explain", line.split_whitespace().next().unwrap()]).expect_exit(0);
+    }
+    let frameworks = desk.run(&["list", "frameworks"]).expect_exit(0).stdout;
+    assert!(frameworks.starts_with("nsa ") && frameworks.contains("12 of 24 controls (not yet: "), "{frameworks}");
+}

@@ -129,7 +129,10 @@ impl Doors {
     /// Waits until the value of a series is as wanted.
     pub async fn until_sample(&self, series: &str, wanted: impl Fn(f64) -> bool) -> f64 {
         let found = until(PATIENCE, || async { Some(self.sample(series).await).filter(|value| wanted(*value)) });
-        found.await.or_fail(&format!("{series} never came to what is wanted"))
+        match found.await {
+            Some(value) => value,
+            None => fail(format!("{series} stays at {}, which is not what is wanted", self.sample(series).await)),
+        }
     }
 }
 

@@ -162,7 +162,7 @@ async fn a_full_disk_leaves_the_doors_answering_by_verdict_and_is_told_on_recove
         assert_eq!(ask(&format!("denied-{number}"), "enforced").await["allowed"], false);
         let warned = ask(&format!("warned-{number}"), "dev").await;
         assert_eq!(warned["allowed"], true);
-        assert!(warned["warnings"].to_string().contains("C-0057"), "{warned}");
+        assert!(warned["warnings"].to_string().contains("C-0016"), "{warned}");
     }
     doors.until_sample("portreeve_store_lost_total", |lost| lost >= 10.0).await;
     doors.until_sample("portreeve_store_writes_total{result=\"failure\"}", |failed| failed >= 1.0).await;

@@ -28,9 +28,10 @@ deny:
 	@[ -x "$(PARTS_BIN)/cargo-deny" ] || { echo "part cargo-deny is missing: run \`make parts\`" >&2; exit 1; }
 	"$(PARTS_BIN)/cargo-deny" check bans licenses sources
 
-# Writes anew what is generated from the sources: tests named `docs_…` write with this variable, and compare without.
+# Writes anew what is generated from the sources (docs/controls, docs/codes.md, docs/cli.md); the same test compares
+# without the variable.
 docs:
-	UPDATE_DOCS=1 cargo test --locked --workspace docs_
+	UPDATE_DOCS=1 cargo test --locked -p portreeve-tests --test generated_docs
 
 test: parts lint
 	cargo test --locked --workspace --no-fail-fast

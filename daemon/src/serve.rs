@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use jiff::Timestamp;
 use portreeve_reports::SubjectKey;
+use portreeve_reports::gate::ExitCode;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +27,7 @@ use crate::controllers::scans::Scans;
 use crate::controllers::workloads::Workloads;
 use crate::demo;
 use crate::http::{self, Hosts, HttpParts, Limits};
+use crate::judge::source::{repository_path, repository_root};
 use crate::judge::tally::Tally;
 use crate::judge::{FileSource, Judge, JudgeSettings, LoadError, Rules};
 use crate::registry::RegistryClient;
@@ -83,6 +85,17 @@ pub enum ServeError {
     /// A task ended, or the drain took too long.
     #[error(transparent)]
     Run(#[from] RunError),
+}
+
+impl ServeError {
+    /// The exit code of the process.
+    pub fn exit(&self) -> ExitCode {
+        match self {
+            Self::Rules(_) | Self::StoreUrl(_) | Self::Client(_) => ExitCode::Usage,
+            Self::Run(RunError::TaskPanicked { .. }) => ExitCode::Bug,
+            _ => ExitCode::Unclassified,
+        }
+    }
 }
 
 /// Runs the daemon until a signal.
@@ -217,7 +230,10 @@ impl Source {
         let shutdown = supervisor.shutdown();
         match self {
             Self::Folder { path, .. } => {
-                supervisor.spawn(TaskName::Folder, folder::run(FolderOptions::new(path), events, shutdown));
+                // The same name for a file as at the CI door, and so the same fingerprint.
+                let shown = repository_path(&path, repository_root().as_deref());
+                let options = FolderOptions { shown, ..FolderOptions::new(path) };
+                supervisor.spawn(TaskName::Folder, folder::run(options, events, shutdown));
             }
             Self::Api(client) => {
                 let metrics = Arc::clone(metrics);

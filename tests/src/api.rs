@@ -72,9 +72,11 @@ impl Api {
         self.send(Method::GET, path, None).await.map(|accepted| accepted.object)
     }
 
-    /// Deletes what a path names, without a grace period.
+    /// Deletes what a path names, without a grace period; what it owns is left to the controllers, if any run.
     pub async fn delete(&self, path: &str) -> Result<Value, Status> {
-        let options = json!({"kind": "DeleteOptions", "apiVersion": "v1", "gracePeriodSeconds": 0});
+        // Without a policy, Jobs and ReplicationControllers stay until a controller has orphaned their Pods.
+        let options = json!({"kind": "DeleteOptions", "apiVersion": "v1", "gracePeriodSeconds": 0,
+            "propagationPolicy": "Background"});
         self.send(Method::DELETE, path, Some(("application/json", options))).await.map(|accepted| accepted.object)
     }
 

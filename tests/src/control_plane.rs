@@ -7,13 +7,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rcgen::KeyPair;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 use crate::api::Api;
 use crate::parts::Part;
 use crate::process::{Running, START, free_port, remove_at_end, scratch};
+use crate::tls::Authority;
 use crate::{OrFail, fail};
 
 /// The bearer token of the administrator. It opens a server on loopback that lives as long as one test process.
@@ -23,6 +24,8 @@ const ADMIN_TOKEN: &str = "test-administrator";
 pub struct ControlPlane {
     api: Api,
     server: String,
+    etcd: String,
+    port: u16,
     files: Files,
     controllers: OnceCell<Running>,
     node: OnceCell<Running>,
@@ -46,9 +49,12 @@ impl ControlPlane {
     pub async fn start() -> Self {
         let files = Files::write(&scratch("control-plane"));
         let (etcd, etcd_url) = start_etcd(&files).await;
-        let (server, url) = start_api_server(&files, &etcd_url).await;
-        let api = Api::new(&url, &files.ca_pem, ADMIN_TOKEN);
-        Self { api, server: url, files, controllers: OnceCell::new(), node: OnceCell::new(), programs: [server, etcd] }
+        let port = free_port();
+        let server = format!("https://127.0.0.1:{port}");
+        let api = Api::new(&server, &files.ca_pem, ADMIN_TOKEN);
+        let programs = [start_api_server(&files, &etcd_url, (port, &api)).await, etcd];
+        let (controllers, node) = (OnceCell::new(), OnceCell::new());
+        Self { api, server, etcd: etcd_url, port, files, controllers, node, programs }
     }
 
     /// The administrator's door.
@@ -124,6 +130,12 @@ impl ControlPlane {
         self.programs[0].kill();
     }
 
+    /// Starts the API server again, at the same address and on the same etcd, and waits until it is ready.
+    pub async fn restart_api_server(&mut self) {
+        self.programs[0].kill();
+        self.programs[0] = start_api_server(&self.files, &self.etcd, (self.port, &self.api)).await;
+    }
+
     fn write_kubeconfig(&self, user: &str, token: &str) -> PathBuf {
         let path = scratch("kubeconfig").join("kubeconfig");
         let config = kubeconfig(&self.server, &self.files.ca_pem, user, token);
@@ -181,9 +193,7 @@ async fn start_etcd(files: &Files) -> (Running, String) {
     (etcd, client_url)
 }
 
-async fn start_api_server(files: &Files, etcd_url: &str) -> (Running, String) {
-    let port = free_port();
-    let url = format!("https://127.0.0.1:{port}");
+async fn start_api_server(files: &Files, etcd_url: &str, (port, api): (u16, &Api)) -> Running {
     let mut command = Command::new(Part::path("kube-apiserver"));
     command
         .arg(option("etcd-servers", etcd_url))
@@ -194,29 +204,28 @@ async fn start_api_server(files: &Files, etcd_url: &str) -> (Running, String) {
         .arg(option("token-auth-file", files.path("tokens.csv")))
         .arg(option("service-account-key-file", files.path("accounts.pub")))
         .arg(option("service-account-signing-key-file", files.path("accounts.key")))
+        // What Portreeve finds must be there to be found; every real cluster has this for its own network plugin.
+        .arg("--allow-privileged=true")
         .args(["--bind-address=127.0.0.1", "--authorization-mode=RBAC", "--endpoint-reconciler-type=none"])
+        .arg("--allow-privileged=true")
         .args(["--service-account-issuer=https://kubernetes.test", "--service-cluster-ip-range=10.0.0.0/24"]);
     let mut server = Running::start("kube-apiserver", &mut command);
-    let api = Api::new(&url, &files.ca_pem, ADMIN_TOKEN);
     let ready = |_: &Running| {
         let api = api.clone();
         async move { api.get("/readyz").await.ok() }
     };
     server.until("readiness", START, ready).await;
-    (server, url)
+    server
 }
 
 impl Files {
     fn write(folder: &Path) -> Self {
-        let (ca_pem, issuer) = authority();
-        let files = Self { folder: folder.to_owned(), ca_pem };
-        let key = KeyPair::generate().or_fail("a key");
-        let names = ["127.0.0.1".to_owned(), "localhost".to_owned()];
-        let params = CertificateParams::new(names).or_fail("names of the API server");
-        let certificate = params.signed_by(&key, &issuer).or_fail("a serving certificate");
+        let authority = Authority::default();
+        let files = Self { folder: folder.to_owned(), ca_pem: authority.pem().to_owned() };
+        let serving = authority.loopback();
         files.add("ca.pem", &files.ca_pem);
-        files.add("server.pem", &certificate.pem());
-        files.add("server.key", &key.serialize_pem());
+        files.add("server.pem", &serving.certificate);
+        files.add("server.key", &serving.key);
         let accounts = KeyPair::generate().or_fail("a key");
         files.add("accounts.key", &accounts.serialize_pem());
         files.add("accounts.pub", &accounts.public_key_pem());
@@ -231,17 +240,6 @@ impl Files {
     fn path(&self, name: &str) -> String {
         self.folder.join(name).display().to_string()
     }
-}
-
-/// A new certificate authority.
-fn authority() -> (String, Issuer<'static, KeyPair>) {
-    let mut params = CertificateParams::default();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
-    params.distinguished_name.push(DnType::CommonName, "tests");
-    let key = KeyPair::generate().or_fail("a key");
-    let certificate = params.self_signed(&key).or_fail("a CA certificate");
-    (certificate.pem(), Issuer::new(params, key))
 }
 
 /// JSON is YAML: readers of kubeconfig files take it.

@@ -1,267 +1,163 @@
-//! The daemon on a folder of manifests: its files, its doors, and what they answer.
+//! `portreeve serve` as a process on loopback, and what it answers.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
-use rcgen::{CertificateParams, KeyPair};
-use reqwest::{Certificate, Client, Response};
+use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
 
+use crate::api::http_client;
 use crate::binary::Portreeve;
-use crate::process::{Running, free_port, scratch, until};
-use crate::{OrFail, api, fail, openmetrics};
+use crate::openmetrics;
+use crate::process::{Running, START, free_port, scratch, until};
+use crate::{OrFail, fail};
 
-/// How long anything that the daemon should do may take on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// Prints the rows of `decisions` as a JSON array.
+const DECISIONS: &str = r"
+import json, sqlite3, sys
+store = sqlite3.connect(f'file:{sys.argv[1]}?mode=ro', uri=True)
+store.row_factory = sqlite3.Row
+rows = store.execute('SELECT * FROM decisions ORDER BY decided_at, id')
+print(json.dumps([dict(row) for row in rows]))
+";
 
-/// A folder with manifests, a store and a configuration whose addresses stay the same over restarts.
-pub struct FolderCluster {
-    root: PathBuf,
-    dashboard: Doors,
-    webhook: u16,
-    https: Client,
-}
-
-/// The addresses of page and metrics.
-#[derive(Clone, Debug)]
-pub struct Doors {
+/// A daemon: its files and addresses outlive its process, which can be ended and started again.
+pub struct Daemon {
+    folder: PathBuf,
+    dashboard: String,
+    health: String,
     client: Client,
-    page: String,
-    metrics: String,
+    process: Option<Running>,
 }
 
-/// An answer in plain HTTP.
-#[derive(Clone, Debug)]
-pub struct Answer {
-    /// The status code.
-    pub status: u16,
-    /// `name: value` lines, names in lower case.
-    pub head: String,
-    /// The body.
-    pub body: String,
-}
-
-impl Answer {
-    /// Reads an answer to its end.
-    pub async fn of(response: Response) -> Self {
-        let status = response.status().as_u16();
-        let line = |(name, value): (_, &reqwest::header::HeaderValue)| {
-            format!("{name}: {}\n", String::from_utf8_lossy(value.as_bytes()))
-        };
-        let head = response.headers().iter().map(|(name, value)| line((name.as_str(), value))).collect();
-        Self { status, head, body: response.text().await.or_fail("the body of an answer") }
+impl Daemon {
+    /// Writes the configuration, with free addresses and a store of its own, and the files it names. Nothing runs yet.
+    pub fn configured(config: &Value, files: &[(String, String)]) -> Self {
+        let folder = scratch("daemon");
+        let [dashboard, health] = [free_port(), free_port()].map(|port| format!("127.0.0.1:{port}"));
+        let client = http_client().build().or_fail("an HTTP client");
+        let daemon = Self { folder, dashboard, health, client, process: None };
+        files.iter().for_each(|(name, content)| daemon.write(name, content));
+        daemon.configure(config);
+        daemon
     }
 
-    /// The body as JSON.
-    pub fn json(&self) -> Value {
-        serde_json::from_str(&self.body).or_fail(&format!("JSON in {} {}", self.status, self.body))
-    }
-}
-
-impl Doors {
-    /// The doors at two loopback ports.
-    pub fn at(page: u16, metrics: u16) -> Self {
-        let client = api::http_client().build().or_fail("an HTTP client");
-        let [page, metrics] = [page, metrics].map(|port| format!("http://127.0.0.1:{port}"));
-        Self { client, page, metrics }
+    /// Writes another configuration; it holds from the next start.
+    pub fn configure(&self, config: &Value) {
+        let mut config = config.clone();
+        config["http"] = json!({"listen": self.dashboard, "metricsListen": self.health});
+        config["store"] = json!({"url": "sqlite://store.db"});
+        self.write("portreeve.yaml", &config.to_string());
     }
 
-    /// The client, for requests of another kind.
-    pub fn client(&self) -> &Client {
-        &self.client
+    /// Writes a file beside the configuration.
+    pub fn write(&self, name: &str, content: &str) {
+        fs::write(self.folder.join(name), content).or_fail(name);
     }
 
-    /// The address of a path of the page's door.
-    pub fn url(&self, path: &str) -> String {
-        format!("{}{path}", self.page)
+    /// The folder of the configuration.
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
-    /// What a path of the page's door answers.
-    pub async fn get(&self, path: &str) -> Answer {
-        Answer::of(self.client.get(self.url(path)).send().await.or_fail(path)).await
+    /// Starts the process and waits until it is ready.
+    pub async fn start(&mut self) {
+        self.launch().line("ready http://", START).await;
     }
 
-    /// What a path of the metrics' door answers.
-    pub async fn health(&self, path: &str) -> Answer {
-        Answer::of(self.client.get(format!("{}{path}", self.metrics)).send().await.or_fail(path)).await
+    /// Starts the process.
+    pub fn launch(&mut self) -> &mut Running {
+        let mut command: Command = Portreeve::command();
+        let command = command.arg("serve").arg("--config").arg(self.folder.join("portreeve.yaml"));
+        self.process.insert(Running::start("portreeve", command))
     }
 
-    /// The open findings, at most 500.
-    pub async fn open(&self) -> Vec<Value> {
-        let page = self.get("/api/v1/findings?limit=500").await.json();
-        assert!(page["total"].as_u64() <= Some(500), "a test has few findings: {}", page["total"]);
-        page["items"].as_array().cloned().or_fail("items of a page of findings")
+    /// The process.
+    pub fn process(&mut self) -> &mut Running {
+        self.process.as_mut().or_fail("the daemon runs")
     }
 
-    /// Waits until the open findings are as wanted.
-    pub async fn until_open(&self, what: &str, wanted: impl Fn(&[Value]) -> bool) -> Vec<Value> {
-        let found = until(PATIENCE, || async { Some(self.open().await).filter(|open| wanted(open)) });
-        match found.await {
-            Some(open) => open,
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        self.process.as_ref().or_fail("the daemon runs").stderr()
+    }
+
+    /// Kills the process.
+    pub fn kill(&mut self) {
+        self.process = None;
+    }
+
+    /// What the address of health and metrics answers; `None` when nobody does.
+    pub async fn health(&self, path: &str) -> Option<(u16, String)> {
+        self.ask(&format!("http://{}{path}", self.health)).await
+    }
+
+    /// What the address of page and API answers.
+    pub async fn page(&self, path: &str) -> Option<(u16, String)> {
+        self.ask(&format!("http://{}{path}", self.dashboard)).await
+    }
+
+    /// Waits for an answer with this code.
+    pub async fn wait_for_health(&self, path: &str, code: u16) -> String {
+        let answer = || async { self.health(path).await.filter(|(status, _)| *status == code) };
+        match until(START, answer).await {
+            Some((_, text)) => text,
+            None => fail(format!("{path} did not answer {code}: {:?}", self.health(path).await)),
+        }
+    }
+
+    /// Findings, by a query such as `code=PR-1001&state=all`; at most 500.
+    pub async fn findings(&self, query: &str) -> Vec<Value> {
+        let answer = self.page(&format!("/api/v1/findings?limit=500&{query}")).await;
+        let (code, text) = answer.or_fail("the API answers");
+        assert_eq!(code, StatusCode::OK.as_u16(), "{query}: {text}");
+        let page: Value = serde_json::from_str(&text).or_fail("the API answers JSON");
+        page["items"].as_array().or_fail("a page has items").clone()
+    }
+
+    /// Reads findings until the probe finds what it looks for among them.
+    pub async fn wait_for<T>(&self, query: &str, what: &str, probe: impl Fn(&[Value]) -> Option<T>) -> T {
+        match until(START, || async { probe(&self.findings(query).await) }).await {
+            Some(found) => found,
             None => {
-                let open: Vec<String> = self.open().await.iter().map(in_short).collect();
-                fail(format!("{what} did not come; open are\n{}", open.join("\n")))
+                fail(format!("{query}: {what} did not come: {}", summaries(&self.findings(query).await).join("\n")))
             }
         }
     }
 
-    /// The samples of `/metrics`, read by the strict parser.
-    pub async fn samples(&self) -> BTreeMap<String, f64> {
-        openmetrics::parse(&self.health("/metrics").await.body).or_fail("OpenMetrics")
+    /// The sum of the samples whose name with labels starts so.
+    pub async fn metric(&self, prefix: &str) -> f64 {
+        let (_, text) = self.health("/metrics").await.or_fail("/metrics answers");
+        let samples = openmetrics::parse(&text).or_fail("/metrics");
+        let found: Vec<f64> =
+            samples.iter().filter(|(name, _)| name.starts_with(prefix)).map(|(_, value)| *value).collect();
+        assert!(!found.is_empty(), "there is a metric {prefix}");
+        found.iter().sum()
     }
 
-    /// The value of a series, given as the exposition writes it.
-    pub async fn sample(&self, series: &str) -> f64 {
-        let text = self.health("/metrics").await.body;
-        let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-        value.and_then(|value| value.parse().ok()).or_fail(&format!("{series} in\n{text}"))
+    /// The rows of the recorded decisions, oldest first.
+    pub fn decisions(&self) -> Vec<Value> {
+        let output = Command::new("python3").args(["-c", DECISIONS]).arg(self.folder.join("store.db")).output();
+        let output = output.or_fail("running python3");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).or_fail("decisions as JSON")
     }
 
-    /// Waits until the value of a series is as wanted.
-    pub async fn until_sample(&self, series: &str, wanted: impl Fn(f64) -> bool) -> f64 {
-        let found = until(PATIENCE, || async { Some(self.sample(series).await).filter(|value| wanted(*value)) });
-        match found.await {
-            Some(value) => value,
-            None => fail(format!("{series} stays at {}, which is not what is wanted", self.sample(series).await)),
-        }
-    }
-}
-
-/// `verdict code subject: message` of a finding.
-pub fn in_short(finding: &Value) -> String {
-    let subject = &finding["subject"];
-    format!("{} {} {subject}: {}", finding["verdict"], finding["code"], finding["message"])
-}
-
-/// Whether a finding has this code and its subject, in whatever field, this text.
-pub fn is_about(finding: &Value, code: &str, text: &str) -> bool {
-    finding["code"] == code && finding["subject"].to_string().contains(text)
-}
-
-impl FolderCluster {
-    /// A cluster without objects; namespaces whose name starts with `enforced` enforce. `more` is added to the
-    /// configuration.
-    pub fn new(more: &str) -> Self {
-        let root = scratch("folder-cluster");
-        ["manifests", "store"].iter().for_each(|name| fs::create_dir(root.join(name)).or_fail("a folder"));
-        let (page, metrics, webhook) = (free_port(), free_port(), free_port());
-        let ca = write_certificate(&root);
-        let text = format!(
-            "cluster: {{folder: manifests, name: folder}}\n\
-             store: {{url: 'sqlite://store/portreeve.db'}}\n\
-             http: {{listen: '127.0.0.1:{page}', metricsListen: '127.0.0.1:{metrics}'}}\n\
-             admission:\n  listen: '127.0.0.1:{webhook}'\n  deadline: 8s\n  \
-             namespaces: [{{match: ['enforced*'], mode: enforce}}]\n  \
-             tls: {{certFile: tls.crt, keyFile: tls.key}}\n{more}"
-        );
-        fs::write(root.join("portreeve.yaml"), text).or_fail("a configuration");
-        let https = api::http_client().tls_certs_only([ca]).build().or_fail("an HTTPS client");
-        Self { root, dashboard: Doors::at(page, metrics), webhook, https }
-    }
-
-    /// The folder of everything.
-    pub fn root(&self) -> &Path {
-        &self.root
-    }
-
-    /// The configuration file.
-    pub fn config(&self) -> PathBuf {
-        self.root.join("portreeve.yaml")
-    }
-
-    /// The database.
-    pub fn database(&self) -> PathBuf {
-        self.root.join("store/portreeve.db")
-    }
-
-    /// The folder of the manifests.
-    pub fn manifests(&self) -> PathBuf {
-        self.root.join("manifests")
-    }
-
-    /// Page and metrics.
-    pub fn doors(&self) -> &Doors {
-        &self.dashboard
-    }
-
-    /// The port of the webhook.
-    pub fn webhook_port(&self) -> u16 {
-        self.webhook
-    }
-
-    /// Writes a manifest.
-    pub fn write(&self, name: &str, text: &str) {
-        fs::write(self.manifests().join(name), text).or_fail(name);
-    }
-
-    /// Deletes a manifest.
-    pub fn delete(&self, name: &str) {
-        fs::remove_file(self.manifests().join(name)).or_fail(name);
-    }
-
-    /// The command that serves this cluster.
-    pub fn command(&self) -> Command {
-        let mut command = Portreeve::command();
-        command.arg("serve").arg("--config").arg(self.config()).current_dir(&self.root);
-        command
-    }
-
-    /// The daemon, ready.
-    pub async fn serve(&self) -> Running {
-        Portreeve::serve_by(&mut self.command()).await
-    }
-
-    /// What `/validate` answers to a review; an error of the connection otherwise.
-    pub async fn validate(&self, review: &Value) -> Result<Answer, reqwest::Error> {
-        self.post("validate", review.to_string()).await
-    }
-
-    /// What a path of the webhook answers to a body.
-    pub async fn post(&self, path: &str, body: String) -> Result<Answer, reqwest::Error> {
-        let url = format!("https://localhost:{}/{path}", self.webhook);
-        let request = self.https.post(url).header("content-type", "application/json").body(body);
-        let response = request.send().await?;
-        let status = response.status().as_u16();
-        Ok(Answer { status, head: String::new(), body: response.text().await? })
+    async fn ask(&self, url: &str) -> Option<(u16, String)> {
+        let response = self.client.get(url).send().await.ok()?;
+        Some((response.status().as_u16(), response.text().await.ok()?))
     }
 }
 
-/// A certificate for `localhost` beside the configuration; it is its own CA.
-fn write_certificate(root: &Path) -> Certificate {
-    let key = KeyPair::generate().or_fail("a key");
-    let params = CertificateParams::new(vec!["localhost".to_owned()]).or_fail("a certificate request");
-    let pem = params.self_signed(&key).or_fail("a certificate").pem();
-    fs::write(root.join("tls.crt"), &pem).or_fail("a certificate file");
-    fs::write(root.join("tls.key"), key.serialize_pem()).or_fail("a key file");
-    Certificate::from_pem(pem.as_bytes()).or_fail("a certificate that was just made")
-}
-
-/// An AdmissionReview that creates an object.
-pub fn review_of(uid: &str, object: &Value) -> Value {
-    let (group, version) = match object["apiVersion"].as_str().unwrap_or_default().split_once('/') {
-        Some((group, version)) => (group.to_owned(), version.to_owned()),
-        None => (String::new(), object["apiVersion"].as_str().unwrap_or_default().to_owned()),
+/// Findings in short, for messages of tests: `C-0016 fail Pod ns/name: message`.
+pub fn summaries(findings: &[Value]) -> Vec<String> {
+    let word = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    let summary = |finding: &Value| {
+        let subject = &finding["subject"];
+        let name = if subject["type"] == "image" { word(&subject["reference"]) } else { word(&subject["name"]) };
+        let place = format!("{} {}/{name}", word(&subject["kind"]), word(&subject["namespace"]));
+        format!("{} {} {place}: {}", word(&finding["code"]), word(&finding["verdict"]), word(&finding["message"]))
     };
-    let kind = json!({"group": group, "version": version, "kind": object["kind"]});
-    let plural = format!("{}s", object["kind"].as_str().unwrap_or_default().to_lowercase());
-    json!({
-        "apiVersion": "admission.k8s.io/v1",
-        "kind": "AdmissionReview",
-        "request": {
-            "uid": uid, "kind": kind, "requestKind": kind,
-            "resource": {"group": group, "version": version, "resource": plural},
-            "name": object["metadata"]["name"], "namespace": object["metadata"]["namespace"],
-            "operation": "CREATE", "userInfo": {"username": "ada", "groups": ["system:authenticated"]},
-            "object": object, "oldObject": null, "dryRun": false,
-        },
-    })
-}
-
-/// A Pod with one container.
-pub fn pod(namespace: &str, name: &str, container: Value) -> Value {
-    let metadata = json!({"name": name, "namespace": namespace});
-    json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"containers": [container]}})
+    findings.iter().map(summary).collect()
 }

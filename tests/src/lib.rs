@@ -4,25 +4,33 @@
 //! * [`process`]: starting, awaiting, reading and ending a program. Nothing outlives the test process.
 //! * [`control_plane`]: etcd, kube-apiserver and, on demand, the controllers and a node; [`api`] talks to it.
 //! * [`registry`], [`cosign`]: registries of three kinds, small real images, and signatures by the original tool.
+//! * [`doors`]: generated objects through all four doors.
 //! * [`source_scan`], [`tidy`]: what the house forbids, as checks over the sources.
 //! * [`openmetrics`]: what `/metrics` answers, read by Prometheus' own parser.
-//! * [`daemon`]: the daemon on a folder of manifests, and what its doors answer.
-//! * [`binary`]: the `portreeve` binary, built once for a test process and never stale.
+//! * [`desk`]: a folder in which commands are run by hand.
+//! * [`binary`]: the `portreeve` binary, built once for a test process and never stale; [`daemon`]: it, serving.
+//! * [`chart`]: the chart as helm renders it; [`tls`]: certificates.
+//! * [`folder_cluster`]: the daemon on a folder of manifests, and what its doors answer.
 //!
 //! A harness that cannot do its work fails the test: functions here return what was asked for or end the test with a
 //! line that says what is wrong.
 
 pub mod api;
 pub mod binary;
+pub mod chart;
 pub mod control_plane;
 pub mod cosign;
 pub mod daemon;
+pub mod desk;
+pub mod doors;
+pub mod folder_cluster;
 pub mod openmetrics;
 pub mod parts;
 pub mod process;
 pub mod registry;
 pub mod source_scan;
 pub mod tidy;
+pub mod tls;
 
 use std::path::{Path, PathBuf};
 

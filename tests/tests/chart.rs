@@ -1,32 +1,15 @@
 //! The chart: helm renders it, the real API server accepts it, its rights are the least, its webhook entries disjoint.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
-use std::process::Command;
 
 use portreeve_tests::api::{Api, documents};
 use portreeve_tests::binary::Portreeve;
+use portreeve_tests::chart::{NAMESPACE, helm, of_kind, rendered};
 use portreeve_tests::control_plane::ControlPlane;
-use portreeve_tests::parts::Part;
-use portreeve_tests::process::{run, scratch};
-use portreeve_tests::{OrFail, repository};
+use portreeve_tests::process::scratch;
 use serde_json::{Value, json};
 
-const NAMESPACE: &str = "portreeve-system";
 const CREATE: &str = "dryRun=All";
-
-fn helm(values: &Value) -> Command {
-    let file: PathBuf = scratch("values").join("values.json");
-    std::fs::write(&file, values.to_string()).or_fail("a values file");
-    let mut helm = Command::new(Part::path("helm"));
-    helm.env("HOME", scratch("helm")).current_dir(repository());
-    helm.args(["template", "portreeve", "charts/portreeve", "--namespace", NAMESPACE, "--values"]).arg(file);
-    helm
-}
-
-fn rendered(values: &Value) -> Vec<Value> {
-    documents(&run(&mut helm(values)))
-}
 
 /// Values that use every option.
 fn everything() -> Value {
@@ -52,13 +35,6 @@ fn everything() -> Value {
 
 fn enforcing() -> Value {
     json!({"admission": {"namespaces": [{"match": ["jhub", "dev-*"], "mode": "enforce"}], "exemptNamespaces": ["dev-free"]}})
-}
-
-fn of_kind<'a>(objects: &'a [Value], kind: &str) -> &'a Value {
-    let mut found = objects.iter().filter(|object| object["kind"] == kind);
-    let object = found.next().or_fail(kind);
-    assert!(found.next().is_none(), "one {kind}");
-    object
 }
 
 #[tokio::test]

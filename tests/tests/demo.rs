@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use portreeve_tests::OrFail;
 use portreeve_tests::binary::Portreeve;
-use portreeve_tests::daemon::{Doors, PATIENCE, is_about};
+use portreeve_tests::folder_cluster::{Doors, PATIENCE, is_about};
 use portreeve_tests::process::{Running, START, free_port, scratch, until};
 use serde_json::Value;
 use tokio::time::Instant;

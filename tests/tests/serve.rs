@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use portreeve_tests::OrFail;
 use portreeve_tests::binary::Portreeve;
-use portreeve_tests::daemon::{Answer, Doors, FolderCluster, PATIENCE, is_about, pod, review_of};
+use portreeve_tests::folder_cluster::{Answer, Doors, FolderCluster, PATIENCE, is_about, pod, review_of};
 use portreeve_tests::process::{START, free_port, until};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use portreeve_tests::OrFail;
 use portreeve_tests::binary::Portreeve;
-use portreeve_tests::daemon::{FolderCluster, PATIENCE, is_about, pod, review_of};
+use portreeve_tests::folder_cluster::{FolderCluster, PATIENCE, is_about, pod, review_of};
 use portreeve_tests::process::{START, free_port, run, until};
 use serde_json::{Value, json};
 

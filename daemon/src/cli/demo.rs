@@ -7,7 +7,6 @@ use clap::Args;
 use portreeve_reports::gate::ExitCode;
 
 use super::args::{GlobalArgs, RegistryArgs, registry};
-use super::serve::failure;
 use super::{Failure, Outcome};
 use crate::demo::{DemoAddresses, DemoFolder};
 use crate::serve::{self, ServeOptions};
@@ -55,6 +54,7 @@ pub(super) fn run(args: &DemoArgs, global: &GlobalArgs) -> Outcome {
         format!("gate: portreeve gate --config {} {}", folder.config_file().display(), folder.manifests().display()),
     ];
     let demo_registry = Some((listener, folder.layout()));
-    serve::run(ServeOptions { config: loaded.config, registry, announce, demo_registry }).map_err(failure)?;
+    serve::run(ServeOptions { config: loaded.config, registry, announce, demo_registry })
+        .map_err(Failure::of_daemon)?;
     Ok(ExitCode::Clean)
 }

@@ -39,14 +39,20 @@ fn no_such_code(code: &str) -> Failure {
     let controls = builtin_controls().unwrap_or_default();
     let known: Vec<&str> =
         entries().map(|entry| entry.code).chain(controls.iter().map(|control| control.code.as_str())).collect();
-    let hint = did_you_mean(code, &known).map_or_else(String::new, |near| format!("; did you mean '{near}'?"));
-    Failure::usage(format!("there is no code '{code}'{hint} `portreeve list codes` prints them"))
+    let hint = did_you_mean(code, &known).map_or_else(String::new, |near| format!(" (did you mean '{near}'?)"));
+    Failure::usage(format!("there is no code '{code}'{hint}; `portreeve list codes` prints them"))
 }
 
 fn exception_template(code: &str) -> String {
+    // Images belong to no namespace.
+    let (kind, namespace, subjects) = if code.starts_with("PR-1") {
+        ("ClusterException", "", "{kinds: [Image], names: [HOST/REPOSITORY]}")
+    } else {
+        ("Exception", ", namespace: NAMESPACE", "{kinds: [Deployment], names: [NAME]}")
+    };
     format!(
-        "apiVersion: portreeve.dev/v1alpha1\nkind: Exception\nmetadata: {{name: CHOOSE-A-NAME, namespace: NAMESPACE}}\n\
-         spec:\n  codes: [{code}]\n  subjects: {{kinds: [Deployment], names: [NAME]}}\n  owner: TEAM\n  \
+        "apiVersion: portreeve.dev/v1alpha1\nkind: {kind}\nmetadata: {{name: CHOOSE-A-NAME{namespace}}}\n\
+         spec:\n  codes: [{code}]\n  subjects: {subjects}\n  owner: TEAM\n  \
          approvedBy: PERSON\n  reason: WHY THE RISK IS ACCEPTED\n  expires: 2027-01-31\n"
     )
 }

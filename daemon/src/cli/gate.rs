@@ -131,13 +131,17 @@ fn load_config(
     if global.config.is_some() {
         return load(global.config.as_deref(), environment).map_err(Failure::usage);
     }
-    let file = root.join(FILE_NAME);
-    let (file, bytes) = if source.has(&file) {
-        (Some(file.clone()), source.read(&file).map_err(Failure::usage)?)
-    } else {
-        (None, Vec::new())
-    };
-    parse(file, bytes, environment).map_err(Failure::usage)
+    let file = nearest_config(source, root);
+    let bytes = file.as_deref().map(|file| source.read(file)).transpose().map_err(Failure::usage)?;
+    parse(file, bytes.unwrap_or_default(), environment).map_err(Failure::usage)
+}
+
+/// The nearest configuration of the base, from the working directory up to the repository root.
+fn nearest_config(source: &FileSource, root: &Path) -> Option<PathBuf> {
+    let working = std::env::current_dir().and_then(|working| working.canonicalize()).ok();
+    let root = root.canonicalize().unwrap_or_else(|_| root.to_path_buf());
+    let folders = working.as_deref().unwrap_or(&root).ancestors().take_while(|folder| folder.starts_with(&root));
+    folders.map(|folder| folder.join(FILE_NAME)).find(|file| source.has(file))
 }
 
 fn load_judge(

@@ -14,7 +14,7 @@ use super::args::{self, GlobalArgs, RegistryArgs};
 use super::{Failure, Outcome, block_on, output};
 use crate::judge::FileSource;
 use crate::judge::load::digest_of;
-use crate::registry::{Deadline, ReferrerManifest, RegistryClient, ResolvedManifest};
+use crate::registry::{self, Deadline, ReferrerManifest, RegistryClient, ResolvedManifest};
 
 /// Environment variable with the password of an encrypted key; the name is cosign's.
 const PASSWORD_VARIABLE: &str = "COSIGN_PASSWORD";
@@ -37,6 +37,8 @@ enum ImageCommand {
 /// Examples:
 ///   portreeve image sign --key cosign.key quay.io/org/app@sha256:…
 ///   portreeve image sign --key cosign.key --storage v2 quay.io/org/app:1
+///
+/// Exit codes: 0 signed · 3 no such image · 4 refused · 5 the registry could not be reached · 2 usage.
 ///
 /// The key is PKCS#8 PEM, or cosign's encrypted PEM with its password in COSIGN_PASSWORD.
 #[derive(Debug, Args)]
@@ -97,8 +99,11 @@ impl Signer<'_> {
     async fn sign(&self, args: &SignArgs, key: &SigningKey) -> Result<Digest, Failure> {
         let subject = match self.registry.resolve(self.reference, self.deadline).await {
             Lookup::Found(manifest) => manifest,
-            Lookup::Absent => return Err(Failure::usage(format!("no such image: {}", self.reference))),
-            Lookup::Indeterminate(_, why) => return Err(Failure::other(why)),
+            Lookup::Absent => {
+                let message = format!("no such image: {}", self.reference);
+                return Err(Failure { exit: ExitCode::NothingToCheck, message });
+            }
+            Lookup::Indeterminate(cause, why) => return Err(Failure::not_had(cause, why)),
         };
         match args.storage {
             Storage::V2 => self.sign_v2(key, &subject, args.dry_run).await?,
@@ -119,7 +124,7 @@ impl Signer<'_> {
         self.registry
             .put_manifest(self.reference, Some(&signed.tag), manifest, self.deadline)
             .await
-            .map_err(Failure::other)?;
+            .map_err(refused)?;
         Ok(())
     }
 
@@ -141,15 +146,12 @@ impl Signer<'_> {
             artifact_type: signed.artifact_type.to_owned(),
             annotations: signed.descriptor.annotations,
         };
-        self.registry
-            .push_referrer(self.reference, &subject.digest, referrer, self.deadline)
-            .await
-            .map_err(Failure::other)?;
+        self.registry.push_referrer(self.reference, &subject.digest, referrer, self.deadline).await.map_err(refused)?;
         Ok(())
     }
 
     async fn put_blob(&self, bytes: Vec<u8>) -> Result<(), Failure> {
-        self.registry.put_blob(self.reference, bytes, self.deadline).await.map(drop).map_err(Failure::other)
+        self.registry.put_blob(self.reference, bytes, self.deadline).await.map(drop).map_err(refused)
     }
 
     /// The signatures that are behind the tag already. They are kept; one that cannot be read stops the signing,
@@ -159,10 +161,17 @@ impl Signer<'_> {
         let layers = match &evidence.tag_signatures {
             Lookup::Found(layers) => layers,
             Lookup::Absent => return Ok(Vec::new()),
-            Lookup::Indeterminate(_, why) => return Err(Failure::other(format!("existing signatures: {why}"))),
+            Lookup::Indeterminate(cause, why) => {
+                return Err(Failure::not_had(*cause, format!("existing signatures: {why}")));
+            }
         };
         layers.iter().map(existing_layer).collect()
     }
+}
+
+/// A push that the registry did not take.
+fn refused(failure: registry::Failure) -> Failure {
+    Failure::not_had(failure.cause, failure.message)
 }
 
 fn existing_layer(layer: &SignatureLayer) -> Result<Descriptor, Failure> {

@@ -8,6 +8,8 @@ use portreeve_reports::source::{Limits, Node};
 use portreeve_reports::{Cause, Finding};
 
 use super::Failure;
+use crate::config::load::read_capped;
+use crate::judge::source::{repository_path, repository_root};
 
 /// Most files that one call reads.
 const MAX_FILES: usize = 100_000;
@@ -40,7 +42,7 @@ pub(super) fn read(paths: &[PathBuf], namespace: &str) -> Result<Inputs, Failure
             continue;
         }
         for file in files(path)? {
-            inputs.add_file(&file, &shown(&file, root.as_deref()), &options);
+            inputs.add_file(&file, &repository_path(&file, root.as_deref()), &options);
         }
     }
     Ok(inputs)
@@ -55,14 +57,12 @@ impl Inputs {
     }
 
     fn add_file(&mut self, file: &Path, name: &str, options: &ReadOptions) {
-        let too_large = std::fs::metadata(file).is_ok_and(|metadata| metadata.len() > options.limits.bytes as u64);
         let unreadable = |cause, message: String| Unreadable::of_file(name, cause, message).finding();
-        if too_large {
-            let most = options.limits.bytes >> 20;
-            self.unreadable.push(unreadable(Cause::TooLarge, format!("the file is larger than {most} MiB")));
-            return;
-        }
-        match std::fs::read(file) {
+        match read_capped(file, options.limits.bytes) {
+            Ok(bytes) if bytes.len() > options.limits.bytes => {
+                let most = options.limits.bytes >> 20;
+                self.unreadable.push(unreadable(Cause::TooLarge, format!("the file is larger than {most} MiB")));
+            }
             Ok(bytes) => self.add(name, &bytes, options),
             Err(error) => self.unreadable.push(unreadable(Cause::Unreadable, error.to_string())),
         }
@@ -87,7 +87,7 @@ fn walk(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<(), Fai
     for entry in entries {
         let path = entry.path();
         let hidden = entry.file_name().as_encoded_bytes().first() == Some(&b'.');
-        // A link could lead out of the folder or back into it.
+        // A link could lead out of the folder or back into it; a pipe may never end.
         let kind = entry.file_type().map_err(fail)?;
         if hidden || kind.is_symlink() {
             continue;
@@ -97,7 +97,7 @@ fn walk(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<(), Fai
                 return Err(Failure::usage(format!("{}: more than {MAX_DEPTH} folders deep", path.display())));
             }
             walk(&path, depth + 1, found)?;
-        } else if is_manifest(&path) {
+        } else if kind.is_file() && is_manifest(&path) {
             if found.len() == MAX_FILES {
                 return Err(Failure::usage(format!("more than {MAX_FILES} manifests; name fewer folders")));
             }
@@ -109,19 +109,4 @@ fn walk(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<(), Fai
 
 fn is_manifest(path: &Path) -> bool {
     path.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known))
-}
-
-/// The folder with `.git` above the working directory.
-fn repository_root() -> Option<PathBuf> {
-    let working = std::env::current_dir().ok()?;
-    working.ancestors().find(|folder| folder.join(".git").exists()).map(Path::to_path_buf)
-}
-
-/// A path relative to the repository, so that fingerprints and SARIF do not depend on where a command ran.
-fn shown(file: &Path, root: Option<&Path>) -> String {
-    let absolute = file.canonicalize().ok();
-    let inside = absolute.as_deref().zip(root).and_then(|(absolute, root)| absolute.strip_prefix(root).ok());
-    let path = inside.unwrap_or(file);
-    let path = path.strip_prefix("./").unwrap_or(path);
-    path.to_string_lossy().replace('\\', "/")
 }

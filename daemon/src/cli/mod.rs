@@ -17,6 +17,7 @@ mod verify;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use portreeve_reports::Cause;
 use portreeve_reports::gate::ExitCode as Exit;
 
 use args::GlobalArgs;
@@ -32,6 +33,24 @@ impl Failure {
     /// Exit 2: the call, the configuration or a policy is wrong.
     fn usage(message: impl std::fmt::Display) -> Self {
         Self { exit: Exit::Usage, message: message.to_string() }
+    }
+
+    /// Exit 2, with all that an error says about itself.
+    fn usage_by(error: &dyn std::error::Error) -> Self {
+        let causes = std::iter::successors(Some(error), |error| error.source());
+        let words: Vec<String> = causes.map(ToString::to_string).collect();
+        Self::usage(words.join(": "))
+    }
+
+    /// Exit 4 or 5: what was needed could not be had.
+    fn not_had(cause: Cause, message: impl std::fmt::Display) -> Self {
+        let exit = if cause == Cause::Forbidden { Exit::Forbidden } else { Exit::Unknown };
+        Self { exit, message: message.to_string() }
+    }
+
+    /// The exit that the daemon's end stands for.
+    fn of_daemon(error: crate::serve::ServeError) -> Self {
+        Self { exit: error.exit(), message: error.to_string() }
     }
 
     /// Exit 1: anything else.

@@ -1,6 +1,8 @@
 //! Writing what a command found: data to stdout or to files, whole or not at all; everything else to stderr.
 
+use std::fs::Permissions;
 use std::io::{IsTerminal as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -106,7 +108,10 @@ pub(super) fn complain(message: &str) {
 pub(super) fn write_atomically(file: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let fail = |error: std::io::Error| Failure::other(format!("{} could not be written: {error}", file.display()));
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut temporary = tempfile::Builder::new().prefix(".portreeve-").tempfile_in(folder).map_err(fail)?;
+    // A report is for others to read: the mode that the umask leaves, not the private one of temporary files.
+    let mode = Permissions::from_mode(0o666);
+    let mut temporary =
+        tempfile::Builder::new().prefix(".portreeve-").permissions(mode).tempfile_in(folder).map_err(fail)?;
     temporary.write_all(bytes).map_err(fail)?;
     temporary.as_file().sync_all().map_err(fail)?;
     temporary.persist(file).map_err(|error| fail(error.error))?;

@@ -5,7 +5,7 @@ use portreeve_reports::gate::ExitCode;
 
 use super::args::{GlobalArgs, RegistryArgs, registry};
 use super::{Failure, Outcome};
-use crate::serve::{self, ServeError, ServeOptions};
+use crate::serve::{self, ServeOptions};
 
 /// Run the daemon: watch, rescan, admit, serve the page and metrics.
 ///
@@ -22,14 +22,6 @@ pub(super) fn run(_args: &ServeArgs, global: &GlobalArgs) -> Outcome {
     let loaded = global.load_config()?;
     let registry = registry(&loaded.config, &RegistryArgs::default(), global)?;
     serve::run(ServeOptions { config: loaded.config, registry, announce: Vec::new(), demo_registry: None })
-        .map_err(failure)?;
+        .map_err(Failure::of_daemon)?;
     Ok(ExitCode::Clean)
-}
-
-/// What is wrong in the files that were named is exit 2, all else is not for a verdict.
-pub(super) fn failure(error: ServeError) -> Failure {
-    match error {
-        ServeError::Rules(_) | ServeError::StoreUrl(_) => Failure::usage(error),
-        other => Failure::other(other),
-    }
 }

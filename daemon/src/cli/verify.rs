@@ -62,7 +62,7 @@ pub(super) fn run(args: &VerifyArgs, global: &GlobalArgs) -> Outcome {
         }
         ([], Some(file)) => {
             let settings = JudgeSettings { image_policy: Some(file), ..JudgeSettings::default() };
-            Rules::load(&settings, &FileSource::WorkingTree).map_err(Failure::usage)?
+            Rules::load(&settings, &FileSource::WorkingTree).map_err(|error| Failure::usage_by(&error))?
         }
         (keys, _) => rules_of_keys(keys, args.threshold)?,
     };
@@ -80,7 +80,7 @@ fn rules_of_keys(files: &[PathBuf], threshold: usize) -> Result<Rules, Failure> 
         Ok((file.display().to_string(), bytes))
     };
     let keys = files.iter().map(read).collect::<Result<KeyFiles, Failure>>()?;
-    Rules::of_keys(&keys, threshold).map_err(Failure::usage)
+    Rules::of_keys(&keys, threshold).map_err(|error| Failure::usage_by(&error))
 }
 
 fn parse(image: &str) -> Result<ImageUse, Failure> {

@@ -1,6 +1,7 @@
 //! Finding, reading and overlaying the configuration.
 
 use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use portreeve_reports::source::node::Entry;
@@ -16,6 +17,9 @@ pub const ENVIRONMENT_PREFIX: &str = "PORTREEVE_";
 
 /// Variables with the prefix that are not configuration: where the tests find their programs.
 const NOT_CONFIGURATION: [&str; 1] = ["PORTREEVE_PARTS"];
+
+/// Largest configuration.
+const MAX_BYTES: usize = 1 << 20;
 
 /// A configuration and where it came from.
 #[derive(Clone, Debug)]
@@ -52,7 +56,7 @@ pub enum ConfigError {
 pub fn load(explicit: Option<&Path>, environment: &BTreeMap<String, String>) -> Result<LoadedConfig, ConfigError> {
     let file = explicit.map(Path::to_path_buf).or_else(|| find(environment));
     let bytes = match &file {
-        Some(file) => std::fs::read(file)
+        Some(file) => read_capped(file, MAX_BYTES)
             .map_err(|error| ConfigError::Unreadable { file: file.display().to_string(), reason: error.to_string() })?,
         None => Vec::new(),
     };
@@ -84,9 +88,17 @@ pub fn parse(
     }
 }
 
+/// At most one byte more than `cap` of a file: devices and pipes tell no size, and may have no end.
+pub fn read_capped(file: &Path, cap: usize) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(file)?.take(cap as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 fn read_document(bytes: &[u8], problems: &mut Problems) -> Node {
     let empty = || Node { value: Value::Map(Map::default().into()), place: Place { line: 1, column: 1 } };
-    let mut documents = yaml::read(bytes, &Limits { bytes: 1 << 20, nodes: 100_000, ..Limits::default() }).into_iter();
+    let mut documents =
+        yaml::read(bytes, &Limits { bytes: MAX_BYTES, nodes: 100_000, ..Limits::default() }).into_iter();
     let first = documents.next();
     if let Some(Ok(second)) = documents.next() {
         problems.push(second.place, "a configuration is one document; this is a second one");

@@ -62,6 +62,8 @@ fn groups(uses: &[ImageUse]) -> Vec<Group<'_>> {
         let namespace = Some(image.namespace.as_str()).filter(|namespace| !namespace.is_empty());
         groups.entry((reference, namespace)).or_default().push(image);
     }
+    // Which use is shown first must not depend on the order in which a door reads its objects.
+    groups.values_mut().for_each(|uses| uses.sort_by_key(|image| (&image.object, &image.location)));
     groups.into_iter().map(|((reference, namespace), uses)| Group { reference, namespace, uses }).collect()
 }
 

@@ -15,7 +15,7 @@ use portreeve_reports::source::{Fields, Limits, Problems, decode::did_you_mean};
 use portreeve_trust::policy::{ImagePolicy, ImagePolicySpec, InvalidKeys};
 use sha2::{Digest as _, Sha256};
 
-use super::source::{FileSource, FileSourceError};
+use super::source::{FileSource, FileSourceError, repository_path, repository_root};
 
 /// What to judge by, as named on the command line or in the configuration.
 #[derive(Clone, Debug, Default)]
@@ -185,7 +185,7 @@ fn select(controls: &[Control], ids: &[String], frameworks: &[Framework]) -> Res
 }
 
 fn no_such_name(what: &'static str, name: &str, known: &[&str]) -> LoadError {
-    let hint = did_you_mean(name, known).map_or_else(String::new, |near| format!("; did you mean '{near}'?"));
+    let hint = did_you_mean(name, known).map_or_else(String::new, |near| format!(" (did you mean '{near}'?)"));
     LoadError::NoSuchName { what, name: name.to_owned(), hint }
 }
 
@@ -216,8 +216,9 @@ fn read_image_policy(file: &Path, inputs: &mut Inputs<'_>) -> Result<ImagePolicy
 /// A file that cannot be read is an error; an exception with a mistake excepts nothing and becomes a finding.
 fn read_exceptions(files: &[PathBuf], inputs: &mut Inputs<'_>) -> Result<Exceptions, LoadError> {
     let (mut valid, mut invalid) = (Vec::new(), Vec::new());
+    let root = repository_root();
     for file in files {
-        let shown = file.display().to_string();
+        let shown = repository_path(file, root.as_deref());
         let bytes = inputs.read(file)?;
         for document in portreeve_api::documents(&shown, &bytes, &Limits::default()) {
             match document {

@@ -4,8 +4,10 @@
 use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 
+use crate::config::load::read_capped;
+
 /// Largest policy file that is read.
-const MAX_BYTES: u64 = 16 << 20;
+const MAX_BYTES: usize = 16 << 20;
 
 /// A tree of files.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,18 +89,16 @@ impl FileSource {
             |from: String, reason: String| FileSourceError::Unreadable { path: shown.clone(), from, reason };
         match self {
             Self::WorkingTree => {
-                let size = std::fs::metadata(path).map_err(|error| unreadable(String::new(), error.to_string()))?.len();
-                if size > MAX_BYTES {
-                    return Err(FileSourceError::TooLarge(shown));
-                }
-                std::fs::read(path).map_err(|error| unreadable(String::new(), error.to_string()))
+                let bytes = read_capped(path, MAX_BYTES);
+                let bytes = bytes.map_err(|error| unreadable(String::new(), error.to_string()))?;
+                if bytes.len() > MAX_BYTES { Err(FileSourceError::TooLarge(shown)) } else { Ok(bytes) }
             }
             Self::GitRef { reference, commit, root } => {
                 let from = format!(" from {reference}");
                 let inside = within(root, path).map_err(|reason| unreadable(from.clone(), reason))?;
                 let bytes = git(&["show", &format!("{commit}:{inside}")], Some(root))
                     .map_err(|reason| unreadable(from, reason))?;
-                if bytes.len() as u64 > MAX_BYTES { Err(FileSourceError::TooLarge(shown)) } else { Ok(bytes) }
+                if bytes.len() > MAX_BYTES { Err(FileSourceError::TooLarge(shown)) } else { Ok(bytes) }
             }
         }
     }
@@ -118,6 +118,22 @@ impl FileSource {
             Self::GitRef { reference, commit, .. } => format!("{reference} ({commit})"),
         }
     }
+}
+
+/// The folder with `.git` at or above the working directory.
+pub fn repository_root() -> Option<PathBuf> {
+    let working = std::env::current_dir().ok()?;
+    working.ancestors().find(|folder| folder.join(".git").exists()).map(Path::to_path_buf)
+}
+
+/// A path relative to the repository, so that fingerprints and SARIF do not depend on where a command ran. Outside a
+/// repository it is as given.
+pub fn repository_path(file: &Path, root: Option<&Path>) -> String {
+    let absolute = file.canonicalize().ok();
+    let inside = absolute.as_deref().zip(root).and_then(|(absolute, root)| absolute.strip_prefix(root).ok());
+    let path = inside.unwrap_or(file);
+    let path = path.strip_prefix("./").unwrap_or(path);
+    path.to_string_lossy().replace('\\', "/")
 }
 
 /// The path of a file inside the repository, with forward slashes.

@@ -95,6 +95,14 @@ pub enum RunError {
         /// Its error, its panic, or that it returned.
         reason: String,
     },
+    /// A task panicked: a bug of ours.
+    #[error("task {name} ended: {reason}; this is a bug, please report it")]
+    TaskPanicked {
+        /// The task.
+        name: TaskName,
+        /// What it said.
+        reason: String,
+    },
     /// A second signal came before the drain was over.
     #[error("stopped by a second signal before these tasks had ended: {}", names(.waiting))]
     Aborted {
@@ -171,6 +179,7 @@ impl Supervisor {
     }
 
     fn early_end(&mut self, ended: Result<(Id, Option<String>), JoinError>) -> RunError {
+        let is_panic = ended.as_ref().is_err_and(JoinError::is_panic);
         let (id, reason) = match ended {
             Ok((id, reason)) => (id, reason.unwrap_or_else(|| "it returned before the shutdown".to_owned())),
             Err(error) => (error.id(), failure(error)),
@@ -178,7 +187,7 @@ impl Supervisor {
         // `spawn` has entered every id of the set, so the other name is never used.
         let name = self.names.remove(&id).unwrap_or(TaskName::Index);
         tracing::error!(task = %name, reason, "a task ended early; the process stops");
-        RunError::TaskEnded { name, reason }
+        if is_panic { RunError::TaskPanicked { name, reason } } else { RunError::TaskEnded { name, reason } }
     }
 
     /// A task may return during the drain; one that fails or panics then is still an error of the process.
@@ -284,7 +293,7 @@ mod tests {
         let mut supervisor = supervisor();
         supervisor.spawn(TaskName::Watch("pods"), std::future::poll_fn(|_| -> std::task::Poll<()> { panic!("boom") }));
         let error = supervisor.run(stream::pending()).await.unwrap_err();
-        assert_eq!(error.to_string(), "task watch-pods ended: it panicked: boom");
+        assert_eq!(error.to_string(), "task watch-pods ended: it panicked: boom; this is a bug, please report it");
     }
 
     #[tokio::test]
@@ -339,6 +348,6 @@ mod tests {
         let mut supervisor = supervisor();
         supervisor.spawn(TaskName::Workloads, blocking(|| -> () { panic!("deep") }));
         let error = supervisor.run(stream::pending()).await.unwrap_err();
-        assert_eq!(error.to_string(), "task workloads ended: it panicked: deep");
+        assert_eq!(error.to_string(), "task workloads ended: it panicked: deep; this is a bug, please report it");
     }
 }

@@ -193,10 +193,12 @@ fn badness(verdict: Verdict) -> u8 {
 }
 
 fn merge_same(mut same: Vec<Finding>) -> Option<Finding> {
-    // The reference and the digest come last: among equals, which finding is shown must not depend on the door.
+    // Subject, user and place come last: among equals, which finding is shown must not depend on the door.
     same.sort_by(|left, right| {
         let key = |finding: &Finding| (badness(finding.verdict), std::cmp::Reverse(finding.effect));
-        key(left).cmp(&key(right)).then_with(|| left.subject.cmp(&right.subject))
+        let use_of = |finding: &Finding| (finding.related.first().cloned(), finding.locations.first().cloned());
+        let subjects = key(left).cmp(&key(right)).then_with(|| left.subject.cmp(&right.subject));
+        subjects.then_with(|| use_of(left).cmp(&use_of(right)))
     });
     let mut rest = same.into_iter();
     let mut worst = rest.next()?;

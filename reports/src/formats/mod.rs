@@ -54,7 +54,7 @@ impl std::str::FromStr for Format {
         let found = WORDS.iter().find(|(name, _)| *name == word);
         found.map(|(_, format)| *format).ok_or_else(|| {
             let near = did_you_mean(word, &WORDS.map(|(name, _)| name));
-            let hint = near.map_or_else(String::new, |near| format!("; did you mean '{near}'?"));
+            let hint = near.map_or_else(String::new, |near| format!(" (did you mean '{near}'?)"));
             UnknownFormat { word: word.to_owned(), hint }
         })
     }

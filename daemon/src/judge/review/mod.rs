@@ -1,23 +1,27 @@
 //! The decision of the admission door: an AdmissionReview in, a response of the same version and uid out.
 //!
-//! `/validate` denies what is not vouched for; `/mutate` pins the images of Pods (`name:tag@digest`) and decides
+//! `/validate` denies what is not vouched for, and Pods that would run what is vouched for by its tag; `/mutate` pins the images of Pods (`name:tag@digest`) and decides
 //! nothing. The effective mode of a finding is the weakest of its rule, its namespace and, for posture, whether one
 //! of the frameworks in `posture.enforce` asks it. What could not be told counts like a failure.
 
+mod pinned;
 pub mod request;
 pub mod response;
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use portreeve_policies::image::{Digest, ImageReference};
 use portreeve_policies::object::{Object, Origin, Unreadable};
 use portreeve_policies::workload::image_uses;
 use portreeve_policies::world::World;
-use portreeve_reports::source::Node;
+use portreeve_reports::source::{Map, Node};
 use portreeve_reports::{Cause, Code, Effect, Finding, FindingBuilder, Location, ObjectRef, Subject, Verdict};
 use portreeve_trust::evidence::Lookup;
+use portreeve_trust::rules::ALLOWED;
 use serde_json::{Value, json};
 
+use self::pinned::{is_as_before, unpinned};
 use self::request::{Operation, ReviewError, ReviewRequest};
 use super::{Judge, JudgeOptions, images};
 use crate::config::valid::AdmissionScope;
@@ -151,7 +155,7 @@ pub async fn review(
             (decide(judge, scope, &request, &findings), Vec::new(), findings)
         }
     };
-    let response = response::render(&request, &decision, &pins);
+    let response = response::render(&request, &decision, &pins, &findings);
     Ok(Reviewed { request, decision, response, findings })
 }
 
@@ -205,7 +209,10 @@ async fn judged(
 fn decide(judge: &Judge, scope: &AdmissionScope, request: &ReviewRequest, findings: &[Finding]) -> Decision {
     let mode = scope.mode_of(&request.namespace);
     let mut said: BTreeMap<Effect, Vec<&Finding>> = BTreeMap::new();
-    for finding in findings.iter().filter(|finding| counts(finding)) {
+    // Only the first are told: the worst come first, and images before posture.
+    let mut counted: Vec<&Finding> = findings.iter().filter(|finding| counts(finding)).collect();
+    counted.sort_by_key(|finding| (Reverse(finding.severity), !is_about_image(finding)));
+    for finding in counted {
         let rule = if judge.denies(&finding.code) || is_unreadable(finding) { finding.effect } else { Effect::Warn };
         said.entry(mode.min(rule)).or_default().push(finding);
     }
@@ -214,11 +221,18 @@ fn decide(judge: &Judge, scope: &AdmissionScope, request: &ReviewRequest, findin
     if is_unchanged(request) {
         warning.append(&mut blocking);
     }
-    let codes = blocking.iter().chain(&warning).map(|finding| finding.code.clone()).collect();
+    let unpinned = if mode == Effect::Block { unpinned(request, findings) } else { Vec::new() };
+    let mut codes: Vec<Code> = blocking.iter().chain(&warning).map(|finding| finding.code.clone()).collect();
+    codes.extend(unpinned.iter().map(|_| ALLOWED.code()));
+    codes.dedup();
+    let allowed = blocking.is_empty() && unpinned.is_empty();
+    let unpinned = unpinned.iter().map(|image| {
+        format!("{} {image} is verified, and would run by its tag, which may move: add @ and the digest", ALLOWED.code)
+    });
     Decision {
-        allowed: blocking.is_empty(),
-        reason: if blocking.is_empty() { DecisionReason::Allowed } else { DecisionReason::Denied },
-        message: (!blocking.is_empty()).then(|| denial(&blocking)),
+        allowed,
+        reason: if allowed { DecisionReason::Allowed } else { DecisionReason::Denied },
+        message: (!allowed).then(|| denial(blocking.iter().map(|finding| sentence(finding)).chain(unpinned).collect())),
         warnings: warning.iter().map(|finding| format!("portreeve: {}", sentence(finding))).collect(),
         codes,
     }
@@ -233,6 +247,10 @@ fn counts(finding: &Finding) -> bool {
     }
 }
 
+fn is_about_image(finding: &Finding) -> bool {
+    matches!(finding.subject, Subject::Image { .. })
+}
+
 fn is_unreadable(finding: &Finding) -> bool {
     finding.code.as_str() == portreeve_reports::code::UNREADABLE_INPUT.code
 }
@@ -241,18 +259,24 @@ fn is_unreadable(finding: &Finding) -> bool {
 fn is_unchanged(request: &ReviewRequest) -> bool {
     let (Some(new), Some(old)) = (&request.object, &request.old_object) else { return false };
     let same = |path: &[&str]| new.at(path.iter().copied()) == old.at(path.iter().copied());
-    let judged: [&[&str]; 6] =
-        [&["spec"], &["data"], &["metadata", "labels"], &["metadata", "annotations"], &["kind"], &["apiVersion"]];
-    request.operation == Operation::Update && judged.into_iter().all(same)
+    let metadata: [&[&str]; 2] = [&["metadata", "labels"], &["metadata", "annotations"]];
+    request.operation == Operation::Update && content(new) == content(old) && metadata.into_iter().all(same)
+}
+
+/// All of an object but its metadata and status; kinds differ in where they keep what is judged.
+fn content(object: &Node) -> BTreeMap<&str, &Node> {
+    let entries = object.as_map().into_iter().flat_map(Map::iter);
+    entries.map(|entry| (&*entry.key, &entry.node)).filter(|(key, _)| !["metadata", "status"].contains(key)).collect()
 }
 
 /// The most findings that a denial spells out.
 const MOST_IN_MESSAGE: usize = 5;
 
-fn denial(blocking: &[&Finding]) -> String {
-    let mut sentences: Vec<String> = blocking.iter().take(MOST_IN_MESSAGE).map(|finding| sentence(finding)).collect();
-    if blocking.len() > MOST_IN_MESSAGE {
-        sentences.push(format!("and {} more", blocking.len() - MOST_IN_MESSAGE));
+fn denial(mut sentences: Vec<String>) -> String {
+    let more = sentences.len().saturating_sub(MOST_IN_MESSAGE);
+    sentences.truncate(MOST_IN_MESSAGE);
+    if more > 0 {
+        sentences.push(format!("and {more} more"));
     }
     format!("portreeve: {}", sentences.join("; "))
 }
@@ -276,7 +300,7 @@ async fn pins(judge: &Judge, request: &ReviewRequest, options: &JudgeOptions) ->
     let mut pins = Vec::new();
     for image in image_uses(&object, &object.reference(None)) {
         let Ok(reference) = &image.reference else { continue };
-        if reference.digest.is_some() {
+        if reference.digest.is_some() || is_as_before(request, &image) {
             continue;
         }
         if let Lookup::Found(digest) = images::resolve(judge.registry(), reference, options.deadline).await {

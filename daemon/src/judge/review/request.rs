@@ -1,9 +1,12 @@
 //! Reading an AdmissionReview (admission.k8s.io, v1 and v1beta1).
 
-use portreeve_reports::source::{Limits, Node, json};
+use portreeve_reports::source::{Limits, Node, json, shown};
 
 /// Objects are at most 1.5 MiB in etcd and 3 MiB on the wire; a review carries two of them.
 pub const MAX_REVIEW_BYTES: usize = 8 << 20;
+
+/// What a review of another version is told.
+const SPOKEN: &str = "admission.k8s.io/v1 and v1beta1 are spoken here";
 
 /// The versions of the API; a response has the version of its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,7 +112,11 @@ impl ReviewRequest {
         let version = match root.get("apiVersion").and_then(Node::as_str) {
             Some("admission.k8s.io/v1") => ReviewVersion::V1,
             Some("admission.k8s.io/v1beta1") => ReviewVersion::V1Beta1,
-            other => return Err(ReviewError::new(format!("apiVersion is {other:?}; v1 and v1beta1 are spoken here"))),
+            Some(other) => {
+                let other = shown(other);
+                return Err(ReviewError::new(format!("apiVersion is '{other}'; {SPOKEN}")));
+            }
+            None => return Err(ReviewError::new(format!("'apiVersion' is missing; {SPOKEN}"))),
         };
         if root.get("kind").and_then(Node::as_str) != Some("AdmissionReview") {
             return Err(ReviewError::new("kind is not AdmissionReview"));

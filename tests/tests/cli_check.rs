@@ -1,0 +1,300 @@
+//! `portreeve check` on the built binary: inputs, choices, thresholds and formats.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
+
+use portreeve_tests::OrFail as _;
+use portreeve_tests::desk::{Desk, PRIVILEGED, verdicts};
+use portreeve_tests::parts::Part;
+use serde_json::{Value, json};
+
+/// Findings of the one control that [`PRIVILEGED`] fails once, in JSON.
+const ONE: [&str; 5] = ["check", "--control", "C-0057", "--format", "json"];
+
+fn with<'a>(base: &[&'a str], more: &[&'a str]) -> Vec<&'a str> {
+    base.iter().chain(more).copied().collect()
+}
+
+fn desk() -> Desk {
+    let desk = Desk::new();
+    desk.file("web.yaml", PRIVILEGED);
+    desk
+}
+
+fn pod(name: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
+        "spec": {"containers": [{"name": "main", "image": "x", "securityContext": {"privileged": true}}]}})
+}
+
+fn subjects(report: &Value) -> Vec<String> {
+    let subject = |finding: &Value| {
+        let subject = &finding["subject"];
+        format!("{}/{}", subject["namespace"].as_str().unwrap_or("-"), subject["name"].as_str().unwrap_or("-"))
+    };
+    report["findings"].as_array().or_fail("a report has findings").iter().map(subject).collect()
+}
+
+#[test]
+fn a_failure_names_its_path_its_place_its_evidence_and_its_fix() {
+    let report = desk().run(&with(&ONE, &["web.yaml"])).expect_exit(10).json();
+    let finding = &report["findings"][0];
+    let path = "spec.template.spec.containers[0].securityContext.privileged";
+    let place = json!({"objectPath": path, "object": null, "file": "web.yaml", "line": 12, "column": 39});
+    assert_eq!(finding["locations"], json!([place]));
+    assert_eq!(finding["evidence"], json!([{"name": "securityContext.privileged", "value": "true"}]));
+    assert_eq!(finding["fix"]["patches"], json!([{"path": path, "value": false}]));
+    assert_eq!(report["verdict"], "fail");
+}
+
+#[test]
+fn yaml_json_documents_lists_and_stdin_are_the_same_input() {
+    let desk = desk();
+    let (one, two) = (pod("one").to_string(), pod("two").to_string());
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": [pod("one"), pod("two")]});
+    desk.file("documents.yaml", format!("{one}\n---\n# nothing here\n---\n{two}\n"));
+    desk.file("list.json", list.to_string());
+    desk.file("folder/a.yaml", &one);
+    desk.file("folder/deeper/b.json", &two);
+    desk.file("folder/readme.md", "not: a manifest");
+    desk.file("folder/.hidden.yaml", "not: a manifest");
+    for path in ["documents.yaml", "list.json", "folder"] {
+        let report = desk.run(&with(&ONE, &[path])).expect_exit(10).json();
+        assert_eq!(subjects(&report), ["default/one", "default/two"], "{path}");
+    }
+    let report = desk.run_with(&with(&ONE, &["-"]), &list.to_string()).expect_exit(10).json();
+    assert_eq!(subjects(&report), ["default/one", "default/two"]);
+    assert_eq!(report["findings"][0]["locations"][0]["file"], "stdin");
+}
+
+#[test]
+fn an_object_without_a_namespace_is_where_n_says_else_in_default() {
+    let desk = desk();
+    assert_eq!(subjects(&desk.run(&with(&ONE, &["web.yaml"])).json()), ["default/web"]);
+    assert_eq!(subjects(&desk.run(&with(&ONE, &["-n", "jhub", "web.yaml"])).json()), ["jhub/web"]);
+}
+
+#[test]
+fn two_objects_of_one_identity_are_both_judged() {
+    let desk = desk();
+    let report = desk.run(&with(&ONE, &["web.yaml", "web.yaml"])).expect_exit(10).json();
+    assert_eq!(report["findings"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn what_the_files_do_not_hold_is_missing_unless_they_are_a_part() {
+    let desk = desk();
+    let whole = ["check", "--control", "C-0030", "--format", "json", "web.yaml"];
+    let missing = desk.run(&whole).expect_exit(10).json();
+    assert_eq!(verdicts(&missing), ["C-0030 fail", "C-0030 fail"]);
+    let partial = desk.run(&with(&whole, &["--partial"])).expect_exit(0).json();
+    assert_eq!(verdicts(&partial), ["C-0030 unknown", "C-0030 unknown"]);
+    assert_eq!(partial["findings"][0]["cause"], "partial-input");
+    assert!(partial["coverage"].as_f64().unwrap() < 1.0);
+}
+
+#[test]
+fn a_framework_counts_the_controls_that_do_not_exist_yet_against_its_coverage() {
+    let report = desk().run(&["check", "--framework", "nsa", "--format", "json", "web.yaml"]).expect_exit(10).json();
+    let frameworks =
+        report["findings"].as_array().or_fail("a report has findings").iter().map(|finding| &finding["frameworks"]);
+    assert!(frameworks.into_iter().all(|ids| ids.as_array().unwrap().contains(&json!("nsa"))));
+    let coverage = report["coverage"].as_f64().unwrap();
+    assert!((0.3..0.7).contains(&coverage), "12 of 24 controls exist: {coverage}");
+}
+
+#[test]
+fn parameters_are_ours_or_kubescapes() {
+    let desk = desk();
+    desk.file("kubescape.json", r#"{"postureControlInputs": {"imageRepositoryAllowList": ["example.org"]}}"#);
+    desk.file("strict.yaml", "imageRepositoryAllowList: [registry.example.com]\n");
+    let base = ["check", "--control", "C-0078", "--all-verdicts", "--format", "json", "web.yaml"];
+    let cases: [(&[&str], i32, &str); 3] = [
+        (&[], 0, "C-0078 unknown"),
+        (&["--params", "kubescape.json"], 0, "C-0078 pass"),
+        (&["--params", "strict.yaml"], 10, "C-0078 fail"),
+    ];
+    for (more, exit, verdict) in cases {
+        assert_eq!(verdicts(&desk.run(&with(&base, more)).expect_exit(exit).json()), [verdict], "{more:?}");
+    }
+    desk.file("wrong.yaml", "imageRepositoryAlowList: [x]\n");
+    let refused = desk.run(&with(&base, &["--params", "wrong.yaml"])).expect_exit(2);
+    assert!(refused.stderr.contains("wrong.yaml:1:1"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("did you mean 'imageRepositoryAllowList'"), "{}", refused.stderr);
+}
+
+fn exception(name: &str, code: &str, expires: &str) -> String {
+    format!(
+        "---\napiVersion: portreeve.dev/v1alpha1\nkind: Exception\nmetadata: {{name: {name}, namespace: default}}\n\
+         spec:\n  codes: [{code}]\n  subjects: {{kinds: [Deployment], names: [web]}}\n  owner: team-web\n  \
+         reason: it drives the devices\n  expires: {expires}\n"
+    )
+}
+
+#[test]
+fn exceptions_except_and_the_unused_expired_and_invalid_are_findings() {
+    let desk = desk();
+    desk.file("used.yaml", exception("used", "C-0057", "2999-01-31"));
+    let report = desk.run(&with(&ONE, &["--exceptions", "used.yaml", "web.yaml"])).expect_exit(0).json();
+    assert_eq!(verdicts(&report), ["C-0057 excepted"]);
+    assert_eq!(report["findings"][0]["owner"], "team-web");
+    let text = exception("unused", "C-0016", "2999-01-31") + &exception("expired", "C-0057", "2020-01-31");
+    desk.file("spent.yaml", text);
+    let report = desk.run(&with(&ONE, &["--exceptions", "spent.yaml", "web.yaml"])).expect_exit(10).json();
+    assert_eq!(verdicts(&report), ["C-0057 fail", "PR-0002 fail", "PR-0003 fail"]);
+    desk.file("invalid.yaml", exception("invalid", "C-0057", "2999-01-31").replace("owner: team-web", "owned: x"));
+    let report = desk.run(&with(&ONE, &["--exceptions", "invalid.yaml", "web.yaml"])).expect_exit(10).json();
+    assert_eq!(verdicts(&report), ["C-0057 fail", "PR-0004 fail"]);
+    let none = ["--fail-on", "none", "--exceptions", "used.yaml", "--exceptions", "missing.yaml", "web.yaml"];
+    desk.run(&with(&ONE, &none)).expect_exit(2);
+}
+
+#[test]
+fn an_exception_is_bound_to_its_namespace() {
+    let desk = desk();
+    desk.file("used.yaml", exception("used", "C-0057", "2999-01-31"));
+    let arguments = with(&ONE, &["-n", "other", "--exceptions", "used.yaml", "web.yaml"]);
+    assert_eq!(verdicts(&desk.run(&arguments).expect_exit(10).json()), ["C-0057 fail", "PR-0002 fail"]);
+}
+
+#[test]
+fn fail_on_is_a_threshold_and_hides_no_finding() {
+    let desk = desk();
+    for (fail_on, exit) in [("low", 10), ("high", 10), ("critical", 0), ("none", 0)] {
+        let output = desk.run(&with(&ONE, &["--fail-on", fail_on, "web.yaml"])).expect_exit(exit);
+        assert_eq!(verdicts(&output.json()), ["C-0057 fail"], "{fail_on}");
+    }
+}
+
+#[test]
+fn low_coverage_exits_6_only_when_asked() {
+    let desk = desk();
+    let base = ["check", "--framework", "nsa", "--fail-on", "none", "web.yaml"];
+    desk.run(&base).expect_exit(0);
+    desk.run(&with(&base, &["--fail-coverage-below", "10"])).expect_exit(0);
+    let low = desk.run(&with(&base, &["--fail-coverage-below", "99.5%"])).expect_exit(6);
+    assert!(low.stderr.contains("coverage is"), "{}", low.stderr);
+}
+
+#[test]
+fn all_verdicts_adds_what_passed_and_counts_stay_the_same() {
+    let desk = desk();
+    let open = desk.run(&["check", "--format", "json", "web.yaml"]).json();
+    let all = desk.run(&["check", "--format", "json", "--all-verdicts", "web.yaml"]).json();
+    assert_eq!(open["counts"], all["counts"]);
+    let decided = |report: &Value| verdicts(report).iter().filter(|line| line.ends_with("pass")).count();
+    assert_eq!((decided(&open), decided(&all) > 0), (0, true));
+    assert_eq!(all["counts"]["pass"], decided(&all));
+}
+
+#[test]
+fn names_that_do_not_exist_exit_2_with_the_nearest_that_does() {
+    let desk = desk();
+    let cases: [(&[&str], &str); 6] = [
+        (&["--control", "C-057"], "did you mean 'C-0057'?"),
+        (&["--framework", "nas"], "did you mean 'nsa'?"),
+        (&["--format", "jsn"], "did you mean 'json'?"),
+        (&["--fail-on", "hihg"], "critical, high, medium, low, none"),
+        (&["--fail-coverage-below", "101"], "percentage"),
+        (&["--format", "json", "--format", "sarif"], "only one --format"),
+    ];
+    for (more, said) in cases {
+        let output = desk.run(&with(&["check", "web.yaml"], more)).expect_exit(2);
+        assert!(output.stderr.contains(said), "{more:?}: {}", output.stderr);
+        assert_eq!(output.stdout, "", "{more:?}");
+    }
+}
+
+#[test]
+fn several_formats_go_to_files_whole_and_readable_and_one_to_stdout() {
+    let desk = desk();
+    desk.file("report.json", "what was there before");
+    let formats = ["--format", "json=report.json", "--format", "sarif=report.sarif", "--format", "prometheus"];
+    let output = desk.run(&with(&["check", "web.yaml"], &formats)).expect_exit(10);
+    assert!(output.stdout.contains("portreeve_verdict{verdict=\"fail\"} 1"), "{}", output.stdout);
+    assert_eq!(desk.json("report.json")["schemaVersion"], "json-v1");
+    assert_eq!(desk.json("report.sarif")["version"], "2.1.0");
+    let mode = std::fs::metadata(desk.folder().join("report.json")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o444, 0o444, "others read reports too: {mode:o}");
+    let left: Vec<_> = std::fs::read_dir(desk.folder()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left.len(), 3, "no temporary file is left: {left:?}");
+}
+
+#[test]
+fn a_report_that_cannot_be_written_is_never_exit_0_and_leaves_the_old_one() {
+    let desk = Desk::new();
+    desk.file("config.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\n");
+    desk.file("folder/file", "");
+    desk.run(&["check", "--format", "json=folder", "config.yaml"]).expect_exit(1);
+    desk.run(&["check", "--format", "json=folder/file/report.json", "config.yaml"]).expect_exit(1);
+    assert!(desk.folder().join("folder/file").is_file());
+}
+
+#[test]
+fn json_reports_hold_to_the_schema_that_list_prints() {
+    let desk = desk();
+    desk.file("broken.yaml", "kind: [");
+    desk.file("used.yaml", exception("used", "C-0057", "2999-01-31"));
+    let schema = desk.run(&["list", "schema"]).expect_exit(0).json();
+    let validator = jsonschema::validator_for(&schema).or_fail("the published schema");
+    let arguments = ["check", "--format", "json", "--all-verdicts", "--exceptions", "used.yaml", "."];
+    let report = desk.run(&arguments).json();
+    let problems: Vec<String> = validator.iter_errors(&report).map(|error| error.to_string()).collect();
+    assert_eq!(problems, [""; 0]);
+    let mut other = report.clone();
+    other["findings"][0]["verdict"] = "perhaps".into();
+    assert!(!validator.is_valid(&other), "the schema refuses what is no report");
+}
+
+/// What the multitool holds against a SARIF file, by the standard and by GitHub's rules. It exits 0 all the same.
+fn sarif_errors(desk: &Desk, file: &str) -> Vec<String> {
+    let mut multitool = Command::new(Part::path("sarif-multitool"));
+    // Its launcher goes through a shell, for which the semicolon needs quotes.
+    multitool.current_dir(desk.folder()).args(["validate", file, "--rule-kind", "'Sarif;Ghas'"]);
+    let output = multitool.output().or_fail("running sarif-multitool");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("1 files scanned"), "the multitool has not read the report: {said}");
+    said.lines().filter(|line| line.contains(": error ")).map(str::to_owned).collect()
+}
+
+#[test]
+fn sarif_reports_keep_the_rules_of_github() {
+    let desk = desk();
+    desk.file("broken.yaml", "kind: [");
+    desk.run(&["check", "--format", "sarif=report.sarif", "."]).expect_exit(10);
+    assert_eq!(sarif_errors(&desk, "report.sarif"), [""; 0]);
+    desk.file("wrong.sarif", desk.read("report.sarif").replace("\"ruleId\"", "\"rule\""));
+    assert!(!sarif_errors(&desk, "wrong.sarif").is_empty(), "the rules are looked at");
+}
+
+#[test]
+fn prometheus_text_is_what_promtool_takes() {
+    let desk = desk();
+    desk.run(&["check", "--format", "prometheus=metrics.prom", "web.yaml"]).expect_exit(10);
+    let mut promtool = Command::new(Part::path("promtool"));
+    promtool.args(["check", "metrics"]).stdin(std::fs::File::open(desk.folder().join("metrics.prom")).unwrap());
+    let output = promtool.output().or_fail("running promtool");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn nothing_to_check_is_exit_3_and_a_path_that_is_not_there_exit_2() {
+    let desk = Desk::new();
+    desk.file("empty.yaml", "# nothing\n---\n");
+    desk.file("folder/readme.md", "");
+    desk.run(&["check", "empty.yaml"]).expect_exit(3);
+    desk.run(&["check", "folder"]).expect_exit(3);
+    desk.run_with(&["check", "-"], "").expect_exit(3);
+    desk.run(&["check", "missing.yaml"]).expect_exit(2);
+    desk.run(&["check"]).expect_exit(2);
+}
+
+#[test]
+fn an_unreadable_document_is_unknown_and_does_not_stop_the_others() {
+    let desk = Desk::new();
+    desk.file("mixed.yaml", format!("{PRIVILEGED}---\nkind: [\n---\n{}\n", pod("after")));
+    let report = desk.run(&with(&ONE, &["mixed.yaml"])).expect_exit(10).json();
+    assert_eq!(verdicts(&report), ["C-0057 fail", "C-0057 fail", "PR-0001 unknown"]);
+    desk.file("only.yaml", "kind: [\n");
+    let unknown = desk.run(&with(&ONE, &["only.yaml"])).expect_exit(5).json();
+    assert_eq!(unknown["verdict"], "unknown");
+}

@@ -1,0 +1,11 @@
+//! The watch door on the real API server: findings follow what is in the cluster.
+
+#[path = "watch/site.rs"]
+mod site;
+
+#[path = "watch/changes.rs"]
+mod changes;
+#[path = "watch/outage.rs"]
+mod outage;
+#[path = "watch/rights.rs"]
+mod rights;

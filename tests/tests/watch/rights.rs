@@ -1,0 +1,60 @@
+//! What the daemon may read, and what it says of what it may not.
+
+use portreeve_tests::chart::{NAMESPACE, of_kind};
+use portreeve_tests::daemon::summaries;
+use serde_json::{Value, json};
+
+use crate::site::{Site, configured, one, pod};
+
+#[tokio::test]
+async fn the_rights_of_the_chart_are_all_that_the_daemon_needs() {
+    let site = Site::shared().await;
+    let hidden = site.daemon.findings("code=PR-0006&state=all").await;
+    assert!(hidden.is_empty(), "{}", summaries(&hidden).join("\n"));
+    let log = site.daemon.log();
+    assert!(!log.contains("cannot be read") && !log.contains("was refused"), "{log}");
+    assert_eq!(site.daemon.metric("portreeve_watch_restarts_total").await, 0.0, "{log}");
+}
+
+#[tokio::test]
+async fn a_kind_that_may_not_be_read_is_unknown_until_it_may_and_the_others_are_judged() {
+    let site = Site::shared().await;
+    let mut role = of_kind(&site.objects, "ClusterRole").clone();
+    role["metadata"]["name"] = "restricted".into();
+    let batch = role["rules"].as_array_mut().unwrap().extract_if(.., |rule| rule["apiGroups"] == json!(["batch"]));
+    let batch: Vec<Value> = batch.collect();
+    assert_eq!(batch.len(), 1, "jobs and cron jobs");
+    let mut binding = of_kind(&site.objects, "ClusterRoleBinding").clone();
+    binding["metadata"]["name"] = "restricted".into();
+    binding["roleRef"]["name"] = "restricted".into();
+    binding["subjects"] = json!([{"kind": "ServiceAccount", "name": "restricted", "namespace": NAMESPACE}]);
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount",
+        "metadata": {"name": "restricted", "namespace": NAMESPACE}});
+    for object in [&account, &role, &binding] {
+        site.plane.api().create(object).await.unwrap();
+    }
+    let namespace = site.plane.namespace("restricted").await;
+    site.plane.api().create(&pod(&namespace, "seen", "example.org/app:1")).await.unwrap();
+    let mut daemon = configured(site.plane, &site.objects, "restricted").await;
+    daemon.start().await;
+    let both = |found: &[Value]| {
+        let mut kinds: Vec<_> = found.iter().map(|finding| finding["subject"]["kind"].to_string()).collect();
+        kinds.sort();
+        (kinds == [r#""CronJob""#, r#""Job""#]).then(|| found.to_vec())
+    };
+    for finding in daemon.wait_for("code=PR-0006", "the two hidden kinds", both).await {
+        assert_eq!((&finding["verdict"], &finding["cause"]), (&json!("unknown"), &json!("forbidden")), "{finding}");
+    }
+    let query = format!("code=C-0057&namespace={namespace}");
+    daemon.wait_for(&query, "the Pod", |found| one(found, "seen").cloned()).await;
+    let cron_job = json!({"apiVersion": "batch/v1", "kind": "CronJob",
+        "metadata": {"name": "unseen", "namespace": namespace},
+        "spec": {"schedule": "0 0 1 1 *", "jobTemplate": {"spec": {"template": {
+            "spec": {"restartPolicy": "Never", "containers": [crate::site::container("example.org/app:1")]}}}}}});
+    site.plane.api().create(&cron_job).await.unwrap();
+    role["rules"].as_array_mut().unwrap().extend(batch);
+    site.plane.api().apply_object(&role, "").await.unwrap();
+    let none = |found: &[Value]| found.is_empty().then_some(());
+    daemon.wait_for("code=PR-0006", "the granted rights are noticed", none).await;
+    daemon.wait_for(&query, "the CronJob", |found| one(found, "unseen").cloned()).await;
+}

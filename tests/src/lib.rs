@@ -24,11 +24,8 @@ pub mod daemon;
 pub mod desk;
 pub mod doors;
 pub mod folder_cluster;
-<<<<<<< HEAD
 pub mod hostile;
 
-=======
->>>>>>> t_serve
 pub mod openmetrics;
 pub mod parts;
 pub mod process;

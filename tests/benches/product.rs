@@ -3,6 +3,8 @@
 //! Each row is the median of paired runs (ours, theirs, ours, …), so that a drift of the machine meets both. Nothing is
 //! asserted: docs/performance.md quotes the medians. kube-score needs `make parts-peers`.
 
+#![expect(clippy::print_stdout, reason = "the figures are the output")]
+
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

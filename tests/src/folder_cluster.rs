@@ -98,20 +98,14 @@ impl Doors {
 
     /// Waits until the open findings are as wanted.
     pub async fn until_open(&self, what: &str, wanted: impl Fn(&[Value]) -> bool) -> Vec<Value> {
-        let mut last = Vec::new();
-        let found = until(PATIENCE, || {
-            let doors = self.clone();
-            let wanted = &wanted;
-            async move {
-                let open = doors.open().await;
-                if wanted(&open) { Some(Ok::<_, Vec<Value>>(open)) } else { None }
+        let found = until(PATIENCE, || async { Some(self.open().await).filter(|open| wanted(open)) });
+        match found.await {
+            Some(open) => open,
+            None => {
+                let open: Vec<String> = self.open().await.iter().map(in_short).collect();
+                fail(format!("{what} did not come; open are\n{}", open.join("\n")))
             }
-        });
-        if let Some(Ok(open)) = found.await {
-            return open;
         }
-        last.extend(self.open().await.iter().map(in_short));
-        fail(format!("{what} did not come; open are\n{}", last.join("\n")))
     }
 
     /// The samples of `/metrics`, read by the strict parser.

@@ -36,6 +36,7 @@ type Doors = BTreeMap<&'static str, Counts>;
 
 /// The control plane, the images, a watching daemon and the objects.
 struct Harbour {
+    seed: u64,
     plane: &'static ControlPlane,
     images: Images,
     namespace: String,
@@ -46,12 +47,11 @@ struct Harbour {
 impl Harbour {
     async fn new() -> Self {
         let seed = std::env::var("DOORS_SEED").ok().map_or(SEED, |seed| seed.parse().or_fail("DOORS_SEED is a number"));
-        println!("seed {seed}");
         let (plane, images) = tokio::join!(ControlPlane::shared(), Images::new());
         let namespace = plane.namespace("doors").await;
         let objects = Objects::generate(seed, EACH, &namespace, &images);
         let watching = Daemon::start(plane, &images, &namespace, NEVER).await;
-        Self { plane, images, namespace, objects, watching }
+        Self { seed, plane, images, namespace, objects, watching }
     }
 
     /// Creates the objects and takes them through every door.
@@ -115,7 +115,7 @@ async fn all_doors_find_the_same_in_the_same_objects() {
     let (pinned, _) = harbour.round(true, &mut doors).await;
     assert_agree(("mutation off", &files), ("mutation on", &pinned));
 
-    print(&doors);
+    print(harbour.seed, &doors);
     let short: Vec<String> = doors.iter().flat_map(|(door, counts)| too_few(door, counts)).collect();
     assert!(short.is_empty(), "{}", short.join("\n"));
 }
@@ -168,7 +168,9 @@ fn too_few(door: &str, counts: &Counts) -> Vec<String> {
     short
 }
 
-fn print(doors: &Doors) {
+#[expect(clippy::print_stdout, reason = "how much was compared is shown with --nocapture, and when the test fails")]
+fn print(seed: u64, doors: &Doors) {
+    println!("seed {seed}");
     println!("pass/fail/unknown {}", doors.keys().map(|door| format!("{door:>14}")).collect::<String>());
     for code in doors["files"].codes() {
         let cells: String = doors.values().map(|counts| format!("  {}", counts.cell(code))).collect();

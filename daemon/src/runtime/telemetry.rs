@@ -53,7 +53,9 @@ fn subscriber<W>(
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let builder = tracing_subscriber::fmt().with_env_filter(capped(filter)?).with_ansi(false).with_writer(writer);
+    // A line that cannot be written (a full disk below stderr) is no reason to end: it would be said by a panic.
+    let builder = tracing_subscriber::fmt().log_internal_errors(false);
+    let builder = builder.with_env_filter(capped(filter)?).with_ansi(false).with_writer(writer);
     Ok(match format {
         LogFormat::Text => Box::new(builder.fmt_fields(debug_fn(escaped_field).delimited(" ")).finish()),
         LogFormat::Json => Box::new(builder.json().flatten_event(true).finish()),

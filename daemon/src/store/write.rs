@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
 use portreeve_reports::{Finding, SubjectKey};
-use sqlx::{Sqlite, SqliteConnection, Transaction};
+use sqlx::{Connection as _, Sqlite, SqliteConnection, Transaction};
 
 use super::decisions::insert_decision;
 use super::error::StoreError;
@@ -132,20 +132,36 @@ impl Store {
     }
 
     async fn transact(&self, records: &[Record]) -> Result<Vec<Changes>, sqlx::Error> {
-        let mut transaction = self.inner.writer.begin().await?;
+        let mut connection = self.inner.writer.acquire().await?;
+        let written = self.write_records(&mut connection, records).await;
+        if written.is_err() {
+            // A failed COMMIT may leave SQLite's transaction open, and the next one would only be nested in it: said to
+            // be committed, and gone with the process. A new connection starts from what is on disk.
+            drop(connection.close().await);
+        }
+        let (done, moves) = written?;
+        self.publish(&done, moves);
+        Ok(done)
+    }
+
+    async fn write_records(
+        &self,
+        connection: &mut SqliteConnection,
+        records: &[Record],
+    ) -> Result<(Vec<Changes>, Vec<Move>), sqlx::Error> {
+        let mut transaction = connection.begin().await?;
         let mut done = Vec::with_capacity(records.len());
         let mut moves = Vec::new();
         for record in records {
             done.push(self.write(&mut transaction, record, &mut moves).await?);
         }
         transaction.commit().await?;
-        self.publish(&done, moves);
-        Ok(done)
+        Ok((done, moves))
     }
 
     async fn write(
         &self,
-        transaction: &mut Transaction<'static, Sqlite>,
+        transaction: &mut Transaction<'_, Sqlite>,
         record: &Record,
         moves: &mut Vec<Move>,
     ) -> Result<Changes, sqlx::Error> {

@@ -54,11 +54,12 @@ impl<'a> Relations<'a> {
         spec: Option<&'a Node>,
         metadata: Option<&'a Node>,
     ) -> Self {
-        let account = spec.and_then(|spec| spec.get("serviceAccountName").or_else(|| spec.get("serviceAccount")));
+        // Empty text counts as absent, as it does to the API server.
+        let named = |key| spec?.get(key)?.as_str().filter(|name| !name.is_empty());
         Self {
             world,
             object,
-            account: account.and_then(Node::as_str).filter(|name| !name.is_empty()).unwrap_or("default"),
+            account: named("serviceAccountName").or_else(|| named("serviceAccount")).unwrap_or("default"),
             labels: metadata.and_then(|metadata| metadata.get("labels")),
             read: [const { OnceLock::new() }; 3],
             touched: AtomicU8::new(0),

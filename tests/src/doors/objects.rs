@@ -18,6 +18,9 @@ pub const WORKLOADS: [(&str, &str, &str); 8] = [
     ("batch/v1", "CronJob", "OnFailure"),
 ];
 
+/// The annotation from before there was a field, of the first container.
+const APPARMOR: &str = "container.apparmor.security.beta.kubernetes.io/main-0";
+
 /// An object to be created.
 #[derive(Clone, Debug)]
 pub struct Planned {
@@ -70,7 +73,11 @@ impl Objects {
                 let net = if dice.percent(15) { "none" } else { net };
                 let labels = json!({"app": name, "net": net});
                 let metadata = json!({"name": name, "namespace": namespace});
-                let object = workload((api_version, kind), metadata, labels, spec);
+                let mut template = json!({"labels": labels});
+                if dice.percent(15) && !spec.to_string().contains("appArmorProfile") {
+                    template["annotations"] = json!({APPARMOR: dice.pick(&["runtime/default", "unconfined"])});
+                }
+                let object = workload((api_version, kind), metadata, template, spec);
                 workloads.push(Planned { object, ephemeral });
             }
         }
@@ -85,13 +92,16 @@ impl Objects {
     }
 }
 
-fn workload((api_version, kind): (&str, &str), metadata: Value, labels: Value, spec: Value) -> Value {
+fn workload((api_version, kind): (&str, &str), metadata: Value, made: Value, spec: Value) -> Value {
+    let labels = &made["labels"];
     let mut object = json!({"apiVersion": api_version, "kind": kind, "metadata": metadata});
-    let template = json!({"metadata": {"labels": &labels}, "spec": &spec});
+    let template = json!({"metadata": &made, "spec": &spec});
     let selector = json!({"matchLabels": {"app": labels["app"]}});
     match kind {
         "Pod" => {
-            object["metadata"]["labels"] = labels;
+            for key in ["labels", "annotations"] {
+                object["metadata"][key] = made[key].clone();
+            }
             object["spec"] = spec;
         }
         "CronJob" => object["spec"] = json!({"schedule": "0 3 * * *", "jobTemplate": {"spec": {"template": template}}}),

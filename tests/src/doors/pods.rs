@@ -168,6 +168,12 @@ impl PodMaker<'_> {
             let profile = if self.bad() { "Unconfined" } else { "RuntimeDefault" };
             set("seccompProfile", json!({"type": profile}));
         }
+        match self.dice.below(20) {
+            0 => set("appArmorProfile", json!({"type": "RuntimeDefault"})),
+            1 => set("appArmorProfile", json!({"type": "Unconfined"})),
+            2 => set("seLinuxOptions", json!({"level": "s0:c1"})),
+            _ => None,
+        };
         context
     }
 
@@ -298,6 +304,13 @@ impl PodMaker<'_> {
             context.insert("runAsNonRoot".to_owned(), true.into());
         } else if self.dice.percent(40) {
             context.insert("runAsUser".to_owned(), 0.into());
+        }
+        if self.dice.percent(10) {
+            context.insert("runAsGroup".to_owned(), if self.bad() { 0 } else { 1_000 }.into());
+        }
+        if self.dice.percent(10) {
+            let profile = if self.bad() { "Unconfined" } else { "RuntimeDefault" };
+            context.insert("appArmorProfile".to_owned(), json!({"type": profile}));
         }
         if !self.bad() {
             context.insert("seccompProfile".to_owned(), json!({"type": "RuntimeDefault"}));

@@ -36,7 +36,9 @@ async fn findings_open_change_and_resolve_with_their_object() {
         container["securityContext"]["privileged"] = privileged.into();
         json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "agent", "namespace": namespace},
             "spec": {"selector": {"matchLabels": {"app": "agent"}}, "template": {
-                "metadata": {"labels": {"app": "agent"}}, "spec": {"containers": [container]}}}})
+                "metadata": {"labels": {"app": "agent"}},
+                // No node has it, so there are no Pods.
+                "spec": {"nodeSelector": {"tests": "none"}, "containers": [container]}}}})
     };
     let (unsigned, signed) = (site.unsigned("shop/agent:1"), site.signed("shop/agent-signed:1"));
     let query = format!("code={PRIVILEGED}&namespace={namespace}&state=all");
@@ -44,14 +46,20 @@ async fn findings_open_change_and_resolve_with_their_object() {
         move |found: &[Value]| one(found, "agent").filter(|finding| finding["lifecycle"]["state"] == state).cloned()
     };
     let image_in_state = |state: &'static str| {
-        let image = unsigned.clone();
+        let image = unsigned.trim_end_matches('1').to_owned();
         move |found: &[Value]| about(found, &image).filter(|finding| finding["lifecycle"]["state"] == state).cloned()
     };
     let images = "code=PR-1001&state=all";
     site.plane.api().apply_object(&daemonset(&unsigned, true), "").await.unwrap();
     let opened = site.daemon.wait_for(&query, "an open finding", in_state("open")).await;
     assert_eq!(opened["subject"]["kind"], "DaemonSet");
-    site.daemon.wait_for(images, "an unsigned image", image_in_state("open")).await;
+    let before = site.daemon.wait_for(images, "an unsigned image", image_in_state("open")).await;
+    let other = site.unsigned("shop/agent:2");
+    site.plane.api().apply_object(&daemonset(&other, true), "").await.unwrap();
+    let changed = |found: &[Value]| about(found, &other).cloned();
+    let after = site.daemon.wait_for(images, "the other tag", changed).await;
+    assert_eq!(after["fingerprint"], before["fingerprint"], "it is the same question about the same repository");
+    assert_eq!(after["message"], format!("{other} is not signed"));
     site.plane.api().apply_object(&daemonset(&signed, false), "").await.unwrap();
     let resolved = site.daemon.wait_for(&query, "a resolved finding", in_state("resolved")).await;
     assert_eq!(resolved["fingerprint"], opened["fingerprint"]);
@@ -105,9 +113,17 @@ async fn a_deployment_is_judged_once_and_not_again_for_its_replica_set_and_pods(
     let mut once = of("web");
     once.dedup();
     assert_eq!(once, of("web"), "each question once");
-    let images = site.daemon.wait_for("code=PR-1001", "its image", |found| about(found, &image).cloned()).await;
-    let users: Vec<_> = images["related"].as_array().unwrap().iter().map(|user| &user["name"]).collect();
-    assert_eq!(users, ["marker", "web"]);
+    let both_use_it = |found: &[Value]| {
+        let users = about(found, &image)?["related"].as_array()?.iter();
+        let mut users: Vec<_> = users.filter_map(|user| user["name"].as_str()).collect();
+        users.sort_unstable();
+        (users == ["marker", "web"]).then_some(())
+    };
+    site.daemon.wait_for("code=PR-1001", "its image, used by both", both_use_it).await;
+    // Pods and ReplicaSet go after their owner, and no finding outlives them.
+    plane.api().delete(&format!("/apis/apps/v1/namespaces/{namespace}/deployments/web")).await.unwrap();
+    let only_marker = |found: &[Value]| (found.len() == 1 && one(found, "marker").is_some()).then_some(());
+    site.daemon.wait_for(&query, "the end of the Deployment", only_marker).await;
 }
 
 #[tokio::test]

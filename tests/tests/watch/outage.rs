@@ -1,15 +1,18 @@
 //! An API server that is away: at the start, and in the middle.
 
 use portreeve_tests::OrFail as _;
+use portreeve_tests::api::http_client;
 use portreeve_tests::chart::{self, NAMESPACE};
 use portreeve_tests::control_plane::ControlPlane;
 use portreeve_tests::cosign::Cosign;
 use portreeve_tests::daemon::Daemon;
-use portreeve_tests::process::START;
+use portreeve_tests::process::{START, free_port};
 use portreeve_tests::registry::Registry;
-use serde_json::Value;
+use portreeve_tests::tls::Authority;
+use reqwest::Certificate;
+use serde_json::{Value, json};
 
-use crate::site::{configured, one, pod, values};
+use crate::site::{one, pod, values};
 
 const OPEN: &str = "code=C-0057";
 const ALL: &str = "code=C-0057&state=all";
@@ -27,7 +30,8 @@ async fn an_api_server_that_is_away_is_waited_for_and_what_happened_meanwhile_is
         plane.api().create(&pod(&namespace, name, "example.org/app:1")).await.or_fail(name);
     };
     create(&plane, "first").await;
-    let mut daemon = configured(&plane, &objects, "portreeve").await;
+    let authority = Authority::default();
+    let (mut daemon, webhook) = admitting(&plane, &objects, &authority).await;
     plane.crash_api_server();
     away_at_the_start(&mut daemon).await;
     plane.restart_api_server().await;
@@ -40,6 +44,7 @@ async fn an_api_server_that_is_away_is_waited_for_and_what_happened_meanwhile_is
     plane.crash_api_server();
     daemon.process().line("trying again", START).await;
     still_answers(&daemon).await;
+    still_admits(&webhook, &authority).await;
     // Stopped, the daemon cannot see the deletion happen.
     daemon.process().signal("STOP");
     plane.restart_api_server().await;
@@ -55,6 +60,32 @@ async fn an_api_server_that_is_away_is_waited_for_and_what_happened_meanwhile_is
     still_answers(&daemon).await;
     daemon.process().signal("TERM");
     assert!(daemon.process().ended(START).await.success(), "{}", daemon.log());
+}
+
+/// A daemon with the rights of the chart, and its webhook.
+async fn admitting(plane: &ControlPlane, objects: &[Value], authority: &Authority) -> (Daemon, String) {
+    let address = format!("127.0.0.1:{}", free_port());
+    let (mut config, files) = chart::configuration(objects);
+    config["cluster"] = json!({"kubeconfig": plane.kubeconfig_for(NAMESPACE, "portreeve").await});
+    config["admission"] = json!({"listen": address, "tls": {"certFile": "tls.crt", "keyFile": "tls.key"},
+        "namespaces": [{"match": ["outage-*"], "mode": "enforce"}]});
+    let daemon = Daemon::configured(&config, &files);
+    let certified = authority.loopback();
+    daemon.write("tls.crt", &certified.certificate);
+    daemon.write("tls.key", &certified.key);
+    (daemon, format!("https://{address}/validate"))
+}
+
+/// No admission answer waits on the API server.
+async fn still_admits(webhook: &str, authority: &Authority) {
+    let ca = Certificate::from_pem(authority.pem().as_bytes()).or_fail("the CA of the webhook");
+    let client = http_client().tls_certs_only([ca]).build().or_fail("an HTTP client");
+    let review = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {"uid": "one",
+        "operation": "CREATE", "namespace": "outage-0", "object": pod("outage-0", "one", "example.org/app@sha256:0")}});
+    let answer = client.post(webhook).body(review.to_string()).send().await.or_fail("an answer of the webhook");
+    let answer: Value = serde_json::from_str(&answer.text().await.or_fail("an answer")).or_fail("an answer in JSON");
+    assert_eq!(answer["response"]["uid"], "one", "{answer}");
+    assert_eq!(answer["response"]["allowed"], false, "an image that is none is denied: {answer}");
 }
 
 async fn away_at_the_start(daemon: &mut Daemon) {

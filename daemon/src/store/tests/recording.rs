@@ -24,8 +24,9 @@ fn large(name: &str, second: i64) -> SubjectFindings {
 async fn a_full_disk_is_an_error_that_is_counted_and_reported_on_recovery() {
     let fixture = Fixture::new().await;
     let store = &fixture.store;
-    limit_pages(store, Some(2)).await;
     for n in 0..3 {
+        // The limit is the connection's, and a failed commit ends that.
+        limit_pages(store, Some(2)).await;
         let error = store.record(large(&format!("d-{n}"), 1)).await.unwrap_err();
         assert!(matches!(error, StoreError::Full(_)), "{error:?}");
     }
@@ -138,8 +139,8 @@ async fn the_recorder_tells_of_what_was_lost_in_a_finding_and_a_later_scan_resol
     let store = fixture.store.clone();
     let (recorder, handle) = recorder(store.clone(), Retention::default());
     let told = async {
-        limit_pages(&store, Some(2)).await;
         for n in 0..3 {
+            limit_pages(&store, Some(2)).await;
             let ack = handle.send(Record::Findings(large(&format!("d-{n}"), 1)));
             assert!(matches!(ack.committed().await, Err(NotRecorded::Failed(_))));
         }

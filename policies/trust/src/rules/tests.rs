@@ -160,6 +160,18 @@ fn findings_of_two_digests_of_one_repository_become_one_with_the_worst_verdict()
 }
 
 #[test]
+fn which_use_is_shown_does_not_depend_on_the_order_of_the_groups() {
+    let used_by = |name: &str| {
+        let object = ObjectRef { kind: "Pod".to_owned(), name: name.to_owned(), ..ObjectRef::default() };
+        let location = Location { object_path: format!("path of {name}"), ..Location::default() };
+        findings(&ImageUse { objects: vec![object], location, ..hub() }, &unsigned()).unwrap()
+    };
+    let merged = merge(vec![used_by("b"), used_by("a")]);
+    assert_eq!(merged, merge(vec![used_by("a"), used_by("b")]));
+    assert_eq!(merged[0].locations[0].object_path, "path of a");
+}
+
+#[test]
 fn merging_keeps_the_strongest_effect_of_the_worst_verdict() {
     let [weak, strong] = ["audit", "enforce"].map(|mode| by_policy(&format!("{{mode: {mode}, rules: []}}")));
     for order in [[&weak, &strong], [&strong, &weak]] {

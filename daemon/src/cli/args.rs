@@ -52,9 +52,9 @@ fn duration(text: &str) -> Result<Duration, String> {
 /// The threshold of a verdict.
 #[derive(Debug, Args)]
 pub(super) struct ThresholdArgs {
-    /// Lowest severity that fails: critical, high, medium, low or none.
-    #[arg(long, value_name = "SEVERITY", default_value = "low")]
-    pub fail_on: FailOn,
+    /// Lowest severity that fails: critical, high, medium, low or none [default: posture.failOn, or low].
+    #[arg(long, value_name = "SEVERITY")]
+    pub fail_on: Option<FailOn>,
     /// Exit 6 when less than this percentage of the questions could be answered.
     #[arg(long, value_name = "PCT")]
     pub fail_coverage_below: Option<Percent>,
@@ -62,8 +62,9 @@ pub(super) struct ThresholdArgs {
 
 impl ThresholdArgs {
     /// As the gate takes it.
-    pub(super) fn threshold(&self) -> Threshold {
-        Threshold { fail_on: self.fail_on, fail_coverage_below: self.fail_coverage_below }
+    pub(super) fn threshold(&self, config: &Config) -> Threshold {
+        let fail_on = self.fail_on.unwrap_or(config.posture.fail_on);
+        Threshold { fail_on, fail_coverage_below: self.fail_coverage_below }
     }
 }
 

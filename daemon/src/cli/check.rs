@@ -58,7 +58,7 @@ pub(super) fn run(args: &CheckArgs, global: &GlobalArgs) -> Outcome {
     };
     judged.findings.extend(judge.audit_exceptions(&judged.usage, options.now));
     let report = judge.report(judged, objects_read);
-    output::finish(&report, &args.output, &args.threshold.threshold(), global)
+    output::finish(&report, &args.output, &args.threshold.threshold(&loaded.config), global)
 }
 
 fn judge_files(args: &CheckArgs, judge: &Judge, options: &JudgeOptions) -> Result<(Judged, usize), Failure> {
@@ -69,13 +69,7 @@ fn judge_inputs(inputs: Inputs, args: &CheckArgs, judge: &Judge, options: &Judge
     let world = World::of_files(&inputs.objects, args.partial);
     let mut judged = judge.posture(&inputs.objects, &world, options);
     judged.merge(judge.excepted(inputs.unreadable, Vec::new(), options));
-    let mut objects_read = inputs.objects.len();
-    for review in &inputs.reviews {
-        let (findings, count) = judge.reviewed(review, &world, options);
-        judged.merge(findings);
-        objects_read += count;
-    }
-    (judged, objects_read)
+    (judged, inputs.objects.len())
 }
 
 fn judge_cluster(

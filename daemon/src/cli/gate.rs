@@ -70,10 +70,7 @@ struct Targets {
 pub(super) fn run(args: &GateArgs, global: &GlobalArgs) -> Outcome {
     let environment = args::environment();
     let targets = sort_targets(&args.targets)?;
-    let source = match args.base.clone().or_else(|| target_branch(&environment)) {
-        Some(reference) => FileSource::git(&reference).map_err(Failure::usage)?,
-        None => FileSource::WorkingTree,
-    };
+    let source = source(args, global, &environment)?;
     let loaded = load_config(&source, global, &environment)?;
     let judge = load_judge(args, global, (&source, &loaded))?.keeping(args.output.keep());
     if !targets.images.is_empty() && !judge.has_image_policy() {
@@ -86,7 +83,7 @@ pub(super) fn run(args: &GateArgs, global: &GlobalArgs) -> Outcome {
     report
         .inputs
         .insert(0, PolicyInput { name: configuration_name(&source, &loaded), digest: digest_of(&loaded.bytes) });
-    output::finish(&report, &args.output, &args.threshold.threshold(), global)
+    output::finish(&report, &args.output, &args.threshold.threshold(&loaded.config), global)
 }
 
 /// An existing path, `./` or `/` is a path, all else an image; what could be either is refused.
@@ -119,7 +116,19 @@ fn target_branch(environment: &BTreeMap<String, String>) -> Option<String> {
         .map(|branch| format!("origin/{branch}"))
 }
 
-/// `--config` names a file outside the reach of the change; without it the file comes from the base.
+/// Where configuration, policies and exceptions are read from: `--config` names files that the change does not reach;
+/// without it they come from the base, where there is one.
+fn source(args: &GateArgs, global: &GlobalArgs, environment: &BTreeMap<String, String>) -> Result<FileSource, Failure> {
+    match (&global.config, &args.base) {
+        (Some(_), Some(_)) => Err(Failure::usage("--config and --base both say where the rules are; name one of them")),
+        (Some(_), None) => Ok(FileSource::WorkingTree),
+        (None, base) => match base.clone().or_else(|| target_branch(environment)) {
+            Some(reference) => FileSource::git(&reference).map_err(Failure::usage),
+            None => Ok(FileSource::WorkingTree),
+        },
+    }
+}
+
 fn load_config(
     source: &FileSource,
     global: &GlobalArgs,
@@ -128,9 +137,6 @@ fn load_config(
     let FileSource::GitRef { root, .. } = source else {
         return load(global.config.as_deref(), environment).map_err(Failure::usage);
     };
-    if global.config.is_some() {
-        return load(global.config.as_deref(), environment).map_err(Failure::usage);
-    }
     let file = nearest_config(source, root);
     let bytes = file.as_deref().map(|file| source.read(file)).transpose().map_err(Failure::usage)?;
     parse(file, bytes.unwrap_or_default(), environment).map_err(Failure::usage)

@@ -4,11 +4,12 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use portreeve_policies::object::{Object, ReadOptions, Unreadable, read_objects};
-use portreeve_reports::source::{Limits, Node};
+use portreeve_reports::source::Limits;
 use portreeve_reports::{Cause, Finding};
 
 use super::Failure;
 use crate::config::load::read_capped;
+use crate::judge::review::object_of_document;
 use crate::judge::source::{repository_path, repository_root};
 
 /// Most files that one call reads.
@@ -19,10 +20,8 @@ const MAX_DEPTH: usize = 64;
 /// Everything that was read.
 #[derive(Debug, Default)]
 pub(super) struct Inputs {
-    /// Objects in the order of their files.
+    /// Objects in the order of their files; of an AdmissionReview, the object it asks about.
     pub objects: Vec<Object>,
-    /// AdmissionReviews, which are judged as the admission door would.
-    pub reviews: Vec<Node>,
     /// What could not be read, as findings.
     pub unreadable: Vec<Finding>,
 }
@@ -52,7 +51,13 @@ impl Inputs {
     fn add(&mut self, name: &str, bytes: &[u8], options: &ReadOptions) {
         let read = read_objects(Some(name), bytes, options);
         self.objects.extend(read.objects);
-        self.reviews.extend(read.reviews);
+        for document in &read.reviews {
+            // A deletion has no object to judge.
+            match object_of_document(document) {
+                Ok(object) => self.objects.extend(object),
+                Err(unreadable) => self.unreadable.push(*unreadable),
+            }
+        }
         self.unreadable.extend(read.unreadable.iter().map(Unreadable::finding));
     }
 

@@ -70,7 +70,7 @@ pub(super) fn run(args: &VerifyArgs, global: &GlobalArgs) -> Outcome {
     let options = JudgeOptions { now: Timestamp::now(), deadline: Deadline::after(global.timeout) };
     let uses = args.images.iter().map(|image| parse(image)).collect::<Result<Vec<_>, _>>()?;
     let (report, missing) = block_on(global, async { Ok(verify(&judge, &uses, &options).await) })?;
-    let exit = output::finish(&report, &args.output, &args.fail.threshold(), global)?;
+    let exit = output::finish(&report, &args.output, &args.fail.threshold(&loaded.config), global)?;
     Ok(with_missing(exit, &missing))
 }
 

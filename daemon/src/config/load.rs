@@ -69,7 +69,7 @@ pub fn parse(
     bytes: Vec<u8>,
     environment: &BTreeMap<String, String>,
 ) -> Result<LoadedConfig, ConfigError> {
-    let shown = file.as_ref().map_or_else(|| "(no file)".to_owned(), |file| file.display().to_string());
+    let shown = file.as_ref().map_or_else(|| "environment".to_owned(), |file| file.display().to_string());
     let mut problems = Problems::new(&shown);
     let document = read_document(&bytes, &mut problems);
     let (tree, variables) = overlay(document, environment);

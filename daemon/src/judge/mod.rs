@@ -16,7 +16,6 @@ use portreeve_policies::workload::{ImageUse, image_uses};
 use portreeve_policies::world::World;
 use portreeve_reports::exceptions::Usage;
 use portreeve_reports::report::{Counted, ImageReport, PolicyInput, Report};
-use portreeve_reports::source::Node;
 use portreeve_reports::{Cause, Code, Finding};
 
 use crate::registry::{Deadline, RegistryClient};
@@ -122,15 +121,6 @@ impl Judge {
     /// Findings about the exceptions themselves, given what all judging so far needed of them.
     pub fn audit_exceptions(&self, usage: &Usage, now: Timestamp) -> Vec<Finding> {
         self.rules.exceptions.audit(usage, now)
-    }
-
-    /// The posture of the object of an AdmissionReview, and how many objects that were.
-    pub fn reviewed(&self, document: &Node, world: &World, options: &JudgeOptions) -> (Judged, usize) {
-        match review::object_of_document(document) {
-            Ok(Some(object)) => (self.posture(&[object], world, options), 1),
-            Ok(None) => (Judged::default(), 0),
-            Err(unreadable) => (self.excepted(vec![*unreadable], Vec::new(), options), 0),
-        }
     }
 
     /// A report of what was judged.

@@ -74,7 +74,11 @@ impl std::fmt::Display for Problems {
             if index > 0 {
                 f.write_str("\n")?;
             }
-            write!(f, "{}:{}: {}", self.file, problem.place, problem.message)?;
+            // Line 0 is no place: the value is missing, or came from the environment.
+            match problem.place.line {
+                0 => write!(f, "{}: {}", self.file, problem.message)?,
+                _ => write!(f, "{}:{}: {}", self.file, problem.place, problem.message)?,
+            }
         }
         Ok(())
     }

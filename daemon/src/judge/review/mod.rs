@@ -177,7 +177,7 @@ fn passes_unjudged(request: &ReviewRequest, scope: &AdmissionScope) -> Option<De
 }
 
 /// The object of a review that was read from a file; `None` for a deletion.
-pub(super) fn object_of_document(document: &Node) -> Result<Option<Object>, Box<Finding>> {
+pub fn object_of_document(document: &Node) -> Result<Option<Object>, Box<Finding>> {
     let request = ReviewRequest::from_node(document).map_err(|error| {
         Box::new(Unreadable::of_file("AdmissionReview", Cause::Unreadable, error.to_string()).finding())
     })?;

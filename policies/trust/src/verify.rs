@@ -260,9 +260,12 @@ fn allowed(allow: &StaticAllow, digest: &Digest, now: Timestamp) -> Result<Groun
         return Err(ImageFact::Mismatch(format!("digest {digest} is not one that {owner} allows")));
     }
     if now > *expires {
-        return Err(ImageFact::Mismatch(format!("the digest was allowed by {owner} until {expires}")));
+        return Err(ImageFact::Mismatch(format!(
+            "the digest was allowed by {owner} until {}",
+            expires.strftime("%Y-%m-%d")
+        )));
     }
-    Ok(Grounds(vec![format!("{owner}, by digest until {expires}: {reason}")]))
+    Ok(Grounds(vec![format!("{owner}, by digest until {}: {reason}", expires.strftime("%Y-%m-%d"))]))
 }
 
 /// What all places together come to.

@@ -8,6 +8,7 @@ use super::{RenderOptions, Style};
 use crate::finding::{Evidence, Finding, Fix, Location};
 use crate::report::{Counts, ImageReport, Report};
 use crate::severity::{Effect, Severity};
+use crate::subject::Subject;
 use crate::verdict::Verdict;
 
 /// Characters of one piece of evidence that are shown; the JSON format has all of it.
@@ -17,7 +18,7 @@ const EVIDENCE_SHOWN: usize = 300;
 pub fn render(report: &Report, options: &RenderOptions<'_>) -> String {
     let mut lines = Vec::new();
     for (file, subjects) in grouped(report, options) {
-        lines.push(if file.is_empty() { "(no file)".to_owned() } else { plain(file).into_owned() });
+        lines.push(heading(file, &subjects));
         for (subject, mut findings) in subjects {
             findings.sort_by_key(|finding| rank(finding));
             lines.push(format!("  {}", plain(&subject)));
@@ -28,6 +29,16 @@ pub fn render(report: &Report, options: &RenderOptions<'_>) -> String {
     push_images(&mut lines, &report.images);
     lines.push(summary(report));
     lines.join("\n") + "\n"
+}
+
+/// The file, or what findings without one are about.
+fn heading(file: &str, subjects: &BTreeMap<String, Vec<&Finding>>) -> String {
+    let is_image = |finding: &&Finding| matches!(finding.subject, Subject::Image { .. });
+    match file {
+        "" if subjects.values().flatten().all(is_image) => "images".to_owned(),
+        "" => "cluster".to_owned(),
+        file => plain(file).into_owned(),
+    }
 }
 
 type Groups<'a> = BTreeMap<&'a str, BTreeMap<String, Vec<&'a Finding>>>;

@@ -7,7 +7,8 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::post;
 use axum_server::Handle;
-use axum_server::tls_rustls::RustlsConfig;
+use axum_server::accept::NoDelayAcceptor;
+use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use tokio_util::sync::CancellationToken;
 
 use super::answer::{self, AdmissionState};
@@ -73,8 +74,11 @@ impl Webhook {
     /// Answers until the shutdown, then lets open requests finish.
     pub async fn serve(self, state: AdmissionState, shutdown: CancellationToken) -> Result<(), AdmissionError> {
         let handle = Handle::new();
-        let mut server = axum_server::from_tcp_rustls(self.listener, self.tls.clone())
+        // Answers are small; waiting for more to send would cost each of them the peer's delayed acknowledgement.
+        let acceptor = RustlsAcceptor::new(self.tls.clone()).acceptor(NoDelayAcceptor::new());
+        let mut server = axum_server::from_tcp(self.listener)
             .map_err(|error| AdmissionError::Server(error.to_string()))?
+            .acceptor(acceptor)
             .handle(handle.clone());
         server.http_builder().http1().timer(hyper_util::rt::TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
         let serving = server.serve(router(state).into_make_service());

@@ -59,16 +59,6 @@ CREATE TABLE decisions (
 
 CREATE INDEX decisions_by_time ON decisions (cluster, decided_at);
 
-CREATE TABLE evidence (
-    repository TEXT NOT NULL,
-    digest TEXT NOT NULL,
-    bytes BYTEA NOT NULL,
-    fetched_at BIGINT NOT NULL,
-    PRIMARY KEY (repository, digest)
-);
-
-CREATE INDEX evidence_by_time ON evidence (fetched_at);
-
 CREATE TABLE scans (
     cluster TEXT NOT NULL,
     scanner TEXT NOT NULL,

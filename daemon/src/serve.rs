@@ -31,7 +31,7 @@ use crate::judge::source::{repository_path, repository_root};
 use crate::judge::tally::Tally;
 use crate::judge::{FileSource, Judge, JudgeSettings, LoadError, Rules};
 use crate::registry::RegistryClient;
-use crate::runtime::metrics::Metrics;
+use crate::runtime::metrics::{Metrics, Scanner};
 use crate::runtime::readiness::{Parts, ReadinessWatch};
 use crate::runtime::supervisor::{RunError, Supervisor, TaskName, os_signals};
 use crate::runtime::telemetry;
@@ -272,6 +272,10 @@ impl Shared {
         let (writing, recorder) = recorder(store.clone(), Retention::default());
         supervisor.spawn(TaskName::Recorder, writing.run(supervisor.shutdown()));
         let tally = Arc::new(Tally::new(judge.rules().unimplemented.len()));
+        let scans = store.scans().await?;
+        for scanner in Scanner::ALL.iter().map(|scanner| scanner.as_str()) {
+            scans.get(scanner).into_iter().for_each(|at| tally.scanned(scanner, *at));
+        }
         Ok(Self { judge: Arc::new(judge), tally, store, recorder, metrics })
     }
 

@@ -1,4 +1,4 @@
-//! The store: findings with their life, decisions of admission, evidence of images, scans.
+//! The store: findings with their life, decisions of admission, scans.
 //!
 //! * Acknowledged is committed: every write returns after SQLite has synced it, and survives kill -9.
 //! * [`lifecycle`] decides what a judging does to the rows; nothing else opens or closes one.
@@ -9,7 +9,6 @@ mod board;
 mod body;
 mod decisions;
 mod error;
-mod evidence;
 mod health;
 mod lifecycle;
 pub mod lost;

@@ -182,19 +182,17 @@ async fn passes_are_not_stored() {
 }
 
 #[tokio::test]
-async fn a_restart_keeps_findings_decisions_evidence_scans_and_counts() {
+async fn a_restart_keeps_findings_decisions_scans_and_counts() {
     let fixture = Fixture::new().await;
     fixture.record(Verdict::Fail, 1).await;
     let decision = decision("u-1", 2);
     fixture.store.record_decision(decision.clone()).await.unwrap();
-    fixture.store.put_evidence("h/r", "sha256:aa", b"\0bytes", at(3)).await.unwrap();
     fixture.store.record_scan("images", at(4)).await.unwrap();
     let (before, counts) = (fixture.only().await, fixture.store.counts().borrow().with_verdict(Verdict::Fail));
     let fixture = fixture.reopened().await;
     assert_eq!(fixture.only().await, before);
     assert_eq!(fixture.store.counts().borrow().with_verdict(Verdict::Fail), counts);
     assert_eq!(fixture.store.decisions(9).await.unwrap(), [decision]);
-    assert_eq!(fixture.store.evidence("h/r", "sha256:aa").await.unwrap(), Some((b"\0bytes".to_vec(), at(3))));
     assert_eq!(fixture.store.scans().await.unwrap().get("images"), Some(&at(4)));
 }
 

@@ -65,14 +65,12 @@ pub struct Retention {
     pub decisions: jiff::SignedDuration,
     /// The most decisions.
     pub max_decisions: u32,
-    /// Age at which evidence goes.
-    pub evidence: jiff::SignedDuration,
 }
 
 impl Default for Retention {
     fn default() -> Self {
         let days = |days: i64| jiff::SignedDuration::from_hours(24 * days);
-        Self { resolved: days(180), decisions: days(30), max_decisions: 100_000, evidence: days(30) }
+        Self { resolved: days(180), decisions: days(30), max_decisions: 100_000 }
     }
 }
 
@@ -83,8 +81,6 @@ pub struct Pruned {
     pub findings: u64,
     /// Decisions.
     pub decisions: u64,
-    /// Pieces of evidence.
-    pub evidence: u64,
 }
 
 impl Store {
@@ -221,13 +217,7 @@ impl Store {
         let many = "DELETE FROM decisions WHERE cluster = $1 AND id <= \
                     (SELECT id FROM decisions WHERE cluster = $1 ORDER BY id DESC LIMIT 1 OFFSET $2)";
         let many = sqlx::query(many).bind(cluster).bind(i64::from(retention.max_decisions)).execute(writer).await?;
-        let evidence = "DELETE FROM evidence WHERE fetched_at < $1";
-        let evidence = sqlx::query(evidence).bind(before(retention.evidence)).execute(writer).await?;
-        Ok(Pruned {
-            findings: resolved.rows_affected(),
-            decisions: old.rows_affected() + many.rows_affected(),
-            evidence: evidence.rows_affected(),
-        })
+        Ok(Pruned { findings: resolved.rows_affected(), decisions: old.rows_affected() + many.rows_affected() })
     }
 
     /// Records that a scanner finished without a failure.

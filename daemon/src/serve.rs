@@ -68,6 +68,9 @@ pub enum ServeError {
     /// The API server's address or credentials cannot be used.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// The folder that stands for the cluster is not there.
+    #[error("'cluster.folder': {0} is not a folder")]
+    NoFolder(String),
     /// The webhook cannot be served.
     #[error(transparent)]
     Admission(#[from] AdmissionError),
@@ -91,7 +94,7 @@ impl ServeError {
     /// The exit code of the process.
     pub fn exit(&self) -> ExitCode {
         match self {
-            Self::Rules(_) | Self::StoreUrl(_) | Self::Client(_) => ExitCode::Usage,
+            Self::Rules(_) | Self::StoreUrl(_) | Self::Client(_) | Self::NoFolder(_) => ExitCode::Usage,
             Self::Run(RunError::TaskPanicked { .. }) => ExitCode::Bug,
             _ => ExitCode::Unclassified,
         }
@@ -140,6 +143,7 @@ async fn daemon(options: ServeOptions) -> Result<(), ServeError> {
     }
     let announce = std::iter::once(format!("ready http://{}/", listeners.dashboard_address()?)).chain(options.announce);
     shared.start_serving(listeners, watching, announce.collect(), &mut supervisor);
+    drop(shared);
     Ok(supervisor.run(signals).await?)
 }
 
@@ -204,6 +208,9 @@ impl Source {
     async fn connect(cluster: &ClusterSource) -> Result<Self, ServeError> {
         let kube = match cluster {
             ClusterSource::Folder { path, name } => {
+                if !path.is_dir() {
+                    return Err(ServeError::NoFolder(path.display().to_string()));
+                }
                 return Ok(Self::Folder { path: path.clone(), name: name.clone() });
             }
             ClusterSource::InCluster => KubeSource::InCluster,
@@ -270,7 +277,8 @@ impl Shared {
         let url = config.store_url.parse::<StoreUrl>()?;
         let store = Store::open_with(&url, cluster, metrics.store.clone()).await?;
         let (writing, recorder) = recorder(store.clone(), Retention::default());
-        supervisor.spawn(TaskName::Recorder, writing.run(supervisor.shutdown()));
+        // The recorder ends after the doors: when the last of them has dropped its handle.
+        supervisor.spawn(TaskName::Recorder, writing.run(CancellationToken::new()));
         let tally = Arc::new(Tally::new(judge.rules().unimplemented.len()));
         let scans = store.scans().await?;
         for scanner in Scanner::ALL.iter().map(|scanner| scanner.as_str()) {

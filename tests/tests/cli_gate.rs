@@ -166,7 +166,11 @@ fn a_ref_that_is_not_there_is_exit_2_with_the_command_that_fetches_it() {
     desk.git(&["init", "--quiet", "--initial-branch", "main"]);
     let mut command = desk.command(&["gate", "web.yaml"]);
     let said = Portreeve::finish(command.env("GITHUB_BASE_REF", "release")).expect_exit(2);
-    assert!(said.stderr.contains("git fetch --depth=1 origin release"), "{}", said.stderr);
+    assert!(
+        said.stderr.contains("git fetch --depth=1 origin +refs/heads/release:refs/remotes/origin/release"),
+        "{}",
+        said.stderr
+    );
     assert_eq!(said.stdout, "");
     desk.run(&["gate", "web.yaml", "--base", "--output=/etc/passwd"]).expect_exit(2);
 }

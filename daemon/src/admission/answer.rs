@@ -95,12 +95,19 @@ async fn record(state: &AdmissionState, path: ReviewPath, reviewed: &Reviewed, a
         return;
     }
     let ack = state.recorder.send(Record::Decision(decision(state, reviewed, at)));
+    let mut used = None;
     if let Some(finding) = break_glass(reviewed) {
         let subject = finding.subject.key();
         let batch = crate::store::SubjectFindings { subject, findings: vec![finding], at };
-        drop(state.recorder.send(Record::Findings(batch)));
+        used = Some(state.recorder.send(Record::Findings(batch)));
     }
-    match tokio::time::timeout(RECORD_WITHIN, ack.committed()).await {
+    let committed = async {
+        if let Some(used) = used {
+            used.committed().await?;
+        }
+        ack.committed().await
+    };
+    match tokio::time::timeout(RECORD_WITHIN, committed).await {
         Ok(Ok(_)) => {}
         Ok(Err(error)) => tracing::error!(%error, "a decision was not recorded"),
         Err(_) => tracing::warn!(uid = reviewed.request.uid, "a decision was answered before it was committed"),

@@ -35,13 +35,13 @@ pub(super) struct DemoArgs {
 
 /// Runs the command.
 pub(super) fn run(args: &DemoArgs, global: &GlobalArgs) -> Outcome {
-    let folder = DemoFolder::prepare(&args.dir).map_err(Failure::usage)?;
     let listener = std::net::TcpListener::bind(args.registry_listen).map_err(|error| {
         Failure::usage(format!(
             "the demo's registry cannot listen on {}: {error}; name another address with --registry-listen",
             args.registry_listen
         ))
     })?;
+    let folder = DemoFolder::prepare(&args.dir).map_err(Failure::usage)?;
     let addresses = DemoAddresses {
         registry: listener.local_addr().map_err(Failure::other)?,
         listen: args.listen,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use jiff::Timestamp;
 use portreeve_policies::image::ImageReference;
-use portreeve_policies::workload::ImageUse;
+use portreeve_policies::workload::{ImageUse, image_uses};
 use portreeve_policies::world::World;
 use portreeve_reports::report::PolicyInput;
 
@@ -92,7 +92,8 @@ fn sort_targets(targets: &[String]) -> Result<Targets, Failure> {
     for target in targets {
         let written_as_path = target.starts_with("./") || target.starts_with("../") || target.starts_with('/');
         let exists = Path::new(target).exists();
-        let named_image = ImageReference::parse(target).is_ok() && target.contains([':', '@']);
+        let has_host = target.split_once('/').is_some_and(|(first, _)| first.contains('.') || first == "localhost");
+        let named_image = ImageReference::parse(target).is_ok() && (target.contains([':', '@']) || has_host);
         match (written_as_path || target == "-", exists, named_image) {
             (true, ..) | (false, true, false) => sorted.paths.push(target.into()),
             (false, true, true) => {
@@ -137,17 +138,22 @@ fn load_config(
     let FileSource::GitRef { root, .. } = source else {
         return load(global.config.as_deref(), environment).map_err(Failure::usage);
     };
-    let file = nearest_config(source, root);
+    let file = nearest_config(source, root)?;
     let bytes = file.as_deref().map(|file| source.read(file)).transpose().map_err(Failure::usage)?;
     parse(file, bytes.unwrap_or_default(), environment).map_err(Failure::usage)
 }
 
 /// The nearest configuration of the base, from the working directory up to the repository root.
-fn nearest_config(source: &FileSource, root: &Path) -> Option<PathBuf> {
+fn nearest_config(source: &FileSource, root: &Path) -> Result<Option<PathBuf>, Failure> {
     let working = std::env::current_dir().and_then(|working| working.canonicalize()).ok();
     let root = root.canonicalize().unwrap_or_else(|_| root.to_path_buf());
     let folders = working.as_deref().unwrap_or(&root).ancestors().take_while(|folder| folder.starts_with(&root));
-    folders.map(|folder| folder.join(FILE_NAME)).find(|file| source.has(file))
+    for file in folders.map(|folder| folder.join(FILE_NAME)) {
+        if source.has(&file).map_err(Failure::usage)? {
+            return Ok(Some(file));
+        }
+    }
+    Ok(None)
 }
 
 fn load_judge(
@@ -173,6 +179,11 @@ async fn judge_targets(
     let world = World::of_files(&inputs.objects, args.partial);
     let mut judged = judge.objects(&inputs.objects, &world, options).await;
     judged.merge(judge.excepted(inputs.unreadable, Vec::new(), options));
+    if !judge.has_image_policy()
+        && inputs.objects.iter().any(|object| !image_uses(object, &object.reference(None)).is_empty())
+    {
+        output::say("images were not judged: no image policy is configured; name one with --image-policy");
+    }
     let named: Vec<ImageUse> = targets.images.iter().map(|image| ImageUse::named(image)).collect();
     judged.merge(judge.images(&named, options).await);
     Ok((judged, inputs.objects.len()))

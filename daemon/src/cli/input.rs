@@ -41,6 +41,10 @@ pub(super) fn read(paths: &[PathBuf], namespace: &str) -> Result<Inputs, Failure
             continue;
         }
         for file in files(path)? {
+            if file != *path && !is_regular(&file) {
+                inputs.unreadable.push(not_followed(&repository_path(&file, root.as_deref())));
+                continue;
+            }
             inputs.add_file(&file, &repository_path(&file, root.as_deref()), &options);
         }
     }
@@ -91,10 +95,8 @@ fn walk(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<(), Fai
     entries.sort_by_key(std::fs::DirEntry::file_name);
     for entry in entries {
         let path = entry.path();
-        let hidden = entry.file_name().as_encoded_bytes().first() == Some(&b'.');
-        // A link could lead out of the folder or back into it; a pipe may never end.
         let kind = entry.file_type().map_err(fail)?;
-        if hidden || kind.is_symlink() {
+        if entry.file_name() == ".git" {
             continue;
         }
         if kind.is_dir() {
@@ -102,7 +104,7 @@ fn walk(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<(), Fai
                 return Err(Failure::usage(format!("{}: more than {MAX_DEPTH} folders deep", path.display())));
             }
             walk(&path, depth + 1, found)?;
-        } else if kind.is_file() && is_manifest(&path) {
+        } else if is_manifest(&path) {
             if found.len() == MAX_FILES {
                 return Err(Failure::usage(format!("more than {MAX_FILES} manifests; name fewer folders")));
             }
@@ -110,6 +112,17 @@ fn walk(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<(), Fai
         }
     }
     Ok(())
+}
+
+fn is_regular(file: &Path) -> bool {
+    std::fs::symlink_metadata(file).is_ok_and(|metadata| metadata.is_file())
+}
+
+/// A link in a folder could lead out of it or back into it, and a pipe may never end. What applies the folder may read
+/// them all the same, so they are not passed over in silence.
+fn not_followed(name: &str) -> Finding {
+    let message = "it is a link or no regular file, and is not followed; name its target instead";
+    Unreadable::of_file(name, Cause::Unreadable, message).finding()
 }
 
 fn is_manifest(path: &Path) -> bool {

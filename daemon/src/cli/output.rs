@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use portreeve_reports::formats::{Format, RenderOptions, Shown, Style, render};
-use portreeve_reports::gate::{self, Threshold};
+use portreeve_reports::gate::{self, ExitCode, Threshold};
 use portreeve_reports::report::Report;
 
 use super::args::{Color, GlobalArgs};
@@ -57,16 +57,23 @@ pub(super) fn finish(report: &Report, args: &OutputArgs, threshold: &Threshold, 
             "only one --format can go to standard output; give the others a file: json=out.json",
         ));
     }
+    let mut exits = Vec::new();
     for target in targets {
         let text = render(target.format, report, &options(args, target, global));
-        match &target.file {
-            Some(file) => write_atomically(file, text.as_bytes())?,
-            None => print(&text)?,
+        let written = match &target.file {
+            Some(file) => write_atomically(file, text.as_bytes()),
+            None => print(&text),
+        };
+        // A report that is not written does not make the verdict a lesser one.
+        if let Err(failure) = written {
+            complain(&failure.message);
+            exits.push(failure.exit);
         }
     }
     let decision = gate::decide(report, threshold);
     say(&decision.why);
-    Ok(decision.code)
+    exits.push(decision.code);
+    Ok(ExitCode::worst(exits))
 }
 
 fn options(args: &OutputArgs, target: &Target, global: &GlobalArgs) -> RenderOptions<'static> {

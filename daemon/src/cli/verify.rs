@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use portreeve_policies::image::ImageReference;
 use portreeve_policies::workload::ImageUse;
 use portreeve_reports::gate::ExitCode;
-use portreeve_reports::report::Report;
+use portreeve_reports::report::{ImageReport, Report};
+use portreeve_reports::{Evidence, Verdict};
 use portreeve_trust::evidence::Lookup;
 
 use super::args::{self, GlobalArgs, RegistryArgs, ThresholdArgs};
@@ -71,7 +72,9 @@ pub(super) fn run(args: &VerifyArgs, global: &GlobalArgs) -> Outcome {
     let uses = args.images.iter().map(|image| parse(image)).collect::<Result<Vec<_>, _>>()?;
     let (report, missing) = block_on(global, async { Ok(verify(&judge, &uses, &options).await) })?;
     let exit = output::finish(&report, &args.output, &args.fail.threshold(&loaded.config), global)?;
-    Ok(with_missing(exit, &missing))
+    let unasked = report.images.iter().filter(|image| image.verdict == Verdict::NotApplicable);
+    let unasked: Vec<&str> = unasked.map(|image| image.reference.as_str()).collect();
+    Ok(with_nothing_to_check(exit, &missing, &unasked))
 }
 
 fn rules_of_keys(files: &[PathBuf], threshold: usize) -> Result<Rules, Failure> {
@@ -99,14 +102,23 @@ async fn verify(judge: &Judge, uses: &[ImageUse], options: &JudgeOptions) -> (Re
             Lookup::Found(_) | Lookup::Indeterminate(..) => present.push(image.clone()),
         }
     }
-    let judged = judge.images(&present, options).await;
+    let mut judged = judge.images(&present, options).await;
+    judged.images.extend(missing.iter().map(|image| no_such_image(image)));
     (judge.report(judged, 0), missing)
 }
 
-/// "No such image" is nothing to check; it does not outrank what the other images came to.
-fn with_missing(exit: ExitCode, missing: &[String]) -> ExitCode {
+fn no_such_image(image: &str) -> ImageReport {
+    let evidence = Evidence { name: "registry".to_owned(), value: "no such image".to_owned() };
+    ImageReport { reference: image.to_owned(), digest: None, verdict: Verdict::Unknown, evidence: vec![evidence] }
+}
+
+/// "No such image", and one that no rule asks about, are nothing to check; it does not outrank what the other images came to.
+fn with_nothing_to_check(exit: ExitCode, missing: &[String], unasked: &[&str]) -> ExitCode {
     for image in missing {
         output::say(&format!("no such image: {image}"));
     }
-    if missing.is_empty() { exit } else { ExitCode::worst([exit, ExitCode::NothingToCheck]) }
+    for image in unasked {
+        output::say(&format!("not verified: the policy asks nothing of {image}"));
+    }
+    if missing.is_empty() && unasked.is_empty() { exit } else { ExitCode::worst([exit, ExitCode::NothingToCheck]) }
 }

@@ -121,6 +121,9 @@ pub struct AdmissionScope {
     pub break_glass_group: String,
 }
 
+/// The webhook's `timeoutSeconds` is 10; the answer must be there before.
+const MAX_DEADLINE: Duration = Duration::from_secs(9);
+
 /// Group of the break-glass users unless configured otherwise (DESIGN: never a label that a tenant can set).
 pub const BREAK_GLASS_GROUP: &str = "portreeve:break-glass";
 
@@ -237,6 +240,12 @@ impl Check<'_> {
     fn admission(&mut self, raw: &RawAdmission) -> Option<Admission> {
         let listen = self.address(raw.listen.as_ref(), "admission.listen", 8443);
         let deadline = self.duration(raw.deadline.as_ref(), "admission.deadline", Duration::from_secs(8));
+        let deadline = deadline.filter(|deadline| *deadline <= MAX_DEADLINE).or_else(|| {
+            let place = raw.deadline.as_ref().map_or_else(Place::default, |deadline| deadline.place);
+            let message =
+                "'admission.deadline' is at most 9s: the API server stops waiting after 10 s (timeoutSeconds)";
+            self.fail(place, message.to_owned())
+        });
         let scope = self.scope(raw);
         let tls = match (self.path(raw.cert_file.as_ref()), self.path(raw.key_file.as_ref())) {
             (Some(cert), Some(key)) => Some(TlsFiles { cert, key }),

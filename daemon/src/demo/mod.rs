@@ -37,6 +37,9 @@ pub enum DemoError {
     /// The folder holds something else.
     #[error("{0} exists and was not made by the demo; name another folder with --dir")]
     Foreign(String),
+    /// Another demo runs on the folder.
+    #[error("a demo is running in {0}; end it, or name another folder with --dir")]
+    Running(String),
     /// A file or folder could not be written.
     #[error("{path} could not be written: {reason}")]
     Write {
@@ -62,6 +65,9 @@ pub struct DemoFolder {
 impl DemoFolder {
     /// An empty folder: a new one, or one that an earlier demo made, cleared.
     pub fn prepare(root: &Path) -> Result<Self, DemoError> {
+        if is_running(root) {
+            return Err(DemoError::Running(root.display().to_string()));
+        }
         if root.join(MARKER).is_file() {
             std::fs::remove_dir_all(root).map_err(|error| write_error(root, &error))?;
         } else if root.exists() {
@@ -109,6 +115,12 @@ impl DemoFolder {
             .and_then(|()| std::fs::write(&path, bytes))
             .map_err(|error| write_error(&path, &error))
     }
+}
+
+/// Whether a daemon holds the lock of the folder's store.
+fn is_running(root: &Path) -> bool {
+    let lock = std::fs::File::open(root.join("portreeve.db.lock"));
+    lock.is_ok_and(|lock| matches!(lock.try_lock(), Err(std::fs::TryLockError::WouldBlock)))
 }
 
 fn write_error(path: &Path, error: &std::io::Error) -> DemoError {

@@ -93,8 +93,10 @@ impl Rules {
         let controls = portreeve_policies::control::builtin_controls()?;
         let frameworks = builtin_frameworks()?;
         let chosen = choose_frameworks(&settings.frameworks, &frameworks)?;
-        let enforced = choose_frameworks(&settings.enforce, &frameworks)?;
-        let selected = select(&controls, &settings.controls, &chosen)?;
+        let enforced = enforced(&settings.enforce, &controls, &frameworks)?;
+        // `all` beside other names is still all.
+        let filter = if settings.frameworks.iter().any(|name| name == ALL) { &[][..] } else { &chosen };
+        let selected = select(&controls, &settings.controls, filter)?;
         let unimplemented = chosen.iter().flat_map(|framework| framework.unimplemented(&controls)).collect();
         let image_policy = settings.image_policy.as_deref().map(|file| read_image_policy(file, &mut inputs));
         let exceptions = read_exceptions(&settings.exceptions, &mut inputs)?;
@@ -103,7 +105,7 @@ impl Rules {
             image_policy: image_policy.transpose()?,
             exceptions,
             unimplemented: deduplicated(unimplemented),
-            enforced: deduplicated(enforced.iter().flat_map(|framework| framework.controls.clone()).collect()),
+            enforced: deduplicated(enforced),
             inputs: inputs.list,
         })
     }
@@ -159,11 +161,22 @@ fn deduplicated(mut codes: Vec<Code>) -> Vec<Code> {
     codes
 }
 
+/// The name of every control there is.
+const ALL: &str = "all";
+
+/// The controls of the frameworks that deny at admission.
+fn enforced(names: &[String], controls: &[Control], frameworks: &[Framework]) -> Result<Vec<Code>, LoadError> {
+    let chosen = choose_frameworks(names, frameworks)?;
+    let named = chosen.iter().flat_map(|framework| framework.controls.clone());
+    let every = controls.iter().filter(|_| names.iter().any(|name| name == ALL)).map(|control| control.code.clone());
+    Ok(named.chain(every).collect())
+}
+
 fn choose_frameworks(names: &[String], all: &[Framework]) -> Result<Vec<Framework>, LoadError> {
     let known: Vec<&str> = all.iter().map(|framework| framework.id.as_ref()).collect();
     names
         .iter()
-        .filter(|name| *name != "all")
+        .filter(|name| *name != ALL)
         .map(|name| {
             let found = all.iter().find(|framework| *framework.id == **name);
             found.cloned().ok_or_else(|| no_such_name("framework", name, &known))

@@ -10,13 +10,15 @@ pub mod review;
 pub mod source;
 pub mod tally;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use jiff::Timestamp;
 use portreeve_policies::object::{Object, Unreadable};
 use portreeve_policies::workload::{ImageUse, image_uses};
 use portreeve_policies::world::World;
 use portreeve_reports::exceptions::Usage;
 use portreeve_reports::report::{Counted, ImageReport, PolicyInput, Report};
-use portreeve_reports::{Cause, Code, Finding};
+use portreeve_reports::{Cause, Code, Finding, FindingBuilder, Subject, Verdict};
 
 use crate::registry::{Deadline, RegistryClient};
 pub use load::{JudgeSettings, LoadError, Rules};
@@ -94,7 +96,7 @@ impl Judge {
                 kept.push(not_judged(object, objects.len() - index));
                 break;
             }
-            for finding in self.rules.engine.judge(object, world) {
+            for finding in self.judge_guarded(object, world) {
                 if self.keep == Keep::Open && !finding.verdict.is_open() {
                     *counted.entry((finding.code, finding.severity, finding.verdict)).or_default() += 1;
                 } else {
@@ -103,6 +105,12 @@ impl Judge {
             }
         }
         Judged { counted, ..self.excepted(kept, Vec::new(), options) }
+    }
+
+    /// One object that makes a rule panic is an error about that object; the others are judged all the same.
+    fn judge_guarded(&self, object: &Object, world: &World) -> Vec<Finding> {
+        let judging = AssertUnwindSafe(|| self.rules.engine.judge(object, world));
+        catch_unwind(judging).unwrap_or_else(|_| broken(object).into_iter().collect())
     }
 
     /// The images alone (rescans, `verify`). Without an image policy there is no question, and so no finding.
@@ -184,4 +192,15 @@ fn not_judged(first: &Object, count: usize) -> Finding {
         first.kind, first.name
     );
     Unreadable::of_file(file, Cause::TooLarge, message).finding()
+}
+
+/// A bug of ours met this object.
+fn broken(object: &Object) -> Option<Finding> {
+    let entry = &portreeve_reports::code::UNREADABLE_INPUT;
+    FindingBuilder::new(entry.code(), entry.severity, Verdict::Error)
+        .subject(Subject::Object(object.reference(None)))
+        .location(object.location("", object.origin.place))
+        .message("portreeve panicked while judging this object; this is a bug, please report it")
+        .build()
+        .ok()
 }

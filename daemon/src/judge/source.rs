@@ -42,7 +42,9 @@ pub enum FileSourceError {
     #[error("{0} is larger than 16 MiB, which no policy file is")]
     TooLarge(String),
     /// The ref does not exist in this clone.
-    #[error("the git ref '{reference}' is not in this clone; fetch it first: git fetch --depth=1 origin {branch}")]
+    #[error(
+        "the git ref '{reference}' is not in this clone; fetch it first: git fetch --depth=1 origin +refs/heads/{branch}:refs/remotes/origin/{branch}"
+    )]
     NoSuchRef {
         /// The ref as given.
         reference: String,
@@ -103,12 +105,17 @@ impl FileSource {
         }
     }
 
-    /// Whether a file exists here.
-    pub fn has(&self, path: &Path) -> bool {
-        match self {
-            Self::WorkingTree => path.is_file(),
-            Self::GitRef { .. } => self.read(path).is_ok(),
-        }
+    /// Whether a file exists here. A git that cannot say is an error, never "no".
+    pub fn has(&self, path: &Path) -> Result<bool, FileSourceError> {
+        let Self::GitRef { reference, commit, root } = self else { return Ok(path.is_file()) };
+        let unreadable = |reason| FileSourceError::Unreadable {
+            path: path.display().to_string(),
+            from: format!(" from {reference}"),
+            reason,
+        };
+        let inside = within(root, path).map_err(unreadable)?;
+        let listed = git(&["ls-tree", "--name-only", commit, "--", &inside], Some(root)).map_err(unreadable)?;
+        Ok(!listed.is_empty())
     }
 
     /// `working tree`, or the ref and its commit, for the report's inputs.

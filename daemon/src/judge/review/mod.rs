@@ -112,8 +112,10 @@ impl Reviewed {
     pub fn break_glass_finding(&self) -> Option<Finding> {
         let entry = &portreeve_reports::code::BREAK_GLASS;
         let request = &self.request;
+        let object = request.object.as_ref().or(request.old_object.as_ref());
+        let api_version = object.and_then(|object| object.get("apiVersion")?.as_str());
         let subject = ObjectRef {
-            api_version: request.object.as_ref()?.get("apiVersion")?.as_str()?.to_owned(),
+            api_version: api_version.unwrap_or_default().to_owned(),
             kind: request.kind.clone(),
             namespace: request.namespace.clone(),
             name: request.name.clone(),
@@ -128,6 +130,7 @@ impl Reviewed {
                 key: subject.display(),
             })
             .related(Subject::Object(subject))
+            .item(request.uid.as_str())
             .location(Location { object_path: "metadata".to_owned(), ..Location::default() })
             .message(format!("{} used break-glass: {} without a verdict", request.user, request.operation.as_str()))
             .build()

@@ -130,11 +130,16 @@ impl Report {
             Some(Verdict::Fail)
         } else if any(|finding| finding.verdict == Verdict::Error) {
             Some(Verdict::Error)
-        } else if any(|finding| finding.cause.is_some_and(Cause::is_obtainable)) {
+        } else if any(|finding| finding.cause.is_some_and(Cause::is_obtainable)) || self.has_unknown_image() {
             Some(Verdict::Unknown)
         } else {
             self.has_subjects().then_some(Verdict::Pass)
         }
+    }
+
+    /// An image that does not exist has no findings, and is no pass.
+    fn has_unknown_image(&self) -> bool {
+        self.images.iter().any(|image| image.verdict == Verdict::Unknown)
     }
 
     /// Whether anything was there to judge. Findings about input and exceptions (`PR-0xxx`) are not about a subject

@@ -56,7 +56,7 @@ fn yaml_json_documents_lists_and_stdin_are_the_same_input() {
     desk.file("folder/a.yaml", &one);
     desk.file("folder/deeper/b.json", &two);
     desk.file("folder/readme.md", "not: a manifest");
-    desk.file("folder/.hidden.yaml", "not: a manifest");
+    desk.file("folder/.git/config.yaml", "not: a manifest");
     for path in ["documents.yaml", "list.json", "folder"] {
         let report = desk.run(&with(&ONE, &[path])).expect_exit(10).json();
         assert_eq!(subjects(&report), ["default/one", "default/two"], "{path}");
@@ -64,6 +64,29 @@ fn yaml_json_documents_lists_and_stdin_are_the_same_input() {
     let report = desk.run_with(&with(&ONE, &["-"]), &list.to_string()).expect_exit(10).json();
     assert_eq!(subjects(&report), ["default/one", "default/two"]);
     assert_eq!(report["findings"][0]["locations"][0]["file"], "stdin");
+}
+
+#[test]
+fn nothing_in_a_folder_is_passed_over_in_silence() {
+    let desk = desk();
+    desk.file("folder/.hidden.yaml", pod("hidden").to_string());
+    let report = desk.run(&with(&ONE, &["folder"])).expect_exit(10).json();
+    assert_eq!(subjects(&report), ["default/hidden"]);
+    std::os::unix::fs::symlink("../web.yaml", desk.folder().join("folder/link.yaml")).or_fail("a link");
+    std::fs::remove_file(desk.folder().join("folder/.hidden.yaml")).or_fail("a file");
+    let report = desk.run(&with(&ONE, &["folder"])).expect_exit(5).json();
+    assert_eq!(report["findings"][0]["code"], "PR-0001");
+    assert_eq!(report["findings"][0]["subject"]["file"], "folder/link.yaml");
+}
+
+#[test]
+fn a_workload_kind_in_the_wrong_group_or_case_is_unknown_and_never_passes() {
+    for (version, kind) in [("v1", "Deployment"), ("apps/v1", "deployment"), ("apps/v1", "Pod")] {
+        let desk = Desk::new();
+        desk.file("web.yaml", PRIVILEGED.replace("apps/v1", version).replace("Deployment", kind));
+        let report = desk.run(&with(&ONE, &["web.yaml"])).expect_exit(5).json();
+        assert_eq!(verdicts(&report), ["PR-0001 unknown"], "{version} {kind}");
+    }
 }
 
 #[test]

@@ -248,10 +248,10 @@ mod tests {
     async fn a_signal_reaches_the_program() {
         let mut program = Running::start(
             "shell",
-            Command::new("sh").args(["-c", "trap 'exit 7' INT; echo up; while :; do sleep 0.01; done"]),
+            Command::new("sh").args(["-c", "trap 'exit 7' TERM; echo up; while :; do sleep 0.01; done"]),
         );
         program.line("up", START).await;
-        program.signal("INT");
+        program.signal("TERM");
         assert_eq!(program.ended(START).await.code(), Some(7));
     }
 

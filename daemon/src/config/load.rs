@@ -247,6 +247,18 @@ mod tests {
     }
 
     #[test]
+    fn a_deadline_that_the_api_server_does_not_wait_for_is_refused() {
+        let text = |deadline: &str| format!("admission: {{deadline: {deadline}, tls: {{certFile: a, keyFile: b}}}}\n");
+        assert!(parsed(&text("9s"), &[]).is_ok());
+        let said = parsed(&text("5m"), &[]).unwrap_err();
+        assert_eq!(
+            said,
+            "conf/portreeve.yaml:1:23: 'admission.deadline' is at most 9s: the API server stops waiting after 10 s \
+             (timeoutSeconds)"
+        );
+    }
+
+    #[test]
     fn paths_are_relative_to_the_file_and_the_dashboard_stays_on_loopback() {
         let loaded = parsed("cluster: {folder: manifests}\nexceptions: [e.yaml]\n", &[]).unwrap();
         assert_eq!(loaded.config.exceptions, [PathBuf::from("conf/e.yaml")]);

@@ -12,10 +12,11 @@ use super::words::{Moment, counted, grouped, moment, severity_glyph, shown, verd
 use super::{HttpParts, Parts};
 use crate::store::{self, Board, Counts, ImageCounts, NamespaceRow, StoredFinding, Summary};
 
-/// The verdict of the whole. Before the first scan nothing is known, whatever the counts say.
+/// The verdict of the whole. Before the first scan, and while there is no object, nothing is known, whatever the counts
+/// say.
 pub(super) fn whole(counts: &Counts, board: &Board) -> Verdict {
     match counts.whole() {
-        Verdict::Pass if board.coverage.is_none() => Verdict::Unknown,
+        Verdict::Pass if board.coverage.is_none() || board.objects == 0 => Verdict::Unknown,
         verdict => verdict,
     }
 }
@@ -214,6 +215,7 @@ fn whole_view(counts: &Counts, board: &Board) -> WholeView {
             format!("{} of ours could not be evaluated", counted(counts.with_verdict(Verdict::Error), "rule", "rules"))
         }
         Verdict::Unknown if board.coverage.is_none() => "nothing has been scanned yet".to_owned(),
+        Verdict::Unknown if board.objects == 0 => "there is nothing to judge".to_owned(),
         Verdict::Unknown => {
             let unknown = counts.with_verdict(Verdict::Unknown);
             format!("{} could not be answered", counted(unknown, "question", "questions"))

@@ -127,7 +127,7 @@ async fn the_page_shows_the_verdict_coverage_images_and_the_list() {
     assert!(before.contains("<strong>unknown</strong>") && before.contains("nothing has been scanned yet"));
     server.record(built("hub", Verdict::Fail)).await;
     let images = ImageCounts { verified: 3, unsigned: 1, ..ImageCounts::default() };
-    server.board.send_replace(Board { coverage: Some(0.9996), images, ..Board::default() });
+    server.board.send_replace(Board { coverage: Some(0.9996), images, objects: 9, ..Board::default() });
     let page = server.get("/").await.body;
     for part in [
         "<strong>fail</strong>",
@@ -141,6 +141,9 @@ async fn the_page_shows_the_verdict_coverage_images_and_the_list() {
     }
     server.record(built("hub", Verdict::Pass)).await;
     assert!(server.get("/").await.body.contains("<strong>pass</strong>"));
+    server.board.send_replace(Board { coverage: Some(1.0), ..Board::default() });
+    let empty = server.get("/").await.body;
+    assert!(empty.contains("<strong>unknown</strong>") && empty.contains("there is nothing to judge"));
 }
 
 #[tokio::test]

@@ -248,3 +248,34 @@ fn read_exceptions(files: &[PathBuf], inputs: &mut Inputs<'_>) -> Result<Excepti
     }
     Ok(Exceptions::new(valid, invalid))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn loaded(settings: &JudgeSettings) -> Rules {
+        Rules::load(settings, &FileSource::WorkingTree).unwrap()
+    }
+
+    #[test]
+    fn all_is_every_control_alone_and_beside_other_names() {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let every = loaded(&JudgeSettings::default()).engine.controls().len();
+        for frameworks in [names(&["all"]), names(&["nsa", "all"])] {
+            let rules = loaded(&JudgeSettings { enforce: frameworks.clone(), frameworks, ..JudgeSettings::default() });
+            assert_eq!(rules.engine.controls().len(), every);
+            assert!(rules.enforced.len() >= every, "{:?}", rules.enforced);
+        }
+        assert!(
+            loaded(&JudgeSettings { frameworks: names(&["nsa"]), ..JudgeSettings::default() }).engine.controls().len()
+                < every
+        );
+    }
+
+    #[test]
+    fn a_framework_that_does_not_exist_is_an_error_with_a_hint() {
+        let settings = JudgeSettings { enforce: vec!["nas".to_owned()], ..JudgeSettings::default() };
+        let said = Rules::load(&settings, &FileSource::WorkingTree).map(|_| ()).unwrap_err().to_string();
+        assert!(said.contains("did you mean 'nsa'"), "{said}");
+    }
+}

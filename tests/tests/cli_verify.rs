@@ -245,3 +245,16 @@ async fn a_registry_that_hangs_or_never_ends_a_body_costs_the_timeout_and_no_mem
         assert!(measured.peak_memory < 256 << 20, "{manner:?}: {} bytes", measured.peak_memory);
     }
 }
+
+#[tokio::test]
+async fn an_image_that_the_policy_asks_nothing_of_is_exit_3_and_not_verified() {
+    let registry = Registry::without_referrers().await;
+    let image = registry.push_image("demo/app:1");
+    let desk = Desk::new();
+    let policy = "apiVersion: portreeve.dev/v1alpha1\nkind: ImagePolicy\nmetadata: {name: some}\nspec:\n  \
+                  noMatch: allow\n  rules:\n    - {name: other, images: [quay.io/other], static: {deny: true, reason: old}}\n";
+    desk.file("policy.yaml", policy);
+    let output =
+        desk.run(&["verify", "--plain-http", registry.host(), "--image-policy", "policy.yaml", &image]).expect_exit(3);
+    assert!(output.stderr.contains("not verified: the policy asks nothing of"), "{}", output.stderr);
+}

@@ -28,7 +28,6 @@ pub(super) struct ImageArgs {
 
 #[derive(Debug, Subcommand)]
 enum ImageCommand {
-    /// Sign an image with a private key.
     Sign(SignArgs),
 }
 

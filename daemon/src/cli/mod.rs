@@ -85,27 +85,18 @@ pub struct Cli {
     command: Command,
 }
 
+/// What each command says of itself, examples first, stands with its arguments.
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the daemon: watch, rescan, admit, serve the page and metrics.
     Serve(serve::ServeArgs),
-    /// Run everything on an embedded example: a registry, images and a folder as the cluster.
     Demo(demo::DemoArgs),
-    /// Judge the posture of manifests, or of the cluster.
     Check(check::CheckArgs),
-    /// Judge manifests and images in one verdict, for CI.
     Gate(gate::GateArgs),
-    /// Verify the signatures of images.
     Verify(verify::VerifyArgs),
-    /// Answer an AdmissionReview from a file as the admission webhook would.
     Review(review::ReviewArgs),
-    /// Sign images.
     Image(image::ImageArgs),
-    /// Print why a code matters, how to fix it and how to except it.
     Explain(explain::ExplainArgs),
-    /// List controls, frameworks, codes or the report schema.
     List(list::ListArgs),
-    /// Show the configuration in force.
     Config(config::ConfigArgs),
 }
 

@@ -27,7 +27,7 @@ use crate::registry::Deadline;
 ///   portreeve verify --plain-http 127.0.0.1:5000 --key k.pub 127.0.0.1:5000/app:1
 ///
 /// Exit codes: 0 verified · 11 unsigned · 12 signed but not trusted · 13 against the policy · 4 refused ·
-/// 5 could not be checked · 3 no such image · 2 no authority given.
+/// 5 could not be checked · 3 no such image, or none that the policy asks about · 2 no authority given.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct VerifyArgs {

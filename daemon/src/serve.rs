@@ -118,8 +118,10 @@ fn process(error: impl std::fmt::Display) -> ServeError {
 async fn daemon(options: ServeOptions) -> Result<(), ServeError> {
     let mut signals = Box::pin(os_signals().map_err(process)?);
     let mut supervisor = Supervisor::new(CancellationToken::new());
-    let listeners = Listeners::bind(&options.config)?;
+    // What is wrong in files comes before what is taken on the machine.
     let rules = Rules::load(&settings(&options.config), &FileSource::WorkingTree)?;
+    let store_url = options.config.store_url.parse::<StoreUrl>()?;
+    let listeners = Listeners::bind(&options.config)?;
     let webhook = match &options.config.admission {
         Some(admission) => Some(Webhook::bind(admission.listen, admission.tls.clone()).await?),
         None => None,
@@ -134,7 +136,8 @@ async fn daemon(options: ServeOptions) -> Result<(), ServeError> {
         ended = listeners.serve_starting() => return Err(process(ended)),
         _ = signals.next() => return Ok(()),
     };
-    let shared = Shared::open(&options.config, Judge::new(rules, options.registry), &cluster, &mut supervisor).await?;
+    let judge = Judge::new(rules, options.registry);
+    let shared = Shared::open(&store_url, judge, &cluster, &mut supervisor).await?;
     let stored = shared.store.subjects().await?;
     let watching = shared.start_watching(source, stored, &mut supervisor);
     shared.start_schedule(&options.config, &watching, &mut supervisor);
@@ -268,14 +271,13 @@ struct Shared {
 impl Shared {
     /// Opens the store and starts what writes to it.
     async fn open(
-        config: &Config,
+        url: &StoreUrl,
         judge: Judge,
         cluster: &str,
         supervisor: &mut Supervisor,
     ) -> Result<Self, ServeError> {
         let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
-        let url = config.store_url.parse::<StoreUrl>()?;
-        let store = Store::open_with(&url, cluster, metrics.store.clone()).await?;
+        let store = Store::open_with(url, cluster, metrics.store.clone()).await?;
         let (writing, recorder) = recorder(store.clone(), Retention::default());
         // The recorder ends after the doors: when the last of them has dropped its handle.
         supervisor.spawn(TaskName::Recorder, writing.run(CancellationToken::new()));

@@ -171,7 +171,7 @@ fn write_config(
         "exceptions": ["exceptions.yaml"],
         "store": {"url": "sqlite://portreeve.db"},
         "admission": {
-            "listen": format!("127.0.0.1:{webhook_port}"), "deadline": "20s",
+            "listen": format!("127.0.0.1:{webhook_port}"), "deadline": "9s",
             "tls": {"certFile": "webhook.pem", "keyFile": "webhook.key"},
         },
         "http": {"listen": format!("127.0.0.1:{port}"), "metricsListen": format!("127.0.0.1:{}", free_port())},

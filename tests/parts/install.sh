@@ -75,6 +75,11 @@ tests() {
   go_module kubemark $kubernetes k8s k8s.io/kubernetes/cmd/kubemark "$version"
   go_install cosign v3.1.3 github.com/sigstore/cosign/v3/cmd/cosign
   go_install helm v4.3.1 helm.sh/helm/v4/cmd/helm
+  go_install sops v3.13.3 github.com/getsops/sops/v3/cmd/sops
+  go_install age v1.3.2 filippo.io/age/cmd/age
+  go_install age-keygen v1.3.2 filippo.io/age/cmd/age-keygen
+  apt_program postgres postgresql /usr/lib/postgresql/15/bin/postgres
+  apt_program initdb postgresql /usr/lib/postgresql/15/bin/initdb
   npm_program sarif-multitool 5.7.0 @microsoft/sarif-multitool
   python_package prometheus-client 0.26.0 prometheus_client
   cargo_program cargo-deny 0.20.2

@@ -1,0 +1,1 @@
+//! Credentials in objects: classes, lifetimes and findings.

@@ -12,7 +12,7 @@ use portreeve_reports::exceptions::{Exception, ExceptionSpec, Origin, Scope};
 use portreeve_reports::source::decode::did_you_mean;
 use portreeve_reports::source::{Fields, Limits, Node, Place, Problems, yaml};
 
-pub use header::{Header, Metadata};
+pub use header::{Header, InvalidName, Metadata, NameForm, dns_name};
 
 /// Group and version of all kinds.
 pub const API_VERSION: &str = "portreeve.dev/v1alpha1";

@@ -31,14 +31,14 @@ use crate::http::{self, Hosts, HttpParts, Limits};
 use crate::judge::source::{repository_path, repository_root};
 use crate::judge::tally::Tally;
 use crate::judge::{FileSource, Judge, JudgeSettings, LoadError, Rules};
-use crate::registry::RegistryClient;
+use crate::registry::{EvidenceShelf, RegistryClient};
 use crate::runtime::leader::{Epoch, LeadershipWatch, Seat};
 use crate::runtime::metrics::{Metrics, Scanner};
 use crate::runtime::readiness::{Parts, ReadinessWatch};
 use crate::runtime::supervisor::{RunError, Supervisor, TaskName, os_signals};
 use crate::runtime::telemetry;
 use crate::scheduler::driver::{self, Trigger};
-use crate::store::{RecorderHandle, Retention, Store, StoreError, StoreUrl, recorder};
+use crate::store::{RecorderHandle, Retention, Shelf, Store, StoreError, StoreUrl, recorder};
 
 /// How often counters that other parts keep are carried into the metrics.
 const CARRY_EVERY: Duration = Duration::from_millis(500);
@@ -138,8 +138,7 @@ async fn daemon(options: ServeOptions) -> Result<(), ServeError> {
         ended = listeners.serve_starting() => return Err(process(ended)),
         _ = signals.next() => return Ok(()),
     };
-    let judge = Judge::new(rules, options.registry);
-    let shared = Shared::open(&store_url, judge, &cluster, &mut supervisor).await?;
+    let shared = Shared::open(&store_url, (rules, options.registry), &cluster, &mut supervisor).await?;
     let stored = shared.store.subjects().await?;
     let _leadership = shared.stand_for_lease(&source, &mut supervisor);
     let watching = shared.start_watching(source, stored, &mut supervisor);
@@ -275,7 +274,7 @@ impl Shared {
     /// Opens the store and starts what writes to it.
     async fn open(
         url: &StoreUrl,
-        judge: Judge,
+        (rules, registry): (Rules, RegistryClient),
         cluster: &str,
         supervisor: &mut Supervisor,
     ) -> Result<Self, ServeError> {
@@ -284,6 +283,8 @@ impl Shared {
         let (writing, recorder) = recorder(store.clone(), Retention::default());
         // The recorder ends after the doors: when the last of them has dropped its handle.
         supervisor.spawn(TaskName::Recorder, writing.run(CancellationToken::new()));
+        let shelf = Shelf::of(&store, &recorder).map(|shelf| Arc::new(shelf) as Arc<dyn EvidenceShelf>);
+        let judge = Judge::new(rules, registry.sharing(shelf));
         let tally = Arc::new(Tally::new(judge.rules().unimplemented.len()));
         let scans = store.scans().await?;
         for scanner in Scanner::ALL.iter().map(|scanner| scanner.as_str()) {

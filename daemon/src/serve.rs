@@ -13,7 +13,8 @@ use portreeve_reports::gate::ExitCode;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::admission::{AdmissionError, AdmissionState, Webhook};
+use crate::admission::certificates::{Keeper, SecretReader};
+use crate::admission::{AdmissionError, AdmissionState, CertificateSource, Webhook};
 use crate::cluster::client::{ClientError, KubeSource, cluster_id, connect};
 use crate::cluster::feed::Feed;
 use crate::cluster::folder::{self, FolderOptions};
@@ -21,7 +22,7 @@ use crate::cluster::kinds::KINDS;
 use crate::cluster::lease::{self, Campaign, LeasePlace};
 use crate::cluster::watches::{OnRestart, Watches};
 use crate::cluster::writer::{self, ClusterView, Event};
-use crate::config::valid::Admission;
+use crate::config::valid::{Admission, Tls};
 use crate::config::{ClusterSource, Config};
 use crate::controllers::images::Images;
 use crate::controllers::scans::Scans;
@@ -73,6 +74,12 @@ pub enum ServeError {
     /// The folder that stands for the cluster is not there.
     #[error("'cluster.folder': {0} is not a folder")]
     NoFolder(String),
+    /// There is no Secret in a folder.
+    #[error(
+        "'admission.tls.certFile' and 'admission.tls.keyFile' are missing: the API server speaks https to webhooks \
+         only, and a folder has no Secret for a certificate of our own"
+    )]
+    NoCertificate,
     /// The webhook cannot be served.
     #[error(transparent)]
     Admission(#[from] AdmissionError),
@@ -96,7 +103,9 @@ impl ServeError {
     /// The exit code of the process.
     pub fn exit(&self) -> ExitCode {
         match self {
-            Self::Rules(_) | Self::StoreUrl(_) | Self::Client(_) | Self::NoFolder(_) => ExitCode::Usage,
+            Self::Rules(_) | Self::StoreUrl(_) | Self::Client(_) | Self::NoFolder(_) | Self::NoCertificate => {
+                ExitCode::Usage
+            }
             Self::Run(RunError::TaskPanicked { .. }) => ExitCode::Bug,
             _ => ExitCode::Unclassified,
         }
@@ -125,7 +134,7 @@ async fn daemon(options: ServeOptions) -> Result<(), ServeError> {
     let store_url = options.config.store_url.parse::<StoreUrl>()?;
     let listeners = Listeners::bind(&options.config)?;
     let webhook = match &options.config.admission {
-        Some(admission) => Some(Webhook::bind(admission.listen, admission.tls.clone()).await?),
+        Some(admission) => Some(Webhook::bind(admission.listen, &admission.tls).await?),
         None => None,
     };
     if let Some((listener, layout)) = options.demo_registry {
@@ -141,11 +150,21 @@ async fn daemon(options: ServeOptions) -> Result<(), ServeError> {
     let judge = Judge::new(rules, options.registry);
     let shared = Shared::open(&store_url, judge, &cluster, &mut supervisor).await?;
     let stored = shared.store.subjects().await?;
-    let _leadership = shared.stand_for_lease(&source, &mut supervisor);
-    let watching = shared.start_watching(source, stored, &mut supervisor);
+    let leadership = shared.stand_for_lease(&source, &mut supervisor);
+    let mut parts = Parts::new();
+    let door = match (webhook, &options.config.admission) {
+        (Some(webhook), Some(admission)) => {
+            let certificates = certificates(&source, &admission.tls, leadership, &mut supervisor)?;
+            Some((webhook, certificates, admission, parts.permit("webhook certificate")))
+        }
+        _ => None,
+    };
+    let watching = shared.start_watching(source, (stored, parts), &mut supervisor);
     shared.start_schedule(&options.config, &watching, &mut supervisor);
-    if let (Some(webhook), Some(admission)) = (webhook, &options.config.admission) {
-        shared.start_admission(webhook, (admission, &watching.view), &mut supervisor);
+    if let Some((webhook, certificates, admission, permit)) = door {
+        let state = shared.admission_state(admission, &watching.view);
+        let serving = webhook.serve((state, certificates), permit, supervisor.shutdown());
+        supervisor.spawn(TaskName::Admission, serving);
     }
     let announce = std::iter::once(format!("ready http://{}/", listeners.dashboard_address()?)).chain(options.announce);
     shared.start_serving(listeners, watching, announce.collect(), &mut supervisor);
@@ -161,6 +180,24 @@ fn settings(config: &Config) -> JudgeSettings {
         image_policy: config.image_policy.clone(),
         exceptions: config.exceptions.clone(),
         enforce: config.posture.enforce.clone(),
+    }
+}
+
+/// Where the webhook's certificate is read from; starts what keeps it when that is ours to do.
+fn certificates(
+    source: &Source,
+    tls: &Tls,
+    leadership: LeadershipWatch,
+    supervisor: &mut Supervisor,
+) -> Result<CertificateSource, ServeError> {
+    match (tls, source) {
+        (Tls::Files(files), _) => Ok(CertificateSource::Files(files.clone())),
+        (Tls::Managed(_), Source::Folder { .. }) => Err(ServeError::NoCertificate),
+        (Tls::Managed(managed), Source::Api(client)) => {
+            let keeper = Keeper::new(client.clone(), managed.clone());
+            supervisor.spawn(TaskName::Certificates, keeper.run(leadership, supervisor.shutdown()));
+            Ok(CertificateSource::Secret(Box::new(SecretReader::new(client.clone(), managed))))
+        }
     }
 }
 
@@ -311,8 +348,12 @@ impl Shared {
     }
 
     /// Starts the watch and schedule doors.
-    fn start_watching(&self, source: Source, stored: Vec<SubjectKey>, supervisor: &mut Supervisor) -> Watching {
-        let mut parts = Parts::new();
+    fn start_watching(
+        &self,
+        source: Source,
+        (stored, mut parts): (Vec<SubjectKey>, Parts),
+        supervisor: &mut Supervisor,
+    ) -> Watching {
         let feeds = [Feed::default(), Feed::default()];
         let (writer, events, view) = writer::index(feeds.to_vec(), parts.permit("cluster"));
         supervisor.spawn(TaskName::Index, writer.run(supervisor.shutdown()));
@@ -356,21 +397,15 @@ impl Shared {
         supervisor.spawn(TaskName::Scheduler, driver::run(schedules, Timestamp::now, supervisor.shutdown()));
     }
 
-    fn start_admission(
-        &self,
-        webhook: Webhook,
-        (admission, view): (&Admission, &ClusterView),
-        supervisor: &mut Supervisor,
-    ) {
-        let state = AdmissionState {
+    fn admission_state(&self, admission: &Admission, view: &ClusterView) -> AdmissionState {
+        AdmissionState {
             judge: Arc::clone(&self.judge),
             scope: Arc::new(admission.scope.clone()),
             view: view.clone(),
             recorder: self.recorder.clone(),
             metrics: Arc::clone(&self.metrics),
             deadline: admission.deadline,
-        };
-        supervisor.spawn(TaskName::Admission, webhook.serve(state, supervisor.shutdown()));
+        }
     }
 
     /// Starts page, API, health and metrics, and says when everything is ready.

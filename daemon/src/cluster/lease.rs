@@ -14,10 +14,11 @@ use kube::Client;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::request::Failed;
 use crate::runtime::leader::election::{Action, Election};
 use crate::runtime::leader::{DURATION, EVERY, Epoch, LeadershipLost, RENEW_WITHIN, Seat, Tenure};
 use crate::runtime::metrics::LeaderMetrics;
-use wire::{Failed, Leases};
+use wire::Leases;
 
 /// Pause before a write that met another one.
 const AGAIN: Duration = Duration::from_millis(100);
@@ -258,7 +259,7 @@ impl Campaign {
     }
 
     fn wait_after(&mut self, failed: &Failed) -> Duration {
-        self.say(&failed.to_string());
+        self.say(&format!("{failed}{}", wire::hint(failed)));
         EVERY
     }
 

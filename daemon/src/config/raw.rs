@@ -105,6 +105,10 @@ pub struct RawAdmission {
     pub cert_file: Option<Placed<String>>,
     /// PEM file of its key.
     pub key_file: Option<Placed<String>>,
+    /// Secret of the certificate that we keep ourselves.
+    pub tls_secret: Option<Placed<String>>,
+    /// Names by which the API server calls us.
+    pub tls_names: Vec<Placed<String>>,
 }
 
 /// An item of `admission.namespaces`.
@@ -212,6 +216,8 @@ impl RawAdmission {
         fields.optional_map("tls", |tls| {
             admission.cert_file = placed(tls, "certFile");
             admission.key_file = placed(tls, "keyFile");
+            admission.tls_secret = placed(tls, "secret");
+            admission.tls_names = placed_list(tls, "names");
             Some(())
         });
         Some(admission)

@@ -8,6 +8,7 @@ use portreeve_reports::source::{Place, Problems};
 use portreeve_reports::{Effect, FailOn};
 use regex::Regex;
 
+use crate::cluster::lease::LeasePlace;
 use crate::runtime::telemetry::LogFormat;
 
 use super::raw::{Placed, RawAdmission, RawConfig, RawNamespaceMode, RawPosture, RawRegistry};
@@ -99,8 +100,28 @@ pub struct Admission {
     pub deadline: Duration,
     /// Modes, exemptions and break-glass.
     pub scope: AdmissionScope,
-    /// Serving certificate chain and key, PEM files.
-    pub tls: TlsFiles,
+    /// Where the serving certificate comes from.
+    pub tls: Tls,
+}
+
+/// Where the webhook's certificate comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tls {
+    /// Somebody else makes it.
+    Files(TlsFiles),
+    /// We make it and rotate it, in a Secret.
+    Managed(ManagedTls),
+}
+
+/// A certificate that we keep ourselves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ManagedTls {
+    /// Namespace of the Secret and of the Service `portreeve`.
+    pub namespace: String,
+    /// Name of the Secret.
+    pub secret: String,
+    /// Names and addresses by which the API server calls the webhook.
+    pub names: Vec<String>,
 }
 
 /// PEM files of a serving certificate.
@@ -247,19 +268,21 @@ impl Check<'_> {
             self.fail(place, message.to_owned())
         });
         let scope = self.scope(raw);
-        let tls = match (self.path(raw.cert_file.as_ref()), self.path(raw.key_file.as_ref())) {
-            (Some(cert), Some(key)) => Some(TlsFiles { cert, key }),
-            _ => {
-                let place = raw.listen.as_ref().map_or_else(Place::default, |listen| listen.place);
-                self.fail(
-                    place,
-                    "'admission.tls.certFile' and 'admission.tls.keyFile' are missing: the API server speaks https to \
-                     webhooks only (the chart makes both)"
-                        .to_owned(),
-                )
-            }
-        };
+        let tls = self.tls(raw);
         Some(Admission { listen: listen?, deadline: deadline?, scope: scope?, tls: tls? })
+    }
+
+    fn tls(&mut self, raw: &RawAdmission) -> Option<Tls> {
+        match (self.path(raw.cert_file.as_ref()), self.path(raw.key_file.as_ref())) {
+            (Some(cert), Some(key)) => Some(Tls::Files(TlsFiles { cert, key })),
+            (None, None) => Some(Tls::Managed(managed(raw))),
+            _ => {
+                let file = raw.cert_file.as_ref().or(raw.key_file.as_ref());
+                let message = "'admission.tls.certFile' and 'admission.tls.keyFile' go together; without both, \
+                               Portreeve keeps a certificate of its own in a Secret";
+                self.fail(file.map_or_else(Place::default, |file| file.place), message.to_owned())
+            }
+        }
     }
 
     fn scope(&mut self, raw: &RawAdmission) -> Option<AdmissionScope> {
@@ -348,6 +371,18 @@ impl Check<'_> {
             }
         }
     }
+}
+
+/// The certificate that we keep when there are no files.
+fn managed(raw: &RawAdmission) -> ManagedTls {
+    let namespace = LeasePlace::default().namespace;
+    let secret = raw.tls_secret.as_ref().map_or_else(|| "portreeve-webhook".to_owned(), |secret| secret.value.clone());
+    let mut names: Vec<_> = raw.tls_names.iter().map(|name| name.value.clone()).collect();
+    if names.is_empty() {
+        let service = format!("portreeve.{namespace}.svc");
+        names = vec![format!("{service}.cluster.local"), service];
+    }
+    ManagedTls { namespace, secret, names }
 }
 
 /// A namespace glob: `*` stands for any characters, all else for itself.

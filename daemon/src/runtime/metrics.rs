@@ -262,6 +262,8 @@ pub struct AdmissionMetrics {
     total: Family<AdmissionLabels, Counter>,
     duration: Histogram,
     in_flight: Gauge,
+    /// End of the certificate that the webhook serves, in seconds since 1970.
+    pub certificate_expiry: Gauge,
 }
 
 /// Counts a request as being answered until it is dropped, also by a client that went away.
@@ -278,7 +280,8 @@ impl Drop for InFlight {
 impl AdmissionMetrics {
     fn new() -> Self {
         let buckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 8.0, 10.0];
-        Self { total: Family::default(), duration: Histogram::new(buckets), in_flight: Gauge::default() }
+        let (in_flight, certificate_expiry) = (Gauge::default(), Gauge::default());
+        Self { total: Family::default(), duration: Histogram::new(buckets), in_flight, certificate_expiry }
     }
 
     /// Counts a request as being answered, until the guard is dropped.
@@ -303,6 +306,8 @@ impl AdmissionMetrics {
         let help = "Time of an admission answer";
         registry.register_with_unit("admission_duration", help, Unit::Seconds, self.duration.clone());
         registry.register("admission_in_flight", "Admission requests being answered", self.in_flight.clone());
+        let help = "End of the certificate that the webhook serves, 0 before there is one";
+        registry.register("webhook_certificate_expiry_timestamp_seconds", help, self.certificate_expiry.clone());
     }
 }
 

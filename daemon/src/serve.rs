@@ -3,12 +3,11 @@
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::StreamExt as _;
 use jiff::Timestamp;
-use portreeve_reports::SubjectKey;
 use portreeve_reports::gate::ExitCode;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -19,7 +18,7 @@ use crate::cluster::client::{ClientError, KubeSource, cluster_id, connect};
 use crate::cluster::feed::Feed;
 use crate::cluster::folder::{self, FolderOptions};
 use crate::cluster::kinds::KINDS;
-use crate::cluster::lease::{self, Campaign, LeasePlace};
+use crate::cluster::lease::{self, Campaign};
 use crate::cluster::watches::{OnRestart, Watches};
 use crate::cluster::writer::{self, ClusterView, Event};
 use crate::config::valid::{Admission, Tls};
@@ -32,14 +31,18 @@ use crate::http::{self, Hosts, HttpParts, Limits};
 use crate::judge::source::{repository_path, repository_root};
 use crate::judge::tally::Tally;
 use crate::judge::{FileSource, Judge, JudgeSettings, LoadError, Rules};
-use crate::registry::RegistryClient;
-use crate::runtime::leader::{Epoch, LeadershipWatch, Seat};
+use crate::registry::{EvidenceShelf, RegistryClient};
+use crate::runtime::leader::{LeadershipWatch, Seat};
 use crate::runtime::metrics::{Metrics, Scanner};
 use crate::runtime::readiness::{Parts, ReadinessWatch};
 use crate::runtime::supervisor::{RunError, Supervisor, TaskName, os_signals};
 use crate::runtime::telemetry;
 use crate::scheduler::driver::{self, Trigger};
-use crate::store::{RecorderHandle, Retention, Store, StoreError, StoreUrl, recorder};
+use crate::store::{RecorderHandle, Retention, Shelf, Store, StoreError, StoreUrl, recorder};
+
+mod turn;
+
+use turn::Turn;
 
 /// How often counters that other parts keep are carried into the metrics.
 const CARRY_EVERY: Duration = Duration::from_millis(500);
@@ -147,19 +150,17 @@ async fn daemon(options: ServeOptions) -> Result<(), ServeError> {
         ended = listeners.serve_starting() => return Err(process(ended)),
         _ = signals.next() => return Ok(()),
     };
-    let judge = Judge::new(rules, options.registry);
-    let shared = Shared::open(&store_url, judge, &cluster, &mut supervisor).await?;
-    let stored = shared.store.subjects().await?;
-    let leadership = shared.stand_for_lease(&source, &mut supervisor);
+    let shared = Shared::open(&store_url, (rules, options.registry), &cluster, &mut supervisor).await?;
+    let leadership = shared.stand_for_lease(&source, &options.config, &mut supervisor).await?;
     let mut parts = Parts::new();
     let door = match (webhook, &options.config.admission) {
         (Some(webhook), Some(admission)) => {
-            let certificates = certificates(&source, &admission.tls, leadership, &mut supervisor)?;
+            let certificates = certificates(&source, &admission.tls, leadership.clone(), &mut supervisor)?;
             Some((webhook, certificates, admission, parts.permit("webhook certificate")))
         }
         _ => None,
     };
-    let watching = shared.start_watching(source, (stored, parts), &mut supervisor);
+    let watching = shared.start_watching(source, (&leadership, parts), &mut supervisor);
     shared.start_schedule(&options.config, &watching, &mut supervisor);
     if let Some((webhook, certificates, admission, permit)) = door {
         let state = shared.admission_state(admission, &watching.view);
@@ -312,7 +313,7 @@ impl Shared {
     /// Opens the store and starts what writes to it.
     async fn open(
         url: &StoreUrl,
-        judge: Judge,
+        (rules, registry): (Rules, RegistryClient),
         cluster: &str,
         supervisor: &mut Supervisor,
     ) -> Result<Self, ServeError> {
@@ -321,6 +322,8 @@ impl Shared {
         let (writing, recorder) = recorder(store.clone(), Retention::default());
         // The recorder ends after the doors: when the last of them has dropped its handle.
         supervisor.spawn(TaskName::Recorder, writing.run(CancellationToken::new()));
+        let shelf = Shelf::of(&store, &recorder).map(|shelf| Arc::new(shelf) as Arc<dyn EvidenceShelf>);
+        let judge = Judge::new(rules, registry.sharing(shelf));
         let tally = Arc::new(Tally::new(judge.rules().unimplemented.len()));
         let scans = store.scans().await?;
         for scanner in Scanner::ALL.iter().map(|scanner| scanner.as_str()) {
@@ -330,28 +333,34 @@ impl Shared {
     }
 
     /// Starts what makes this process the one that may write, when it is its turn.
-    fn stand_for_lease(&self, source: &Source, supervisor: &mut Supervisor) -> LeadershipWatch {
+    async fn stand_for_lease(
+        &self,
+        source: &Source,
+        config: &Config,
+        supervisor: &mut Supervisor,
+    ) -> Result<LeadershipWatch, StoreError> {
         let (seat, watch) = Seat::new();
+        let known = self.store.epoch().await?;
         let (metrics, shutdown) = (self.metrics.leader.clone(), supervisor.shutdown());
         match source {
             Source::Folder { path, .. } => {
-                let place = (path.clone(), Epoch::default());
+                let place = (path.clone(), known);
                 supervisor.spawn(TaskName::Leader, lease::folder::run(place, seat, metrics, shutdown));
             }
             Source::Api(client) => {
-                let candidate = (lease::identity(), Epoch::default());
-                let campaign = Campaign::new(client.clone(), LeasePlace::default(), seat, candidate);
+                let candidate = (lease::identity(), known);
+                let campaign = Campaign::new(client.clone(), config.leader.clone(), seat, candidate);
                 supervisor.spawn(TaskName::Leader, campaign.metrics(metrics).run(shutdown));
             }
         }
-        watch
+        Ok(watch)
     }
 
     /// Starts the watch and schedule doors.
     fn start_watching(
         &self,
         source: Source,
-        (stored, mut parts): (Vec<SubjectKey>, Parts),
+        (leadership, mut parts): (&LeadershipWatch, Parts),
         supervisor: &mut Supervisor,
     ) -> Watching {
         let feeds = [Feed::default(), Feed::default()];
@@ -361,33 +370,39 @@ impl Shared {
         let [workload_feed, image_feed] = feeds;
         let triggers = [Trigger::default(), Trigger::default()];
         let [posture_rescan, image_rescan] = triggers.clone();
-        let scans = Scans::new(
-            Arc::clone(&self.judge),
-            (self.store.clone(), self.recorder.clone()),
-            Arc::clone(&self.tally),
-            Arc::clone(&self.metrics),
-        );
-        let workloads = Workloads {
-            judge: Arc::clone(&self.judge),
-            cluster: view.clone(),
-            feed: workload_feed,
-            recorder: self.recorder.clone(),
-            tally: Arc::clone(&self.tally),
-            rescan: posture_rescan,
-            scans: scans.clone(),
-        };
-        let images = Images {
-            judge: Arc::clone(&self.judge),
-            cluster: view.clone(),
-            feed: image_feed,
-            recorder: self.recorder.clone(),
-            tally: Arc::clone(&self.tally),
-            rescan: image_rescan,
-            scans,
-        };
-        supervisor.spawn(TaskName::Workloads, workloads.run(stored.clone(), supervisor.shutdown()));
-        supervisor.spawn(TaskName::Images, images.run(stored, supervisor.shutdown()));
+        let turn = Turn::new((self.store.clone(), self.recorder.clone()), leadership, supervisor.shutdown());
+        let shared_scans = self.scans();
+        let (judge, tally, cluster) = (Arc::clone(&self.judge), Arc::clone(&self.tally), view.clone());
+        let (scans, shutdown) = (Arc::clone(&shared_scans), supervisor.shutdown());
+        let workloads = turn.clone().write(move |recorder, stored| {
+            let scans = scans(&recorder);
+            let (feed, rescan) = (workload_feed, posture_rescan);
+            Workloads { judge, cluster, feed, recorder, tally, rescan, scans }.run(stored, shutdown)
+        });
+        supervisor.spawn(TaskName::Workloads, workloads);
+        let (judge, tally, cluster) = (Arc::clone(&self.judge), Arc::clone(&self.tally), view.clone());
+        let shutdown = supervisor.shutdown();
+        let images = turn.write(move |recorder, stored| {
+            let scans = shared_scans(&recorder);
+            let (feed, rescan) = (image_feed, image_rescan);
+            Images { judge, cluster, feed, recorder, tally, rescan, scans }.run(stored, shutdown)
+        });
+        supervisor.spawn(TaskName::Images, images);
         Watching { view, readiness: parts.watch(), triggers }
+    }
+
+    /// Makes the scans that both controllers share, for the first of them whose turn it is.
+    fn scans(&self) -> Arc<dyn Fn(&RecorderHandle) -> Scans + Send + Sync> {
+        let made = OnceLock::new();
+        let (judge, tally) = (Arc::clone(&self.judge), Arc::clone(&self.tally));
+        let (store, metrics) = (self.store.clone(), Arc::clone(&self.metrics));
+        Arc::new(move |recorder: &RecorderHandle| {
+            let scans = || {
+                let (judge, tally, metrics) = (Arc::clone(&judge), Arc::clone(&tally), Arc::clone(&metrics));
+                Scans::new(judge, (store.clone(), recorder.clone()), tally, metrics)
+            };
+            made.get_or_init(scans).clone()
+        })
     }
 
     fn start_schedule(&self, config: &Config, watching: &Watching, supervisor: &mut Supervisor) {

@@ -264,6 +264,8 @@ pub struct AdmissionMetrics {
     in_flight: Gauge,
     /// End of the certificate that the webhook serves, in seconds since 1970.
     pub certificate_expiry: Gauge,
+    /// Answers that went out before their decision was committed.
+    pub uncommitted: Counter,
 }
 
 /// Counts a request as being answered until it is dropped, also by a client that went away.
@@ -280,8 +282,13 @@ impl Drop for InFlight {
 impl AdmissionMetrics {
     fn new() -> Self {
         let buckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 8.0, 10.0];
-        let (in_flight, certificate_expiry) = (Gauge::default(), Gauge::default());
-        Self { total: Family::default(), duration: Histogram::new(buckets), in_flight, certificate_expiry }
+        Self {
+            total: Family::default(),
+            duration: Histogram::new(buckets),
+            in_flight: Gauge::default(),
+            uncommitted: Counter::default(),
+            certificate_expiry: Gauge::default(),
+        }
     }
 
     /// Counts a request as being answered, until the guard is dropped.
@@ -308,6 +315,8 @@ impl AdmissionMetrics {
         registry.register("admission_in_flight", "Admission requests being answered", self.in_flight.clone());
         let help = "End of the certificate that the webhook serves, 0 before there is one";
         registry.register("webhook_certificate_expiry_timestamp_seconds", help, self.certificate_expiry.clone());
+        let help = "Admission answers that went out before their decision was committed";
+        registry.register("admission_uncommitted", help, self.uncommitted.clone());
     }
 }
 
@@ -472,6 +481,7 @@ mod tests {
             "portreeve_admission_requests_total{operation=\"create\",decision=\"deny\"} 0",
             "portreeve_admission_duration_seconds_count 0",
             "portreeve_admission_in_flight 0",
+            "portreeve_admission_uncommitted_total 0",
             "portreeve_scan_last_success_timestamp_seconds{scanner=\"images\"} 0.0",
             "portreeve_scans_total{scanner=\"posture\",result=\"failure\"} 0",
             "portreeve_registry_requests_total{outcome=\"rate-limited\"} 0",

@@ -6,8 +6,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 
-use super::LeasePlace;
 use crate::cluster::request::{Failed, within};
+use crate::config::valid::LeaderConfig;
 use crate::runtime::leader::election::SeenLease;
 use crate::runtime::leader::{DURATION, Epoch};
 
@@ -26,24 +26,29 @@ pub(super) fn hint(failed: &Failed) -> &'static str {
 /// The lease at the API server.
 pub(super) struct Leases {
     api: Api<Lease>,
-    pub(super) place: LeasePlace,
+    pub(super) place: LeaderConfig,
 }
 
 impl Leases {
-    pub(super) fn new(client: Client, place: LeasePlace) -> Self {
+    pub(super) fn new(client: Client, place: LeaderConfig) -> Self {
         Self { api: Api::namespaced(client, &place.namespace), place }
+    }
+
+    /// `namespace/name`
+    pub(super) fn shown(&self) -> String {
+        format!("{}/{}", self.place.namespace, self.place.lease)
     }
 
     /// The lease; `None` when there is none.
     pub(super) async fn get(&self) -> Result<Option<Lease>, Failed> {
-        within(self.api.get_opt(&self.place.name)).await
+        within(self.api.get_opt(&self.place.lease)).await
     }
 
     /// Writes a lease that was read, if nobody did since, or creates one that was not there.
     pub(super) async fn put(&self, lease: &Lease) -> Result<Lease, Failed> {
         let params = PostParams { field_manager: Some("portreeve".to_owned()), ..PostParams::default() };
         match lease.metadata.resource_version {
-            Some(_) => match within(self.api.replace(&self.place.name, &params, lease)).await {
+            Some(_) => match within(self.api.replace(&self.place.lease, &params, lease)).await {
                 Err(failed) if failed.code() == Some(404) => Err(Failed::Changed),
                 other => other,
             },
@@ -55,7 +60,7 @@ impl Leases {
     pub(super) async fn ask(&self, who: Option<&str>) -> Result<(), Failed> {
         let value = who.map(|who| format!("{who} {}", Timestamp::now()));
         let patch = serde_json::json!({"metadata": {"annotations": {REQUESTED_BY: value}}});
-        within(self.api.patch(&self.place.name, &PatchParams::default(), &Patch::Merge(&patch))).await.map(drop)
+        within(self.api.patch(&self.place.lease, &PatchParams::default(), &Patch::Merge(&patch))).await.map(drop)
     }
 }
 
@@ -76,10 +81,10 @@ pub(super) fn requested_by(lease: &Lease) -> Option<String> {
 }
 
 /// The lease in our hands; a request for it is answered by that.
-pub(super) fn taken(read: Option<Lease>, place: &LeasePlace, identity: &str, epoch: Epoch) -> Lease {
+pub(super) fn taken(read: Option<Lease>, place: &LeaderConfig, identity: &str, epoch: Epoch) -> Lease {
     let mut lease = read.unwrap_or_else(|| Lease {
         metadata: ObjectMeta {
-            name: Some(place.name.clone()),
+            name: Some(place.lease.clone()),
             namespace: Some(place.namespace.clone()),
             ..ObjectMeta::default()
         },

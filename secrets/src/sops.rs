@@ -18,23 +18,23 @@ mod keys;
 mod kubernetes;
 mod metadata;
 mod rules;
-mod secret;
 mod seal;
+mod secret;
 mod select;
 mod stamp;
 mod tree;
 mod walk;
 mod yaml;
 
-//pub use creation::{CreationRule, CreationRules};
+pub use creation::{CreationRule, CreationRules};
 pub use document::{Document, Opened, Plain, Recipe};
 pub use error::{Error, Kind};
 pub use extract::{Extracted, KeyPath};
 pub use keys::{Identities, Recipient, public_key_of};
-//pub use kubernetes::{KubernetesSecret, Target};
-//pub use rules::{CODES, Checked, Facts, findings};
-pub use secret::SecretBytes;
+pub use kubernetes::{KubernetesSecret, Target};
+pub use rules::{CODES, Checked, Facts, INTACT, NO_TRAILING_BYTES, OPENS, RECIPIENTS_AS_RULED, TARGET_BOUND, findings};
 pub use seal::Random;
+pub use secret::SecretBytes;
 pub use select::{Rule, Selection};
 
 /// Bounds on what is read. A document beyond one is refused with its name.

@@ -3,10 +3,10 @@
 //! AES-256-GCM. The nonce is 32 bytes wherever sops writes; files of other writers have other lengths. The type is
 //! protected by nothing, so it is read as what it is: a hint.
 
+use aes_gcm::AesGcm;
 use aes_gcm::aead::consts::{U12, U16, U24, U32};
 use aes_gcm::aead::generic_array::{ArrayLength, GenericArray};
 use aes_gcm::aead::{AeadInPlace, KeyInit};
-use aes_gcm::AesGcm;
 use aes_gcm::aes::Aes256;
 use base64::Engine as _;
 use base64::alphabet::STANDARD;

@@ -90,12 +90,14 @@ impl Document {
 
     fn checked(&self, key: SecretBytes, stash: Option<&mut Stash>) -> Result<(Plain, SecretBytes), Error> {
         let selection = &self.metadata.selection;
-        let cipher = Cipher::new(key.clone()).ok_or_else(|| Error::new(Kind::Key, "the data key is not of 32 bytes"))?;
+        let cipher =
+            Cipher::new(key.clone()).ok_or_else(|| Error::new(Kind::Key, "the data key is not of 32 bytes"))?;
         if self.metadata.mac.is_empty() {
             return Err(Error::new(Kind::MacMissing, "the MAC is missing: nothing says that the document is whole"));
         }
         let (branches, mac) = walk::decrypt(&self.branches, selection, &cipher, stash)?;
-        let mismatch = |what: &str| Error::new(Kind::MacMismatch, format!("{what}: the document was changed without its key"));
+        let mismatch =
+            |what: &str| Error::new(Kind::MacMismatch, format!("{what}: the document was changed without its key"));
         let stored = match cipher.decrypt(&self.metadata.mac, self.metadata.last_modified.as_bytes()) {
             Ok(Decrypted::Value(Value::Text(stored))) => stored,
             _ => return Err(mismatch("the MAC does not decrypt (lastmodified is part of it)")),
@@ -118,7 +120,6 @@ impl Document {
             foreign: Vec::new(),
             last_modified: String::new(),
             mac: String::new(),
-            version: String::new(),
             selection: recipe.selection.clone(),
         };
         let mut nonces = Nonces { stash: Stash::default(), random };

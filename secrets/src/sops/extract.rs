@@ -70,9 +70,8 @@ impl Plain {
 fn go<'tree>(value: &'tree Value, step: &Step) -> Result<&'tree Value, Error> {
     let missing = |message: String| Error::new(Kind::PathNotFound, message);
     match (value, step) {
-        (Value::Map(members), Step::Key(key)) => {
-            find(members, key).ok_or_else(|| missing(format!("there is no key '{}'", portreeve_reports::source::shown(key))))
-        }
+        (Value::Map(members), Step::Key(key)) => find(members, key)
+            .ok_or_else(|| missing(format!("there is no key '{}'", portreeve_reports::source::shown(key)))),
         (Value::List(items), Step::Index(index)) => {
             values(items).nth(*index).ok_or_else(|| missing(format!("there is no item {index}: the list is shorter")))
         }

@@ -19,7 +19,8 @@ impl Recipient {
     /// Reads a public key, `age1…`.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let text = text.trim();
-        let not_yet = |what: &str| Error::new(Kind::NotYet, format!("{what} are not supported yet; use an age1… X25519 key"));
+        let not_yet =
+            |what: &str| Error::new(Kind::NotYet, format!("{what} are not supported yet; use an age1… X25519 key"));
         if text.starts_with("AGE-SECRET-KEY-") || text.starts_with("AGE-PLUGIN-") {
             return Err(Error::new(Kind::Key, "a recipient is a public key (age1…); this is a private one"));
         }

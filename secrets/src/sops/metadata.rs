@@ -25,7 +25,6 @@ pub(crate) struct Metadata {
     pub(crate) foreign: Vec<(String, Value)>,
     pub(crate) last_modified: String,
     pub(crate) mac: String,
-    pub(crate) version: String,
     pub(crate) selection: Selection,
 }
 
@@ -80,12 +79,12 @@ impl Metadata {
         let last_modified = text(block, "lastmodified")?.ok_or_else(|| wrong("lastmodified is missing"))?;
         let last_modified = stamp::rfc3339_seconds(&last_modified)
             .ok_or_else(|| wrong("lastmodified is not a time such as 2026-01-31T12:00:00Z"))?;
+        text(block, "version")?.ok_or_else(|| wrong("version is missing"))?;
         let metadata = Self {
             age: list(keys, "age")?.into_iter().map(stanza).collect::<Result<_, _>>()?,
             foreign: foreign(keys)?,
             last_modified,
             mac: text(block, "mac")?.unwrap_or_default(),
-            version: text(block, "version")?.ok_or_else(|| wrong("version is missing"))?,
             selection: Self::selection(block)?,
         };
         if metadata.age.is_empty() && metadata.foreign.is_empty() {
@@ -100,7 +99,10 @@ impl Metadata {
 
     /// Where the keys stand: at the top, or in the one key group.
     fn key_source(block: &[Member]) -> Result<&[Member], Error> {
-        let at_top = ["age"].iter().chain(&FOREIGN).try_fold(false, |any, kind| Ok::<_, Error>(any || !list(block, kind)?.is_empty()))?;
+        let at_top = ["age"]
+            .iter()
+            .chain(&FOREIGN)
+            .try_fold(false, |any, kind| Ok::<_, Error>(any || !list(block, kind)?.is_empty()))?;
         let groups = list(block, "key_groups")?;
         match (at_top, groups.as_slice()) {
             (false, [Value::Map(group)]) => Ok(group),

@@ -121,7 +121,10 @@ impl Decrypting<'_> {
 
     /// A value that says of itself that it is a comment would be left out of the MAC.
     fn misplaced(&self) -> Error {
-        Error::new(Kind::MacMismatch, format!("{}: a value whose type was changed to that of a comment", self.path.shown()))
+        Error::new(
+            Kind::MacMismatch,
+            format!("{}: a value whose type was changed to that of a comment", self.path.shown()),
+        )
     }
 
     fn list(&mut self, items: &[Item], mut scope: Scope) -> Result<Vec<Item>, Error> {
@@ -151,9 +154,7 @@ impl Decrypting<'_> {
         let text = std::str::from_utf8(comment.text.expose()).unwrap_or_default();
         match self.decrypt(text) {
             Ok(Decrypted::Comment(text)) => Comment { text, inline: false },
-            Ok(Decrypted::Value(value)) => {
-                Comment { text: value.leaf_bytes().unwrap_or_default(), inline: false }
-            }
+            Ok(Decrypted::Value(value)) => Comment { text: value.leaf_bytes().unwrap_or_default(), inline: false },
             Err(_) => comment.clone(),
         }
     }
@@ -280,7 +281,8 @@ impl Encrypting<'_, '_> {
             let mut after = self.selection.top();
             self.selection.comment(&mut after, sealed.expose());
             if !self.selection.is_encrypted(&after) {
-                let message = "unencrypted_comment_regex matches encrypted comments too, so that the file could not be read";
+                let message =
+                    "unencrypted_comment_regex matches encrypted comments too, so that the file could not be read";
                 return Err(Error::new(Kind::Rule, message));
             }
         }

@@ -46,17 +46,17 @@ pub(super) struct Surroundings {
     pub(super) at_end: bool,
     /// The gap ends at the bracket of a flow collection.
     pub(super) closes_flow: bool,
-    /// Line of what follows.
-    pub(super) next_line: usize,
+    /// Line and column of what follows.
+    pub(super) next: (usize, usize),
 }
 
 /// Cuts the comments of a gap into chunks.
 pub(super) fn chunks(lines: Vec<Line>, around: &Surroundings) -> Vec<Chunk> {
     let mut cutter = Cutter { around, done: Vec::new(), open: None, prior: true };
     let mut first_blank = lines.first().is_some_and(|first| cutter.newlines_before(first) <= 1);
-    let starts: Vec<usize> = lines.iter().map(|line| line.line).chain([around.next_line]).collect();
+    let starts: Vec<usize> = lines.iter().map(|line| line.line).chain([around.next.0]).collect();
     for (index, line) in lines.into_iter().enumerate() {
-        let next = starts.get(index + 1).copied().unwrap_or(around.next_line);
+        let next = starts.get(index + 1).copied().unwrap_or(around.next.0);
         let number = line.line;
         cutter.add(line);
         let is_last = index + 2 == starts.len();
@@ -128,7 +128,9 @@ impl Cutter<'_> {
     }
 
     fn finish(mut self) -> Vec<Chunk> {
-        if self.around.closes_flow {
+        let (_, column) = self.around.next;
+        let dedents = |open: &Open| column < self.around.indent && column != open.column;
+        if self.around.closes_flow || (!self.around.at_end && self.open.as_ref().is_some_and(dedents)) {
             self.close_foot();
         } else {
             self.close(Role::Head);

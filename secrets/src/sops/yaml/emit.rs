@@ -34,10 +34,9 @@ pub(crate) fn emit(branches: &[Branch]) -> Result<SecretBytes, Error> {
 /// The YAML of a list by itself.
 pub(crate) fn emit_list(items: &[Item]) -> Result<SecretBytes, Error> {
     let mut emitter = Emitter::new();
-    let (lead, rest) = leading_items(items);
-    emitter.head = lines(lead);
+    emitter.head = lines(leading_items(items));
     emitter.write_head();
-    emitter.list(rest, Within::Root, Vec::new())?;
+    emitter.list(items, Within::Root, Vec::new())?;
     emitter.end_document();
     Ok(emitter.finish())
 }
@@ -87,31 +86,30 @@ fn lines(comments: Vec<&Comment>) -> Waiting {
     comments.into_iter().map(line_of).collect()
 }
 
-/// The comments before the first pair, and the rest; all of them when there is no pair.
-fn leading_members(members: &[Member]) -> (Vec<&Comment>, &[Member]) {
-    let first = members.iter().position(|member| matches!(member, Member::Pair(..)));
-    let (lead, rest) = members.split_at(first.unwrap_or(members.len()));
-    let comment = |member: &'_ Member| matches!(member, Member::Comment(comment) if first.is_none() || !comment.inline);
-    let comments = lead.iter().filter(|member| comment(member));
-    let comments = comments.filter_map(|member| if let Member::Comment(comment) = member { Some(comment) } else { None });
-    (comments.collect(), rest)
+/// The comments before the first pair that go above the map: all of them when there is no pair.
+fn leading_members(members: &[Member]) -> Vec<&Comment> {
+    let has_pair = members.iter().any(|member| matches!(member, Member::Pair(..)));
+    let comments = members.iter().map_while(|member| match member {
+        Member::Comment(comment) => Some(comment),
+        Member::Pair(..) => None,
+    });
+    comments.filter(|comment| !has_pair || !comment.inline).collect()
 }
 
-fn leading_items(items: &[Item]) -> (Vec<&Comment>, &[Item]) {
-    let first = items.iter().position(|item| matches!(item, Item::Value(_)));
-    let (lead, rest) = items.split_at(first.unwrap_or(items.len()));
-    let comments = lead.iter().filter_map(|item| match item {
-        Item::Comment(comment) if first.is_none() || !comment.inline => Some(comment),
-        _ => None,
+fn leading_items(items: &[Item]) -> Vec<&Comment> {
+    let has_value = items.iter().any(|item| matches!(item, Item::Value(_)));
+    let comments = items.iter().map_while(|item| match item {
+        Item::Comment(comment) => Some(comment),
+        Item::Value(_) => None,
     });
-    (comments.collect(), rest)
+    comments.filter(|comment| !has_value || !comment.inline).collect()
 }
 
 /// The comments that a collection has before its content, and those behind the first value's line.
 fn lead_of(value: &Value) -> Waiting {
     match value {
-        Value::Map(members) => lines(leading_members(members).0),
-        Value::List(items) => lines(leading_items(items).0),
+        Value::Map(members) => lines(leading_members(members)),
+        Value::List(items) => lines(leading_items(items)),
         _ => Waiting::new(),
     }
 }
@@ -138,7 +136,7 @@ impl Emitter {
     }
 
     fn document(&mut self, branch: &Branch) -> Result<(), Error> {
-        self.head = lines(leading_members(branch).0);
+        self.head = lines(leading_members(branch));
         self.write_head();
         self.map(branch, Within::Root, Vec::new())?;
         self.end_document();
@@ -276,19 +274,22 @@ impl Emitter {
     }
 
     fn map(&mut self, members: &[Member], within: Within, line: Waiting) -> Result<(), Error> {
-        let (_, members) = leading_members(members);
         let outer = self.indent;
-        if members.is_empty() {
+        if !members.iter().any(|member| matches!(member, Member::Pair(..))) {
             self.empty("{", "}", within, line);
             return Ok(());
         }
         self.descend()?;
         self.after_start();
         self.increase(within, false);
+        let lead = leading_members(members).len();
         let (mut head, mut inline) = (Waiting::new(), Waiting::new());
+        let mut skipped = 0;
         for member in members {
             match member {
                 Member::Comment(comment) if comment.inline => inline.push(line_of(comment)),
+                // Those were written above the map.
+                Member::Comment(_) if skipped < lead => skipped += 1,
                 Member::Comment(comment) => head.push(line_of(comment)),
                 Member::Pair(key, value) => {
                     self.head.append(&mut head);
@@ -337,25 +338,27 @@ impl Emitter {
     }
 
     fn list(&mut self, items: &[Item], within: Within, line: Waiting) -> Result<(), Error> {
-        let (_, items) = leading_items(items);
         let outer = self.indent;
-        if items.is_empty() {
+        let Some(last) = items.iter().rposition(|item| matches!(item, Item::Value(_))) else {
             self.empty("[", "]", within, line);
             return Ok(());
-        }
+        };
         self.descend()?;
         self.after_start();
         self.increase(within, false);
-        let last = items.iter().rposition(|item| matches!(item, Item::Value(_)));
+        let lead = leading_items(items).len();
         let (mut head, mut inline) = (Waiting::new(), Waiting::new());
+        let mut skipped = 0;
         for (number, item) in items.iter().enumerate() {
             match item {
                 Item::Comment(comment) if comment.inline => inline.push(line_of(comment)),
+                // Those were written above the list.
+                Item::Comment(_) if skipped < lead => skipped += 1,
                 Item::Comment(comment) => head.push(line_of(comment)),
                 Item::Value(value) => {
                     self.head.append(&mut head);
                     self.head.append(&mut lead_of(value));
-                    let foot = if Some(number) == last { foot_of(items.get(number + 1..)) } else { Waiting::new() };
+                    let foot = if number == last { foot_of(items.get(number + 1..)) } else { Waiting::new() };
                     self.item(value, std::mem::take(&mut inline), foot)?;
                 }
             }
@@ -386,7 +389,9 @@ impl Emitter {
         self.increase(within, true);
         self.write_line_comment();
         self.write_foot();
-        self.write_head();
+        if open == "{" {
+            self.write_head();
+        }
         self.indent = outer;
         if self.column == 0 && open == "[" {
             self.write_indent();

@@ -234,7 +234,7 @@ impl<'text> Builder<'text> {
             indent: self.stack.iter().rev().find_map(|frame| frame.indent).unwrap_or_default(),
             at_end: self.text.get(start..).is_some_and(|rest| rest.trim().is_empty()),
             closes_flow: ends_flow,
-            next_line: span.start.line(),
+            next: (span.start.line(), span.start.col()),
         };
         self.mark = None;
         for mut chunk in chunks(std::mem::take(&mut self.gap), &around) {
@@ -339,9 +339,22 @@ impl<'text> Builder<'text> {
             self.dress(&mut node);
             self.prior = Some((span.byte_range().unwrap_or_default().end, span.end.line()));
         }
-        let indent = (is_block && matches!(open, Open::List(_))).then(|| span.start.col());
+        let indent = (is_block && matches!(open, Open::List(_))).then(|| self.dash_column(span));
         self.stack.push(Frame { open, is_block, indent, anchor, nodes: self.nodes, height: 1, node });
         Ok(())
+    }
+
+    /// The column of a list's first `-`; the parser may place the list behind it.
+    fn dash_column(&self, span: &Span) -> usize {
+        let start = span.byte_range().unwrap_or_default().start;
+        let (before, behind) = self.text.split_at_checked(start).unwrap_or_default();
+        let line = before.rsplit('\n').next().unwrap_or_default();
+        match line.rfind('-') {
+            Some(dash) if !behind.starts_with("- ") && !behind.starts_with("-\n") => {
+                line.get(..dash).map_or(0, |line| line.chars().count())
+            }
+            _ => span.start.col(),
+        }
     }
 
     /// What stands before the `-` of an item that is itself a block belongs to the block as a whole.
@@ -349,8 +362,8 @@ impl<'text> Builder<'text> {
         if !matches!(self.stack.last(), Some(Frame { open: Open::List(_), is_block: true, .. })) {
             return;
         }
-        let stem = self.queue.iter().take_while(|(_, chunk)| chunk.role == Role::Head && !chunk.after_dash).count();
-        for (_, chunk) in self.queue.drain(..stem) {
+        let is_stem = |(_, chunk): &mut (usize, Chunk)| chunk.role == Role::Head && !chunk.after_dash;
+        for (_, chunk) in self.queue.extract_if(.., is_stem) {
             node.head.extend(chunk.lines);
         }
     }
@@ -379,7 +392,8 @@ impl<'text> Builder<'text> {
 
     /// The feet that stand at the indentation of a block, or before, end with it.
     fn end_block(&mut self, frame: &mut Frame) {
-        let at_indent = self.queue.iter().find(|(_, chunk)| Some(chunk.column) == frame.indent).map(|(number, _)| *number);
+        let at_indent =
+            self.queue.iter().find(|(_, chunk)| Some(chunk.column) == frame.indent).map(|(number, _)| *number);
         self.mark = at_indent.or(self.mark);
         let (Some(mark), Open::Map { pairs, .. }) = (self.mark, &mut frame.open) else { return };
         let Some((key, _)) = pairs.last_mut() else { return };
@@ -434,7 +448,9 @@ impl<'text> Builder<'text> {
 
 fn misfitting(misfit: Misfit, at: Place) -> Error {
     match misfit {
-        Misfit::TooBig => Error::at(Kind::Unwritable, at, "an integer beyond 64 signed bits; quote it to keep it as text"),
+        Misfit::TooBig => {
+            Error::at(Kind::Unwritable, at, "an integer beyond 64 signed bits; quote it to keep it as text")
+        }
         Misfit::NotItsTag => Error::at(Kind::Unreadable, at, "the value is not what its tag says"),
     }
 }
@@ -504,8 +520,15 @@ impl Node {
             Content::Shared(shared) if self.is_alias => shared.node.copy().flat(false),
             Content::Shared(shared) => {
                 let inner = shared.node.copy();
-                Self { content: inner.content, place: self.place, head: self.head, line: self.line, foot: self.foot, is_alias: false }
-                    .flat(handled)
+                Self {
+                    content: inner.content,
+                    place: self.place,
+                    head: self.head,
+                    line: self.line,
+                    foot: self.foot,
+                    is_alias: false,
+                }
+                .flat(handled)
             }
             Content::List(items) => {
                 let mut list = Vec::with_capacity(items.len());
@@ -553,9 +576,7 @@ impl Node {
             Content::Empty => Content::Empty,
             Content::Leaf(value) => Content::Leaf(value.clone()),
             Content::List(items) => Content::List(items.iter().map(Self::copy).collect()),
-            Content::Map(pairs) => {
-                Content::Map(pairs.iter().map(|(key, value)| (key.copy(), value.copy())).collect())
-            }
+            Content::Map(pairs) => Content::Map(pairs.iter().map(|(key, value)| (key.copy(), value.copy())).collect()),
             Content::Shared(shared) => Content::Shared(Arc::clone(shared)),
         };
         Self {
@@ -585,7 +606,9 @@ fn pair_into(members: &mut Vec<Member>, key: Node, mut value: Node) -> Result<()
     let mut foot = Vec::new();
     if shares {
         own_lines(members, std::mem::take(&mut value.head));
-        members.extend(std::mem::take(&mut value.line).into_iter().map(|text| Member::Comment(Comment { text, inline: true })));
+        members.extend(
+            std::mem::take(&mut value.line).into_iter().map(|text| Member::Comment(Comment { text, inline: true })),
+        );
         foot = std::mem::take(&mut value.foot);
     }
     members.push(Member::Pair(name, value.flat(shares)?));

@@ -132,7 +132,9 @@ impl Found {
         let is_blank = |letter: char| letter == ' ' || letter == '\t';
         let blank_after = after.is_none_or(|letter| is_blank(letter) || is_break(letter));
         self.indicators |= match (before, letter) {
-            (None, '#' | ',' | '[' | ']' | '{' | '}' | '&' | '*' | '!' | '|' | '>' | '\'' | '"' | '%' | '@' | '`') => true,
+            (None, '#' | ',' | '[' | ']' | '{' | '}' | '&' | '*' | '!' | '|' | '>' | '\'' | '"' | '%' | '@' | '`') => {
+                true
+            }
             (None, '?' | '-') | (_, ':') => blank_after,
             (Some(before), '#') => is_blank(before) || is_break(before),
             _ => false,

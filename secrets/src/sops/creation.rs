@@ -68,6 +68,11 @@ impl CreationRule {
         Ok(Recipe { recipients: self.recipients.clone(), selection: self.selection.clone() })
     }
 
+    /// What is encrypted in the files of this rule.
+    pub fn selection(&self) -> &Selection {
+        &self.selection
+    }
+
     /// Who can open the files of this rule.
     pub fn recipients(&self) -> &[Recipient] {
         &self.recipients

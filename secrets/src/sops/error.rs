@@ -55,6 +55,11 @@ impl Error {
         Self { kind, message: message.into() }
     }
 
+    /// Random bytes could not be had: what an implementation of [`super::Random`] fails with.
+    pub fn no_random() -> Self {
+        Self::new(Kind::Random, "the operating system gave no random bytes")
+    }
+
     pub(crate) fn at(kind: Kind, place: Place, message: impl std::fmt::Display) -> Self {
         Self { kind, message: format!("line {}, column {}: {message}", place.line, place.column) }
     }

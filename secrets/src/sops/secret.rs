@@ -28,3 +28,9 @@ impl From<&str> for SecretBytes {
         Self::new(text.as_bytes().to_vec())
     }
 }
+
+impl From<Vec<u8>> for SecretBytes {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::new(bytes)
+    }
+}

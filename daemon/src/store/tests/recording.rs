@@ -195,6 +195,26 @@ async fn an_outage_of_postgresql_is_counted_and_told_on_recovery() {
 }
 
 #[tokio::test]
+async fn a_postgresql_that_only_reads_is_an_outage_in_which_pages_are_read() {
+    let fixture = Fixture::new(Engine::Postgres).await;
+    let store = &fixture.store;
+    store.record(large("d-0", 1)).await.unwrap();
+    let end_sessions = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                        WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    let name = fixture.url.to_string().rsplit('/').next().unwrap().to_owned();
+    let url = fixture.url.to_string();
+    execute(&url, &format!("ALTER DATABASE {name} SET default_transaction_read_only = on")).await;
+    execute(&url, end_sessions).await;
+    assert!(store.record(large("d-1", 1)).await.is_err());
+    assert_eq!(store.health(), StoreHealth { is_writable: false, lost_pending: 1, lost_total: 1 });
+    assert_eq!(store.subjects().await.unwrap().len(), 1);
+    let writable =
+        format!("SET default_transaction_read_only = off; ALTER DATABASE {name} RESET default_transaction_read_only");
+    execute(&url, &writable).await;
+    assert_eq!(store.record(large("d-1", 2)).await.unwrap().lost, 1);
+}
+
+#[tokio::test]
 async fn a_server_that_was_away_between_two_writes_costs_nothing() {
     let mut server = portreeve_tests::postgres::Postgres::trusting().await;
     let store = Store::open(&server.url("postgres").parse().unwrap(), "demo").await.unwrap();

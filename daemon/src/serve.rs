@@ -18,6 +18,7 @@ use crate::cluster::client::{ClientError, KubeSource, cluster_id, connect};
 use crate::cluster::feed::Feed;
 use crate::cluster::folder::{self, FolderOptions};
 use crate::cluster::kinds::KINDS;
+use crate::cluster::lease::{self, Campaign, LeasePlace};
 use crate::cluster::watches::{OnRestart, Watches};
 use crate::cluster::writer::{self, ClusterView, Event};
 use crate::config::valid::Admission;
@@ -31,6 +32,7 @@ use crate::judge::source::{repository_path, repository_root};
 use crate::judge::tally::Tally;
 use crate::judge::{FileSource, Judge, JudgeSettings, LoadError, Rules};
 use crate::registry::{EvidenceShelf, RegistryClient};
+use crate::runtime::leader::{Epoch, LeadershipWatch, Seat};
 use crate::runtime::metrics::{Metrics, Scanner};
 use crate::runtime::readiness::{Parts, ReadinessWatch};
 use crate::runtime::supervisor::{RunError, Supervisor, TaskName, os_signals};
@@ -138,6 +140,7 @@ async fn daemon(options: ServeOptions) -> Result<(), ServeError> {
     };
     let shared = Shared::open(&store_url, (rules, options.registry), &cluster, &mut supervisor).await?;
     let stored = shared.store.subjects().await?;
+    let _leadership = shared.stand_for_lease(&source, &mut supervisor);
     let watching = shared.start_watching(source, stored, &mut supervisor);
     shared.start_schedule(&options.config, &watching, &mut supervisor);
     if let (Some(webhook), Some(admission)) = (webhook, &options.config.admission) {
@@ -288,6 +291,24 @@ impl Shared {
             scans.get(scanner).into_iter().for_each(|at| tally.scanned(scanner, *at));
         }
         Ok(Self { judge: Arc::new(judge), tally, store, recorder, metrics })
+    }
+
+    /// Starts what makes this process the one that may write, when it is its turn.
+    fn stand_for_lease(&self, source: &Source, supervisor: &mut Supervisor) -> LeadershipWatch {
+        let (seat, watch) = Seat::new();
+        let (metrics, shutdown) = (self.metrics.leader.clone(), supervisor.shutdown());
+        match source {
+            Source::Folder { path, .. } => {
+                let place = (path.clone(), Epoch::default());
+                supervisor.spawn(TaskName::Leader, lease::folder::run(place, seat, metrics, shutdown));
+            }
+            Source::Api(client) => {
+                let candidate = (lease::identity(), Epoch::default());
+                let campaign = Campaign::new(client.clone(), LeasePlace::default(), seat, candidate);
+                supervisor.spawn(TaskName::Leader, campaign.metrics(metrics).run(shutdown));
+            }
+        }
+        watch
     }
 
     /// Starts the watch and schedule doors.

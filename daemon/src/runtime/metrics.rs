@@ -373,6 +373,19 @@ impl SourceMetrics {
     }
 }
 
+/// Who writes.
+#[derive(Clone, Debug, Default)]
+pub struct LeaderMetrics {
+    /// Whether this process leads.
+    pub leading: Gauge,
+}
+
+impl LeaderMetrics {
+    fn register(&self, registry: &mut Registry) {
+        registry.register("leader", "Whether this process holds the lease and may write", self.leading.clone());
+    }
+}
+
 /// All metrics. Parts hold clones of their own struct.
 #[derive(Debug)]
 pub struct Metrics {
@@ -386,6 +399,8 @@ pub struct Metrics {
     pub scans: ScanMetrics,
     /// Of registries and the cluster.
     pub sources: SourceMetrics,
+    /// Of the lease.
+    pub leader: LeaderMetrics,
     findings: Family<FindingLabels, Gauge>,
     registry: Registry,
 }
@@ -400,6 +415,7 @@ impl Metrics {
             admission: AdmissionMetrics::new(),
             scans: ScanMetrics::default(),
             sources: SourceMetrics::default(),
+            leader: LeaderMetrics::default(),
             findings: Family::default(),
             registry: Registry::default(),
         };
@@ -410,6 +426,7 @@ impl Metrics {
         metrics.admission.register(&mut registry);
         metrics.scans.register(&mut registry);
         metrics.sources.register(&mut registry);
+        metrics.leader.register(&mut registry);
         register_build(&mut registry, version);
         Self { registry, ..metrics }
     }

@@ -94,9 +94,10 @@ async fn what_one_replica_heard_of_a_registry_the_other_verifies_without_asking_
     ours.sign(&image, Storage::Bundle);
     let more =
         format!("registries: [{{host: '{}', plainHttp: true}}]\nimages: {{policy: images.yaml}}\n", registry.host());
+    let host = registry.host().to_owned();
     let replica = |key: &Cosign| {
         let cluster = FolderCluster::on_postgres(&server, &more);
-        write_policy(&cluster, registry.host(), &key.public_key());
+        write_policy(&cluster, &host, &key.public_key());
         cluster
     };
     let object = pod("dev", "app", json!({"name": "app", "image": image}));

@@ -108,8 +108,8 @@ pub(crate) fn identity(finding: &Value) -> (String, String) {
     (text("fingerprint"), text("verdict"))
 }
 
-/// The uids of `acknowledged` that are not stored, but for those of which the log says that they were answered before
-/// their commit: an answer does not wait for a disk that stalls.
+/// The uids of `acknowledged` that are not stored, but for those of which the log says that they were not recorded, or
+/// answered before their commit: an answer does not wait for a store that stalls.
 pub(crate) async fn lost(cluster: &FolderCluster, acknowledged: &BTreeSet<String>, log: &str) -> Vec<String> {
     let stored = cluster.doors().get(&format!("/api/v1/decisions?limit={MOST_DECISIONS}")).await.json();
     let stored = stored["items"].as_array().or_fail("decisions");

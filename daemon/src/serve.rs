@@ -20,8 +20,9 @@ use crate::cluster::folder::{self, FolderOptions};
 use crate::cluster::kinds::KINDS;
 use crate::cluster::watches::{OnRestart, Watches};
 use crate::cluster::writer::{self, ClusterView, Event};
-use crate::config::valid::Admission;
+use crate::config::valid::{Admission, ClusterRead};
 use crate::config::{ClusterSource, Config};
+use crate::controllers::credentials::Credentials;
 use crate::controllers::images::Images;
 use crate::controllers::scans::Scans;
 use crate::controllers::workloads::Workloads;
@@ -139,7 +140,7 @@ async fn daemon(options: ServeOptions) -> Result<(), ServeError> {
     let judge = Judge::new(rules, options.registry);
     let shared = Shared::open(&store_url, judge, &cluster, &mut supervisor).await?;
     let stored = shared.store.subjects().await?;
-    let watching = shared.start_watching(source, stored, &mut supervisor);
+    let watching = shared.start_watching(source, options.config.secrets.cluster_read, stored, &mut supervisor);
     shared.start_schedule(&options.config, &watching, &mut supervisor);
     if let (Some(webhook), Some(admission)) = (webhook, &options.config.admission) {
         shared.start_admission(webhook, (admission, &watching.view), &mut supervisor);
@@ -158,6 +159,7 @@ fn settings(config: &Config) -> JudgeSettings {
         image_policy: config.image_policy.clone(),
         exceptions: config.exceptions.clone(),
         enforce: config.posture.enforce.clone(),
+        credentials: config.credentials.limits(),
     }
 }
 
@@ -236,7 +238,13 @@ impl Source {
     }
 
     /// Starts what turns events into the index's.
-    fn start(self, events: mpsc::Sender<Event>, metrics: &Arc<Metrics>, supervisor: &mut Supervisor) {
+    fn start(
+        self,
+        secrets: ClusterRead,
+        events: mpsc::Sender<Event>,
+        metrics: &Arc<Metrics>,
+        supervisor: &mut Supervisor,
+    ) {
         let shutdown = supervisor.shutdown();
         match self {
             Self::Folder { path, .. } => {
@@ -252,7 +260,7 @@ impl Source {
                 });
                 let watches = Watches { client, events, on_restart, shutdown };
                 for kind in &KINDS {
-                    supervisor.spawn(TaskName::Watch(kind.plural), watches.clone().run(kind));
+                    supervisor.spawn(TaskName::Watch(kind.plural), watches.clone().run_unless_off(kind, secrets));
                 }
             }
         }
@@ -290,15 +298,21 @@ impl Shared {
     }
 
     /// Starts the watch and schedule doors.
-    fn start_watching(&self, source: Source, stored: Vec<SubjectKey>, supervisor: &mut Supervisor) -> Watching {
+    fn start_watching(
+        &self,
+        source: Source,
+        secrets: ClusterRead,
+        stored: Vec<SubjectKey>,
+        supervisor: &mut Supervisor,
+    ) -> Watching {
         let mut parts = Parts::new();
-        let feeds = [Feed::default(), Feed::default()];
+        let feeds = [Feed::default(), Feed::default(), Feed::default()];
         let (writer, events, view) = writer::index(feeds.to_vec(), parts.permit("cluster"));
         supervisor.spawn(TaskName::Index, writer.run(supervisor.shutdown()));
-        source.start(events, &self.metrics, supervisor);
-        let [workload_feed, image_feed] = feeds;
-        let triggers = [Trigger::default(), Trigger::default()];
-        let [posture_rescan, image_rescan] = triggers.clone();
+        source.start(secrets, events, &self.metrics, supervisor);
+        let [workload_feed, image_feed, credential_feed] = feeds;
+        let triggers = [Trigger::default(), Trigger::default(), Trigger::default()];
+        let [posture_rescan, image_rescan, credential_rescan] = triggers.clone();
         let scans = Scans::new(
             Arc::clone(&self.judge),
             (self.store.clone(), self.recorder.clone()),
@@ -321,17 +335,30 @@ impl Shared {
             recorder: self.recorder.clone(),
             tally: Arc::clone(&self.tally),
             rescan: image_rescan,
+            scans: scans.clone(),
+        };
+        let credentials = Credentials {
+            judge: Arc::clone(&self.judge),
+            cluster: view.clone(),
+            feed: credential_feed,
+            recorder: self.recorder.clone(),
+            tally: Arc::clone(&self.tally),
+            rescan: credential_rescan,
             scans,
         };
         supervisor.spawn(TaskName::Workloads, workloads.run(stored.clone(), supervisor.shutdown()));
-        supervisor.spawn(TaskName::Images, images.run(stored, supervisor.shutdown()));
+        supervisor.spawn(TaskName::Images, images.run(stored.clone(), supervisor.shutdown()));
+        supervisor.spawn(TaskName::Credentials, credentials.run(stored, supervisor.shutdown()));
         Watching { view, readiness: parts.watch(), triggers }
     }
 
     fn start_schedule(&self, config: &Config, watching: &Watching, supervisor: &mut Supervisor) {
-        let [posture, images] = watching.triggers.clone();
-        let schedules =
-            vec![(config.posture.rescan.clone().into(), posture), (config.image_rescan.clone().into(), images)];
+        let [posture, images, credentials] = watching.triggers.clone();
+        let schedules = vec![
+            (config.posture.rescan.clone().into(), posture),
+            (config.posture.rescan.clone().into(), credentials),
+            (config.image_rescan.clone().into(), images),
+        ];
         supervisor.spawn(TaskName::Scheduler, driver::run(schedules, Timestamp::now, supervisor.shutdown()));
     }
 
@@ -394,7 +421,7 @@ impl Shared {
 struct Watching {
     view: ClusterView,
     readiness: ReadinessWatch,
-    triggers: [Trigger; 2],
+    triggers: [Trigger; 3],
 }
 
 /// Carries numbers that other parts keep into the board and the metrics, so that a scrape triggers no work.

@@ -3,6 +3,7 @@
 mod args;
 mod check;
 mod config;
+mod credentials;
 mod demo;
 mod explain;
 mod gate;
@@ -11,6 +12,7 @@ mod input;
 mod list;
 mod output;
 mod review;
+mod seen;
 mod serve;
 mod verify;
 
@@ -95,6 +97,7 @@ enum Command {
     Verify(verify::VerifyArgs),
     Review(review::ReviewArgs),
     Image(image::ImageArgs),
+    Credentials(credentials::CredentialsArgs),
     Explain(explain::ExplainArgs),
     List(list::ListArgs),
     Config(config::ConfigArgs),
@@ -121,6 +124,7 @@ fn dispatch(command: Command, global: &GlobalArgs) -> Outcome {
         Command::Verify(args) => verify::run(&args, global),
         Command::Review(args) => review::run(&args, global),
         Command::Image(args) => image::run(&args, global),
+        Command::Credentials(args) => credentials::run(&args, global),
         Command::Explain(args) => explain::run(&args),
         Command::List(args) => list::run(&args),
         Command::Config(args) => config::run(&args, global),

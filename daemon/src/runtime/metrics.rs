@@ -1,11 +1,13 @@
 //! Every metric of the process, registered once. Labels are closed sets, so the number of series is a constant; all
 //! known series exist from the start, at 0. A scrape reads atomics and never triggers work.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use portreeve_reports::{Severity, Verdict};
+use portreeve_secrets::credentials::Class;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -142,6 +144,8 @@ closed_label! {
         Posture => "posture",
         /// Running images.
         Images => "images",
+        /// Credentials in objects.
+        Credentials => "credentials",
     }
 }
 closed_label! {
@@ -338,6 +342,42 @@ impl ScanMetrics {
     }
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ClassLabel {
+    class: &'static str,
+}
+
+/// Credentials in the cluster. The class is the only label: names are made by tenants.
+#[derive(Clone, Debug, Default)]
+pub struct CredentialMetrics {
+    expiry: Family<ClassLabel, Ratio>,
+    count: Family<ClassLabel, Gauge>,
+}
+
+impl CredentialMetrics {
+    /// Sets the numbers from all credentials and their expiries.
+    pub fn set(&self, credentials: impl Iterator<Item = (Class, Option<Timestamp>)>) {
+        let mut classes = BTreeMap::from(Class::ALL.map(|class| (class, (0_i64, f64::INFINITY))));
+        for (class, expires) in credentials {
+            let (count, earliest) = classes.entry(class).or_insert((0, f64::INFINITY));
+            *count += 1;
+            *earliest = expires.map_or(*earliest, |at| earliest.min(at.as_duration().as_secs_f64()));
+        }
+        for (class, (count, earliest)) in classes {
+            let label = ClassLabel { class: class.as_str() };
+            self.count.get_or_create(&label).set(count);
+            self.expiry.get_or_create(&label).set(earliest);
+        }
+    }
+
+    fn register(&self, registry: &mut Registry) {
+        self.set(std::iter::empty());
+        let help = "Earliest expiry of the credentials of a class, +Inf where none has one";
+        registry.register("credential_expiry_timestamp_seconds", help, self.expiry.clone());
+        registry.register("credentials", "Credentials found, by class", self.count.clone());
+    }
+}
+
 /// Reading from the outside: registries and the cluster.
 #[derive(Clone, Debug, Default)]
 pub struct SourceMetrics {
@@ -375,6 +415,8 @@ pub struct Metrics {
     pub admission: AdmissionMetrics,
     /// Of scans.
     pub scans: ScanMetrics,
+    /// Of credentials.
+    pub credentials: CredentialMetrics,
     /// Of registries and the cluster.
     pub sources: SourceMetrics,
     findings: Family<FindingLabels, Gauge>,
@@ -390,6 +432,7 @@ impl Metrics {
             images: ImageMetrics::new(),
             admission: AdmissionMetrics::new(),
             scans: ScanMetrics::default(),
+            credentials: CredentialMetrics::default(),
             sources: SourceMetrics::default(),
             findings: Family::default(),
             registry: Registry::default(),
@@ -400,6 +443,7 @@ impl Metrics {
         metrics.images.register(&mut registry);
         metrics.admission.register(&mut registry);
         metrics.scans.register(&mut registry);
+        metrics.credentials.register(&mut registry);
         metrics.sources.register(&mut registry);
         register_build(&mut registry, version);
         Self { registry, ..metrics }
@@ -457,6 +501,8 @@ mod tests {
             "portreeve_store_lost_total 0",
             "portreeve_store_writes_total{result=\"success\"} 0",
             "portreeve_index_objects 0",
+            "portreeve_credentials{class=\"tls-certificate\"} 0",
+            "portreeve_credential_expiry_timestamp_seconds{class=\"jwt\"} +Inf",
             "portreeve_build_info{version=\"1.2.3\"} 1",
         ] {
             assert!(series(&text).contains(&line), "{line} is not in\n{text}");
@@ -477,6 +523,8 @@ mod tests {
         assert!(metrics.encode().unwrap().contains("portreeve_admission_in_flight 0\n"));
         metrics.admission.answered(Operation::Unreadable, Decision::Error, Duration::ZERO);
         metrics.scans.scanned(Scanner::Posture, Outcome::Success, Timestamp::UNIX_EPOCH);
+        metrics.credentials.set([(Class::Jwt, Some(Timestamp::UNIX_EPOCH)), (Class::Jwt, None)].into_iter());
+        assert!(metrics.encode().unwrap().contains("portreeve_credentials{class=\"jwt\"} 2\n"));
         metrics.sources.registry_requests(crate::registry::RequestOutcome::TimedOut, 1);
         assert_eq!(metrics.encode().unwrap().lines().count(), before);
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use portreeve_tests::OrFail as _;
 use portreeve_tests::api::{Api, documents};
 use portreeve_tests::binary::Portreeve;
 use portreeve_tests::chart::{NAMESPACE, helm, of_kind, rendered};
@@ -109,13 +110,14 @@ fn the_rights_are_the_least_that_watching_needs() {
 
 /// What the role may read, as `group/resource`.
 fn rights(objects: &[Value]) -> BTreeSet<String> {
+    let word = |value: &Value| value.as_str().or_fail("a word of a rule").to_owned();
     let mut rights = BTreeSet::new();
-    for rule in of_kind(objects, "ClusterRole")["rules"].as_array().unwrap() {
+    for rule in of_kind(objects, "ClusterRole")["rules"].as_array().or_fail("the rules of the role") {
         let is_secrets = rule["resources"] == json!(["secrets"]);
         let verbs = if is_secrets { json!(["list", "watch"]) } else { json!(["get", "list", "watch"]) };
         assert_eq!(rule["verbs"], verbs);
-        for resource in rule["resources"].as_array().unwrap() {
-            rights.insert(format!("{}/{}", rule["apiGroups"][0].as_str().unwrap(), resource.as_str().unwrap()));
+        for resource in rule["resources"].as_array().or_fail("the resources of a rule") {
+            rights.insert(format!("{}/{}", word(&rule["apiGroups"][0]), word(resource)));
         }
     }
     rights

@@ -25,14 +25,14 @@ const CANARY_BASE64: &str = "Q0FOQVJZVkFMVUUwMTIzNDU2";
 
 /// A certificate for some names, good between two times from now.
 fn certificate(from: SignedDuration, until: SignedDuration) -> String {
-    let key = rcgen::KeyPair::generate().unwrap();
-    let mut parameters = rcgen::CertificateParams::new(vec!["hub.example.org".to_owned()]).unwrap();
+    let key = rcgen::KeyPair::generate().or_fail("a key");
+    let mut parameters = rcgen::CertificateParams::new(vec!["hub.example.org".to_owned()]).or_fail("parameters");
     let date = |offset: SignedDuration| {
         let at = (Timestamp::now() + offset).to_zoned(jiff::tz::TimeZone::UTC);
         rcgen::date_time_ymd(at.year().into(), at.month().unsigned_abs(), at.day().unsigned_abs())
     };
     (parameters.not_before, parameters.not_after) = (date(from), date(until));
-    parameters.self_signed(&key).unwrap().pem()
+    parameters.self_signed(&key).or_fail("a certificate").pem()
 }
 
 fn days(count: i64) -> SignedDuration {
@@ -135,7 +135,7 @@ impl World {
         let (mut config, files) = chart::configuration(&self.objects);
         config["cluster"] = json!({"kubeconfig": self.plane.kubeconfig_for(NAMESPACE, "portreeve").await});
         config["secrets"] = json!({"clusterRead": cluster_read});
-        config.as_object_mut().unwrap().remove("admission");
+        config.as_object_mut().or_fail("a map").remove("admission");
         let mut daemon = Daemon::configured(&config, &files);
         daemon.start().await;
         daemon
@@ -184,7 +184,7 @@ fn by_holder(findings: &[Value], namespace: &str) -> BTreeMap<String, Vec<String
 fn write(namespace: &str, objects: &[Value]) -> PathBuf {
     let file = scratch("manifests").join(format!("{namespace}.yaml"));
     let text: Vec<String> = objects.iter().map(ToString::to_string).collect();
-    std::fs::write(&file, text.join("\n---\n")).unwrap();
+    std::fs::write(&file, text.join("\n---\n")).or_fail("a file of manifests");
     file
 }
 
@@ -198,11 +198,17 @@ fn assert_clean(what: &str, text: &str) {
     }
 }
 
+async fn page(daemon: &Daemon, path: &str) -> String {
+    let (code, text) = daemon.page(path).await.or_fail(path);
+    assert_eq!(code, 200, "{path}");
+    text
+}
+
 fn assert_folder_is_clean(folder: &Path) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
+    for entry in std::fs::read_dir(folder).or_fail("the folder of the daemon") {
+        let path = entry.or_fail("a file of the daemon").path();
         if path.is_file() {
-            let bytes = std::fs::read(&path).unwrap();
+            let bytes = std::fs::read(&path).or_fail("a file of the daemon");
             assert_clean(&path.display().to_string(), &String::from_utf8_lossy(&bytes));
         }
     }
@@ -259,12 +265,12 @@ async fn the_watch_finds_what_the_files_say_and_no_value_leaves() {
     assert_clean("the report", &text);
     assert_clean("the table", &gate.stdout);
     assert_clean("the API", &serde_json::to_string(&watched).unwrap());
-    for path in ["/", "/findings", "/api/v1/findings?limit=500&state=all"] {
-        assert_clean(path, &world.daemon.page(path).await.unwrap().1);
+    for path in ["/", "/api/v1/findings?limit=500&state=all", "/api/v1/decisions", "/api/v1/summary"] {
+        assert_clean(path, &page(&world.daemon, path).await);
     }
     for finding in watched.iter().filter(|finding| finding["subject"].to_string().contains(&namespace)) {
         let path = format!("/findings/{}", finding["fingerprint"].as_str().unwrap());
-        assert_clean(&path, &world.daemon.page(&path).await.unwrap().1);
+        assert_clean(&path, &page(&world.daemon, &path).await);
     }
     assert_clean("the metrics", &world.daemon.health("/metrics").await.unwrap().1);
     assert_clean("the log", &world.daemon.log());
@@ -326,7 +332,7 @@ async fn not_visible(daemon: &Daemon) -> String {
     let one = |found: &[Value]| (found.len() == 1).then(|| found[0].clone());
     let finding = daemon.wait_for("code=PR-0006", "the Secrets that are not read", one).await;
     assert_eq!((&finding["cause"], &finding["subject"]["kind"]), (&json!("not-visible"), &json!("Secret")));
-    finding["message"].as_str().unwrap().to_owned()
+    finding["message"].as_str().or_fail("a message").to_owned()
 }
 
 #[tokio::test]

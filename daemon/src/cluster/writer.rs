@@ -61,6 +61,9 @@ pub struct ObjectState {
     pub is_covered: bool,
 }
 
+/// The credentials of an object; `None` when it is not there.
+pub type Held = Option<Arc<[Credential]>>;
+
 /// The readers' side of the index. Clones share it.
 #[derive(Clone, Debug)]
 pub struct ClusterView {
@@ -174,7 +177,7 @@ impl ClusterView {
     }
 
     /// The world, and the credentials of objects; `None` for objects that are not there.
-    pub fn credentials(&self, keys: Vec<ObjectKey>) -> (World, Vec<(ObjectKey, Option<Arc<[Credential]>>)>) {
+    pub fn credentials(&self, keys: Vec<ObjectKey>) -> (World, Vec<(ObjectKey, Held)>) {
         let index = read(&self.index);
         let held = keys.into_iter().map(|key| {
             let credentials = index.credentials(&key);

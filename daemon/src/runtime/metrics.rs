@@ -1,19 +1,21 @@
 //! Every metric of the process, registered once. Labels are closed sets, so the number of series is a constant; all
 //! known series exist from the start, at 0. A scrape reads atomics and never triggers work.
 
-use std::collections::BTreeMap;
+mod credentials;
+
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use portreeve_reports::{Severity, Verdict};
-use portreeve_secrets::credentials::Class;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
+
+pub use credentials::CredentialMetrics;
 
 use crate::judge::review::{DecisionReason, request};
 use crate::judge::tally::ImageOutcome;
@@ -342,42 +344,6 @@ impl ScanMetrics {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ClassLabel {
-    class: &'static str,
-}
-
-/// Credentials in the cluster. The class is the only label: names are made by tenants.
-#[derive(Clone, Debug, Default)]
-pub struct CredentialMetrics {
-    expiry: Family<ClassLabel, Ratio>,
-    count: Family<ClassLabel, Gauge>,
-}
-
-impl CredentialMetrics {
-    /// Sets the numbers from all credentials and their expiries.
-    pub fn set(&self, credentials: impl Iterator<Item = (Class, Option<Timestamp>)>) {
-        let mut classes = BTreeMap::from(Class::ALL.map(|class| (class, (0_i64, f64::INFINITY))));
-        for (class, expires) in credentials {
-            let (count, earliest) = classes.entry(class).or_insert((0, f64::INFINITY));
-            *count += 1;
-            *earliest = expires.map_or(*earliest, |at| earliest.min(at.as_duration().as_secs_f64()));
-        }
-        for (class, (count, earliest)) in classes {
-            let label = ClassLabel { class: class.as_str() };
-            self.count.get_or_create(&label).set(count);
-            self.expiry.get_or_create(&label).set(earliest);
-        }
-    }
-
-    fn register(&self, registry: &mut Registry) {
-        self.set(std::iter::empty());
-        let help = "Earliest expiry of the credentials of a class, +Inf where none has one";
-        registry.register("credential_expiry_timestamp_seconds", help, self.expiry.clone());
-        registry.register("credentials", "Credentials found, by class", self.count.clone());
-    }
-}
-
 /// Reading from the outside: registries and the cluster.
 #[derive(Clone, Debug, Default)]
 pub struct SourceMetrics {
@@ -475,6 +441,8 @@ fn register_build(registry: &mut Registry, version: &'static str) {
 
 #[cfg(test)]
 mod tests {
+    use portreeve_secrets::credentials::Class;
+
     use super::*;
 
     fn series(text: &str) -> Vec<&str> {

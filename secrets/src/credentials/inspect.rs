@@ -128,16 +128,32 @@ struct Found<'a> {
     credentials: Vec<Credential>,
 }
 
-/// What a value says of its life: issued, valid from, until, nature.
-type Life = (Option<Timestamp>, Option<Timestamp>, Expiry, Nature);
-
-const STATIC: Life = (None, None, Expiry::Never, Nature::Dated);
-
-fn unknown(expiry: Expiry) -> Life {
-    (None, None, expiry, Nature::Dated)
+/// What a value says of itself.
+struct Life {
+    issued: Option<Timestamp>,
+    valid_from: Option<Timestamp>,
+    expires: Expiry,
+    nature: Nature,
+    facts: Vec<(&'static str, String)>,
 }
 
-type Facts = Vec<(&'static str, String)>;
+impl Life {
+    /// One that says no more than when it ends.
+    fn until(expires: Expiry) -> Self {
+        Self { issued: None, valid_from: None, expires, nature: Nature::Dated, facts: Vec::new() }
+    }
+
+    /// One that does not end, and may be guarded.
+    fn guarded(guard: Guard) -> Self {
+        let nature = if guard == Guard::Plain { Nature::Dated } else { Nature::Guarded };
+        Self { nature, ..Self::until(Expiry::Never) }
+    }
+
+    fn fact(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.facts.push((name, value.into()));
+        self
+    }
+}
 
 impl Found<'_> {
     /// What the type of a Secret says about its keys; those that need no second look.
@@ -164,7 +180,7 @@ impl Found<'_> {
                 &["token-id", "token-secret", "expiration"]
             }
             "kubernetes.io/basic-auth" => {
-                self.push(Class::BasicAuth, "password", data.get("password"), STATIC, Facts::new());
+                self.push(Class::BasicAuth, "password", data.get("password"), Life::until(Expiry::Never));
                 &["username", "password"]
             }
             "kubernetes.io/ssh-auth" => {
@@ -183,19 +199,20 @@ impl Found<'_> {
             ("invalid since", text(["metadata", "labels", "kubernetes.io/legacy-token-invalid-since"])),
         ];
         let facts = facts.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
-        self.push(Class::ServiceAccountToken, "token", data.get("token"), STATIC, facts);
+        let life = Life { facts, ..Life::until(Expiry::Never) };
+        self.push(Class::ServiceAccountToken, "token", data.get("token"), life);
     }
 
     fn certificate(&mut self, key: &str, datum: Option<&Datum<'_>>) {
-        let (life, facts) = match self.bytes(datum) {
+        let life = match self.bytes(datum) {
             Ok(bytes) => {
-                let chain = certificate::chain(&bytes);
-                let life = (chain.valid_from, chain.valid_from, chain.expires, Nature::Dated);
-                (life, vec![("certificates", chain.count.to_string())])
+                let certificate::Chain { valid_from, expires, count } = certificate::chain(&bytes);
+                let life = Life { issued: valid_from, valid_from, ..Life::until(expires) };
+                life.fact("certificates", count.to_string())
             }
-            Err(expiry) => (unknown(expiry), Facts::new()),
+            Err(expiry) => Life::until(expiry),
         };
-        self.push(Class::TlsCertificate, key, datum, life, facts);
+        self.push(Class::TlsCertificate, key, datum, life);
     }
 
     fn logins(&mut self, key: &str, data: &BTreeMap<&str, Datum<'_>>, is_wrapped: bool) {
@@ -207,42 +224,39 @@ impl Found<'_> {
         match logins {
             Ok(logins) => {
                 for login in logins {
-                    let life = (login.issued, None, login.expires, login.nature);
-                    let facts = vec![("kind", login.kind.to_owned())];
-                    self.push(Class::RegistryCredential, &format!("{key}[{}]", login.host), datum, life, facts);
+                    let life = Life { issued: login.issued, nature: login.nature, ..Life::until(login.expires) };
+                    let key = format!("{key}[{}]", login.host);
+                    self.push(Class::RegistryCredential, &key, datum, life.fact("kind", login.kind));
                 }
             }
-            Err(expiry) => self.push(Class::RegistryCredential, key, datum, unknown(expiry), Facts::new()),
+            Err(expiry) => self.push(Class::RegistryCredential, key, datum, Life::until(expiry)),
         }
     }
 
     fn bootstrap_token(&mut self, data: &BTreeMap<&str, Datum<'_>>) {
         let created = self.root.at(["metadata", "creationTimestamp"]).and_then(Node::as_str);
-        let created: Option<Timestamp> = created.and_then(|text| text.parse().ok());
-        let expires = match (data.get("expiration"), self.values) {
-            (None, _) => Expiry::Never,
-            (datum, _) => match self.bytes(datum) {
-                Ok(bytes) => std::str::from_utf8(&bytes)
-                    .ok()
-                    .and_then(|text| text.trim().parse().ok())
-                    .map_or(Expiry::Unknown(Cause::Unreadable, "its expiration is no date of RFC 3339"), Expiry::At),
-                Err(expiry) => expiry,
-            },
+        let expires = match data.get("expiration").map(|datum| self.bytes(Some(datum))) {
+            None => Expiry::Never,
+            Some(Err(expiry)) => expiry,
+            Some(Ok(bytes)) => time(&bytes)
+                .map_or(Expiry::Unknown(Cause::Unreadable, "its expiration is no date of RFC 3339"), Expiry::At),
         };
-        let life = (created, None, expires, Nature::Dated);
-        self.push(Class::BootstrapToken, "token-secret", data.get("token-secret"), life, Facts::new());
+        let issued = created.and_then(|text| time(text.as_bytes()));
+        let life = Life { issued, ..Life::until(expires) };
+        self.push(Class::BootstrapToken, "token-secret", data.get("token-secret"), life);
     }
 
     fn ssh_key(&mut self, data: &BTreeMap<&str, Datum<'_>>) {
         let datum = data.get("ssh-privatekey");
+        let unreadable = Expiry::Unknown(Cause::Unreadable, "it is not a private key that can be read");
         let life = match self.bytes(datum) {
-            Ok(bytes) => match std::str::from_utf8(&bytes).ok().and_then(keys::private_key) {
-                Some(guard) => guarded(guard),
-                None => unknown(Expiry::Unknown(Cause::Unreadable, "it is not a private key that can be read")),
-            },
-            Err(expiry) => unknown(expiry),
+            Ok(bytes) => std::str::from_utf8(&bytes)
+                .ok()
+                .and_then(keys::private_key)
+                .map_or(Life::until(unreadable), Life::guarded),
+            Err(expiry) => Life::until(expiry),
         };
-        self.push(Class::PrivateKey, "ssh-privatekey", datum, life, Facts::new());
+        self.push(Class::PrivateKey, "ssh-privatekey", datum, life);
     }
 
     /// A value whose type nobody says.
@@ -253,13 +267,13 @@ impl Found<'_> {
         }
         // Binary values are no tokens and no configurations.
         let Ok(text) = std::str::from_utf8(&bytes) else { return };
-        if let Some(guard) = keys::private_key(text).filter(|_| !self.is_secret || text.contains("OPENSSH PRIVATE KEY"))
-        {
-            self.push(Class::PrivateKey, key, Some(datum), guarded(guard), Facts::new());
+        let is_misplaced = !self.is_secret || text.contains("OPENSSH PRIVATE KEY");
+        if let Some(guard) = keys::private_key(text).filter(|_| is_misplaced) {
+            self.push(Class::PrivateKey, key, Some(datum), Life::guarded(guard));
         }
         if let Some((count, guard)) = keys::age_identities(text) {
-            let facts = vec![("identities", count.to_string())];
-            self.push(Class::AgeIdentity, key, Some(datum), guarded(guard), facts);
+            let life = Life::guarded(guard).fact("identities", count.to_string());
+            self.push(Class::AgeIdentity, key, Some(datum), life);
         }
         match kubeconfig::logins(text) {
             Some(logins) => self.kubeconfig(key, datum, logins),
@@ -269,9 +283,9 @@ impl Found<'_> {
 
     fn kubeconfig(&mut self, key: &str, datum: &Datum<'_>, logins: Vec<kubeconfig::Login>) {
         for login in logins {
-            let life = (login.issued, login.valid_from, login.expires, Nature::Dated);
-            let facts = vec![("kind", login.kind.to_owned())];
-            self.push(Class::Kubeconfig, &format!("{key}.{}", login.path), Some(datum), life, facts);
+            let life = Life { issued: login.issued, valid_from: login.valid_from, ..Life::until(login.expires) };
+            let key = format!("{key}.{}", login.path);
+            self.push(Class::Kubeconfig, &key, Some(datum), life.fact("kind", login.kind));
         }
     }
 
@@ -280,8 +294,8 @@ impl Found<'_> {
             // The first keeps the name of the key, so that a second beside it does not make it another.
             let key = if index == 0 { key.to_owned() } else { format!("{key}[{}]", index + 1) };
             let facts = token.bound_to.map(|kind| ("bound to", kind.to_owned())).into_iter().collect();
-            let life = (token.issued, token.valid_from, token.expires, Nature::Dated);
-            self.push(Class::Jwt, &key, Some(datum), life, facts);
+            let life = Life { issued: token.issued, valid_from: token.valid_from, facts, ..Life::until(token.expires) };
+            self.push(Class::Jwt, &key, Some(datum), life);
         }
     }
 
@@ -295,13 +309,13 @@ impl Found<'_> {
         }
     }
 
-    fn push(&mut self, class: Class, key: &str, datum: Option<&Datum<'_>>, life: Life, facts: Facts) {
+    fn push(&mut self, class: Class, key: &str, datum: Option<&Datum<'_>>, life: Life) {
         if self.credentials.len() > MAX_CREDENTIALS {
             return;
         }
         let is_last = self.credentials.len() == MAX_CREDENTIALS;
         let beyond = Expiry::Unknown(Cause::TooLarge, "there are more credentials in the object than are judged");
-        let (key, (issued, valid_from, expires, nature)) = if is_last { ("*", unknown(beyond)) } else { (key, life) };
+        let (key, life) = if is_last { ("*", Life::until(beyond)) } else { (key, life) };
         let place = datum.map_or(self.root.place, |datum| datum.place);
         self.credentials.push(Credential {
             class,
@@ -309,11 +323,11 @@ impl Found<'_> {
             team: self.team(),
             key: key.to_owned(),
             place: self.location(key, place),
-            issued,
-            valid_from,
-            expires,
-            nature,
-            facts,
+            issued: life.issued,
+            valid_from: life.valid_from,
+            expires: life.expires,
+            nature: life.nature,
+            facts: life.facts,
         });
     }
 
@@ -338,7 +352,7 @@ impl Found<'_> {
     }
 }
 
-fn guarded(guard: Guard) -> Life {
-    let nature = if guard == Guard::Plain { Nature::Dated } else { Nature::Guarded };
-    (None, None, Expiry::Never, nature)
+/// A time of RFC 3339.
+fn time(text: &[u8]) -> Option<Timestamp> {
+    std::str::from_utf8(text).ok()?.trim().parse().ok()
 }

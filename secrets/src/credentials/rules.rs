@@ -357,7 +357,7 @@ fn span(duration: SignedDuration) -> String {
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
     let text = match (days, hours, minutes) {
         (0, 0, 0) => format!("{seconds}s"),
-        (0, 0, minutes) if seconds % 60 == 0 => format!("{minutes}m"),
+        (0, 0, minutes) if seconds.is_multiple_of(60) => format!("{minutes}m"),
         (0, 0, minutes) => format!("{minutes}m{}s", seconds % 60),
         (0, hours, 0) => format!("{hours}h"),
         (0, hours, minutes) => format!("{hours}h{minutes}m"),

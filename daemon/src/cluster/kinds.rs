@@ -47,8 +47,8 @@ pub static KINDS: [WatchedKind; 13] = [
     workload("batch", "Job", "jobs"),
     workload("", "ReplicationController", "replicationcontrollers"),
     plain("", "Pod", "pods"),
-    plain("", "ConfigMap", "configmaps"),
     plain("", "Secret", "secrets"),
+    plain("", "ConfigMap", "configmaps"),
 ];
 
 /// Secrets of which no value is looked into.

@@ -470,7 +470,7 @@ mod tests {
             "portreeve_store_writes_total{result=\"success\"} 0",
             "portreeve_index_objects 0",
             "portreeve_credentials{class=\"tls-certificate\"} 0",
-            "portreeve_credential_expiry_timestamp_seconds{class=\"jwt\"} +Inf",
+            "portreeve_credential_expiry_timestamp_seconds{class=\"jwt\"} inf",
             "portreeve_build_info{version=\"1.2.3\"} 1",
         ] {
             assert!(series(&text).contains(&line), "{line} is not in\n{text}");

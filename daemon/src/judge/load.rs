@@ -12,7 +12,8 @@ use portreeve_reports::Code;
 use portreeve_reports::digest::sha256;
 use portreeve_reports::exceptions::Exceptions;
 use portreeve_reports::report::PolicyInput;
-use portreeve_reports::source::{Fields, Limits, Problems, decode::did_you_mean};
+use portreeve_reports::source::{self, Fields, Problems, decode::did_you_mean};
+use portreeve_secrets::credentials::Limits;
 use portreeve_trust::policy::{ImagePolicy, ImagePolicySpec, InvalidKeys};
 
 use super::source::{FileSource, FileSourceError, repository_path, repository_root};
@@ -32,6 +33,8 @@ pub struct JudgeSettings {
     pub exceptions: Vec<PathBuf>,
     /// Framework ids whose failures deny at admission.
     pub enforce: Vec<String>,
+    /// How long credentials may live.
+    pub credentials: Limits,
 }
 
 /// The rules of one judge, read and compiled.
@@ -46,6 +49,8 @@ pub struct Rules {
     pub unimplemented: Vec<Code>,
     /// Controls that deny at admission.
     pub enforced: Vec<Code>,
+    /// How long credentials may live; `None` where only single controls are asked.
+    pub credentials: Option<Limits>,
     /// Names and digests of everything above.
     pub inputs: Vec<PolicyInput>,
 }
@@ -106,6 +111,7 @@ impl Rules {
             exceptions,
             unimplemented: deduplicated(unimplemented),
             enforced: deduplicated(enforced),
+            credentials: settings.controls.is_empty().then_some(settings.credentials),
             inputs: inputs.list,
         })
     }
@@ -123,6 +129,7 @@ impl Rules {
             exceptions: Exceptions::default(),
             unimplemented: Vec::new(),
             enforced: Vec::new(),
+            credentials: None,
             inputs: keys
                 .iter()
                 .map(|(name, bytes)| PolicyInput { name: name.clone(), digest: sha256(bytes) })
@@ -200,7 +207,7 @@ fn read_image_policy(file: &Path, inputs: &mut Inputs<'_>) -> Result<ImagePolicy
     let shown = file.display().to_string();
     let bytes = inputs.read(file)?;
     let wrong = |message: &str| LoadError::WrongKind { file: shown.clone(), message: message.to_owned() };
-    let mut documents = portreeve_api::documents(&shown, &bytes, &Limits::default());
+    let mut documents = portreeve_api::documents(&shown, &bytes, &source::Limits::default());
     if documents.len() != 1 {
         return Err(wrong("an image policy file holds exactly one ImagePolicy"));
     }
@@ -227,7 +234,7 @@ fn read_exceptions(files: &[PathBuf], inputs: &mut Inputs<'_>) -> Result<Excepti
     for file in files {
         let shown = repository_path(file, root.as_deref());
         let bytes = inputs.read(file)?;
-        for document in portreeve_api::documents(&shown, &bytes, &Limits::default()) {
+        for document in portreeve_api::documents(&shown, &bytes, &source::Limits::default()) {
             match document {
                 Ok(Document::Exception(exception)) => valid.push(exception),
                 Ok(Document::ImagePolicy { .. }) => {

@@ -75,8 +75,13 @@ pub enum ServeError {
     #[error(transparent)]
     Admission(#[from] AdmissionError),
     /// An address is taken or not ours.
-    #[error("cannot listen on {address}: {reason}")]
+    #[error(
+        "'{key}': cannot listen on {address}: {reason}; end what holds the address, or name another one in the \
+         configuration"
+    )]
     Listen {
+        /// The key that names the address.
+        key: &'static str,
         /// The address.
         address: SocketAddr,
         /// The system's words.
@@ -94,7 +99,13 @@ impl ServeError {
     /// The exit code of the process.
     pub fn exit(&self) -> ExitCode {
         match self {
-            Self::Rules(_) | Self::StoreUrl(_) | Self::Client(_) | Self::NoFolder(_) => ExitCode::Usage,
+            Self::Rules(_)
+            | Self::Store(StoreError::NoFolder(_))
+            | Self::StoreUrl(_)
+            | Self::Client(_)
+            | Self::NoFolder(_)
+            | Self::Admission(_)
+            | Self::Listen { .. } => ExitCode::Usage,
             Self::Run(RunError::TaskPanicked { .. }) => ExitCode::Bug,
             _ => ExitCode::Unclassified,
         }
@@ -178,10 +189,14 @@ struct Listeners {
 
 impl Listeners {
     fn bind(config: &Config) -> Result<Self, ServeError> {
-        let bind = |address: SocketAddr| {
-            TcpListener::bind(address).map_err(|error| ServeError::Listen { address, reason: error.to_string() })
+        let bind = |key, address| {
+            let listener = TcpListener::bind(address);
+            listener.map_err(|error| ServeError::Listen { key, address, reason: error.to_string() })
         };
-        Ok(Self { dashboard: bind(config.http_listen)?, metrics: bind(config.metrics_listen)? })
+        Ok(Self {
+            dashboard: bind("http.listen", config.http_listen)?,
+            metrics: bind("http.metricsListen", config.metrics_listen)?,
+        })
     }
 
     fn dashboard_address(&self) -> Result<SocketAddr, ServeError> {

@@ -12,7 +12,7 @@ use super::output::{self, OutputArgs};
 use super::{Failure, Outcome, block_on};
 use crate::cluster::client::{KubeSource, connect};
 use crate::cluster::once;
-use crate::config::ClusterSource;
+use crate::config::{ClusterSource, Use};
 use crate::judge::{FileSource, Judge, JudgeOptions, Judged};
 use crate::registry::Deadline;
 
@@ -46,12 +46,16 @@ pub(super) struct CheckArgs {
 
 /// Runs the command.
 pub(super) fn run(args: &CheckArgs, global: &GlobalArgs) -> Outcome {
-    let loaded = global.load_config()?;
+    let of_cluster = args.paths.iter().any(|path| path.as_os_str() == "cluster");
+    let loaded = match of_cluster {
+        true => global.load_config_for(&[Use::Rules, Use::Registries, Use::Cluster])?,
+        false => global.load_config()?,
+    };
     let registry = args::registry(&loaded.config, &RegistryArgs::default(), global)?;
     let settings = args.rules.settings(&loaded.config);
     let judge = args::judge(&settings, &FileSource::WorkingTree, registry)?.keeping(args.output.keep());
     let options = JudgeOptions { now: Timestamp::now(), deadline: Deadline::after(global.timeout) };
-    let (mut judged, objects_read) = if args.paths.iter().any(|path| path.as_os_str() == "cluster") {
+    let (mut judged, objects_read) = if of_cluster {
         judge_cluster(args, global, &loaded.config.cluster, (&judge, &options))?
     } else {
         judge_files(args, &judge, &options)?

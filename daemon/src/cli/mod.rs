@@ -3,6 +3,7 @@
 mod args;
 mod check;
 mod config;
+mod crds;
 mod demo;
 mod explain;
 mod gate;
@@ -97,6 +98,7 @@ enum Command {
     Image(image::ImageArgs),
     Explain(explain::ExplainArgs),
     List(list::ListArgs),
+    Crds(crds::CrdsArgs),
     Config(config::ConfigArgs),
 }
 
@@ -123,6 +125,7 @@ fn dispatch(command: Command, global: &GlobalArgs) -> Outcome {
         Command::Image(args) => image::run(&args, global),
         Command::Explain(args) => explain::run(&args),
         Command::List(args) => list::run(&args),
+        Command::Crds(args) => crds::run(&args),
         Command::Config(args) => config::run(&args, global),
     }
 }

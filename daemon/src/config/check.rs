@@ -386,11 +386,9 @@ impl Check<'_> {
     /// Problems do not repeat the URL: it may hold a password.
     fn store_url(&mut self, raw: Option<&Placed<String>>) -> Option<String> {
         let (url, place) = or_default(raw, defaults::STORE_URL);
-        if ["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
-            return Some(url.to_owned());
-        }
         match url.parse::<StoreUrl>() {
-            Ok(store) => Some(format!("sqlite://{}", self.base.join(store.path()).display())),
+            Ok(StoreUrl::Sqlite(path)) => Some(format!("sqlite://{}", self.base.join(path).display())),
+            Ok(StoreUrl::Postgres(_)) => Some(url.to_owned()),
             Err(error) => self.fail(place, format!("'store.url': {error}")),
         }
     }

@@ -10,11 +10,11 @@ use super::schema::schema;
 const SWITCHES: [&str; 2] = ["admission", "platform"];
 
 /// A line for each value that is set; with `origin` where it comes from, and the defaults that are in force.
-/// Passwords of addresses are not shown.
+/// No value is secret: an address of a store with a password is not valid.
 pub fn lines(loaded: &LoadedConfig, origin: bool) -> Vec<String> {
     let mut lines = Vec::new();
     flatten(&loaded.tree, "", &mut |path, node| {
-        let value = shown(path, node.to_json());
+        let value = node.to_json();
         lines.push(if origin {
             format!("{path}: {value}  # {}", origin_of(node, loaded))
         } else {
@@ -69,56 +69,6 @@ fn defaults(schema: &Json, node: Option<&Node>, path: &str, lines: &mut Vec<Stri
                 }
             }
             _ => {}
-        }
-    }
-}
-
-/// The value as it may be seen: an address of a store without its password.
-fn shown(path: &str, value: Json) -> Json {
-    match value {
-        Json::String(url) if path == "store.url" => Json::String(without_password(&url)),
-        value => value,
-    }
-}
-
-/// `***` in place of the password before the host, and of values of the query that are named like one.
-fn without_password(url: &str) -> String {
-    let (address, query) = url.split_once('?').map_or((url, None), |(address, query)| (address, Some(query)));
-    // A password with an '@' or a '/' in it is no URL any more, and still none to show.
-    let hidden = address.split_once("://").and_then(|(scheme, rest)| {
-        let (user, host) = rest.rsplit_once('@')?;
-        let (user, _) = user.split_once(':')?;
-        Some(format!("{scheme}://{user}:***@{host}"))
-    });
-    let mut shown = hidden.unwrap_or_else(|| address.to_owned());
-    for (index, pair) in query.iter().flat_map(|query| query.split('&')).enumerate() {
-        shown.push(if index == 0 { '?' } else { '&' });
-        match pair.split_once('=') {
-            Some((name, _)) if name.to_ascii_lowercase().contains("pass") => shown.push_str(&format!("{name}=***")),
-            _ => shown.push_str(pair),
-        }
-    }
-    shown
-}
-
-#[cfg(test)]
-mod tests {
-    use super::without_password;
-
-    #[test]
-    fn the_password_of_an_address_is_not_shown() {
-        for (url, expected) in [
-            ("sqlite://portreeve.db", "sqlite://portreeve.db"),
-            ("postgres://db.example.org/p", "postgres://db.example.org/p"),
-            ("postgres://me@db/p", "postgres://me@db/p"),
-            ("postgres://me:hunter2@db/p", "postgres://me:***@db/p"),
-            ("postgres://me:hunt@er/2@db/p", "postgres://me:***@db/p"),
-            (
-                "postgres://me:hunter2@db/p?sslmode=require&password=hunter2",
-                "postgres://me:***@db/p?sslmode=require&password=***",
-            ),
-        ] {
-            assert_eq!(without_password(url), expected);
         }
     }
 }

@@ -10,26 +10,27 @@ use futures::StreamExt as _;
 use jiff::Timestamp;
 use portreeve_reports::SubjectKey;
 use portreeve_reports::gate::ExitCode;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::{AdmissionError, AdmissionState, Webhook};
 use crate::cluster::client::{ClientError, KubeSource, cluster_id, connect};
 use crate::cluster::feed::Feed;
 use crate::cluster::folder::{self, FolderOptions};
-use crate::cluster::kinds::KINDS;
+use crate::cluster::kinds::{KINDS, RULE_KINDS};
 use crate::cluster::watches::{OnRestart, Watches};
 use crate::cluster::writer::{self, ClusterView, Event};
 use crate::config::valid::Admission;
 use crate::config::{ClusterSource, Config};
 use crate::controllers::images::Images;
+use crate::controllers::resources::{RuleResources, Statements, StatusWriter};
 use crate::controllers::scans::Scans;
 use crate::controllers::workloads::Workloads;
 use crate::demo;
 use crate::http::{self, Hosts, HttpParts, Limits};
 use crate::judge::source::{repository_path, repository_root};
 use crate::judge::tally::Tally;
-use crate::judge::{FileSource, Judge, JudgeSettings, LoadError, Rules};
+use crate::judge::{CurrentJudge, FileSource, Judge, JudgeSettings, LoadError, Rules};
 use crate::registry::RegistryClient;
 use crate::runtime::metrics::{Metrics, Scanner};
 use crate::runtime::readiness::{Parts, ReadinessWatch};
@@ -40,6 +41,9 @@ use crate::store::{RecorderHandle, Retention, Store, StoreError, StoreUrl, recor
 
 /// How often counters that other parts keep are carried into the metrics.
 const CARRY_EVERY: Duration = Duration::from_millis(500);
+
+/// Events of custom resources that wait.
+const RULE_QUEUE: usize = 256;
 
 /// What the daemon runs on.
 pub struct ServeOptions {
@@ -136,10 +140,11 @@ async fn daemon(options: ServeOptions) -> Result<(), ServeError> {
         ended = listeners.serve_starting() => return Err(process(ended)),
         _ = signals.next() => return Ok(()),
     };
-    let judge = Judge::new(rules, options.registry);
+    // A folder has no custom resources: files alone are the rules.
+    let judge = CurrentJudge::new(Judge::new(rules, options.registry), matches!(source, Source::Folder { .. }));
     let shared = Shared::open(&store_url, judge, &cluster, &mut supervisor).await?;
     let stored = shared.store.subjects().await?;
-    let watching = shared.start_watching(source, stored, &mut supervisor);
+    let watching = shared.start_watching(source, stored, &options.config, &mut supervisor);
     shared.start_schedule(&options.config, &watching, &mut supervisor);
     if let (Some(webhook), Some(admission)) = (webhook, &options.config.admission) {
         shared.start_admission(webhook, (admission, &watching.view), &mut supervisor);
@@ -246,11 +251,7 @@ impl Source {
                 supervisor.spawn(TaskName::Folder, folder::run(options, events, shutdown));
             }
             Self::Api(client) => {
-                let metrics = Arc::clone(metrics);
-                let on_restart = OnRestart::new(move |_| {
-                    metrics.sources.watch_restarts.inc();
-                });
-                let watches = Watches { client, events, on_restart, shutdown };
+                let watches = watches(client, events, metrics, shutdown);
                 for kind in &KINDS {
                     supervisor.spawn(TaskName::Watch(kind.plural), watches.clone().run(kind));
                 }
@@ -259,9 +260,22 @@ impl Source {
     }
 }
 
+fn watches(
+    client: kube::Client,
+    events: mpsc::Sender<Event>,
+    metrics: &Arc<Metrics>,
+    shutdown: CancellationToken,
+) -> Watches {
+    let metrics = Arc::clone(metrics);
+    let on_restart = OnRestart::new(move |_| {
+        metrics.sources.watch_restarts.inc();
+    });
+    Watches { client, events, on_restart, shutdown }
+}
+
 /// What the doors share.
 struct Shared {
-    judge: Arc<Judge>,
+    judge: CurrentJudge,
     tally: Arc<Tally>,
     store: Store,
     recorder: RecorderHandle,
@@ -272,7 +286,7 @@ impl Shared {
     /// Opens the store and starts what writes to it.
     async fn open(
         url: &StoreUrl,
-        judge: Judge,
+        judge: CurrentJudge,
         cluster: &str,
         supervisor: &mut Supervisor,
     ) -> Result<Self, ServeError> {
@@ -281,32 +295,51 @@ impl Shared {
         let (writing, recorder) = recorder(store.clone(), Retention::default());
         // The recorder ends after the doors: when the last of them has dropped its handle.
         supervisor.spawn(TaskName::Recorder, writing.run(CancellationToken::new()));
-        let tally = Arc::new(Tally::new(judge.rules().unimplemented.len()));
+        let tally = Arc::new(Tally::new(judge.now().rules().unimplemented.len()));
         let scans = store.scans().await?;
         for scanner in Scanner::ALL.iter().map(|scanner| scanner.as_str()) {
             scans.get(scanner).into_iter().for_each(|at| tally.scanned(scanner, *at));
         }
-        Ok(Self { judge: Arc::new(judge), tally, store, recorder, metrics })
+        Ok(Self { judge, tally, store, recorder, metrics })
     }
 
     /// Starts the watch and schedule doors.
-    fn start_watching(&self, source: Source, stored: Vec<SubjectKey>, supervisor: &mut Supervisor) -> Watching {
+    fn start_watching(
+        &self,
+        source: Source,
+        stored: Vec<SubjectKey>,
+        config: &Config,
+        supervisor: &mut Supervisor,
+    ) -> Watching {
         let mut parts = Parts::new();
         let feeds = [Feed::default(), Feed::default()];
         let (writer, events, view) = writer::index(feeds.to_vec(), parts.permit("cluster"));
         supervisor.spawn(TaskName::Index, writer.run(supervisor.shutdown()));
+        let triggers = [Trigger::default(), Trigger::default()];
+        if let Source::Api(client) = &source {
+            let rules = RuleResources {
+                judge: self.judge.clone(),
+                allowed: config.exception_namespaces.clone(),
+                cluster: view.clone(),
+                feeds: feeds.clone(),
+                rescans: triggers.clone(),
+                recorder: self.recorder.clone(),
+                statements: watch::Sender::new(Arc::new(Statements::new())),
+                permit: Some(parts.permit("custom resources")),
+            };
+            self.start_rules(rules, (client.clone(), stored.clone()), supervisor);
+        }
         source.start(events, &self.metrics, supervisor);
         let [workload_feed, image_feed] = feeds;
-        let triggers = [Trigger::default(), Trigger::default()];
         let [posture_rescan, image_rescan] = triggers.clone();
         let scans = Scans::new(
-            Arc::clone(&self.judge),
+            self.judge.clone(),
             (self.store.clone(), self.recorder.clone()),
             Arc::clone(&self.tally),
             Arc::clone(&self.metrics),
         );
         let workloads = Workloads {
-            judge: Arc::clone(&self.judge),
+            judge: self.judge.clone(),
             cluster: view.clone(),
             feed: workload_feed,
             recorder: self.recorder.clone(),
@@ -315,7 +348,7 @@ impl Shared {
             scans: scans.clone(),
         };
         let images = Images {
-            judge: Arc::clone(&self.judge),
+            judge: self.judge.clone(),
             cluster: view.clone(),
             feed: image_feed,
             recorder: self.recorder.clone(),
@@ -326,6 +359,24 @@ impl Shared {
         supervisor.spawn(TaskName::Workloads, workloads.run(stored.clone(), supervisor.shutdown()));
         supervisor.spawn(TaskName::Images, images.run(stored, supervisor.shutdown()));
         Watching { view, readiness: parts.watch(), triggers }
+    }
+
+    /// Starts what follows custom resources and writes their status.
+    fn start_rules(
+        &self,
+        rules: RuleResources,
+        (client, stored): (kube::Client, Vec<SubjectKey>),
+        supervisor: &mut Supervisor,
+    ) {
+        let (sender, events) = mpsc::channel(RULE_QUEUE);
+        let watches = watches(client.clone(), sender, &self.metrics, supervisor.shutdown());
+        for kind in &RULE_KINDS {
+            supervisor.spawn(TaskName::Watch(kind.plural), watches.clone().run(kind));
+        }
+        let statements = rules.statements.subscribe();
+        let writer = StatusWriter { client, statements, may_write: Box::new(|| true) };
+        supervisor.spawn(TaskName::Status, writer.run(supervisor.shutdown()));
+        supervisor.spawn(TaskName::Rules, rules.run(events, stored, supervisor.shutdown()));
     }
 
     fn start_schedule(&self, config: &Config, watching: &Watching, supervisor: &mut Supervisor) {
@@ -342,7 +393,7 @@ impl Shared {
         supervisor: &mut Supervisor,
     ) {
         let state = AdmissionState {
-            judge: Arc::clone(&self.judge),
+            judge: self.judge.clone(),
             scope: Arc::new(admission.scope.clone()),
             view: view.clone(),
             recorder: self.recorder.clone(),
@@ -380,7 +431,7 @@ impl Shared {
         supervisor.spawn(TaskName::Dashboard, http::serve(listeners.dashboard, dashboard, shutdown.clone()));
         supervisor.spawn(TaskName::Health, http::serve(listeners.metrics, health, shutdown.clone()));
         let carrier = Carrier {
-            judge: Arc::clone(&self.judge),
+            judge: self.judge.clone(),
             tally: Arc::clone(&self.tally),
             metrics: Arc::clone(&self.metrics),
             view: watching.view,
@@ -399,7 +450,7 @@ struct Watching {
 
 /// Carries numbers that other parts keep into the board and the metrics, so that a scrape triggers no work.
 struct Carrier {
-    judge: Arc<Judge>,
+    judge: CurrentJudge,
     tally: Arc<Tally>,
     metrics: Arc<Metrics>,
     view: ClusterView,
@@ -407,7 +458,7 @@ struct Carrier {
 
 impl Carrier {
     async fn run(self, shutdown: CancellationToken) {
-        let mut carried = self.judge.registry().statistics();
+        let mut carried = self.judge.now().registry().statistics();
         let mut tick = tokio::time::interval(CARRY_EVERY);
         loop {
             tokio::select! {
@@ -420,7 +471,7 @@ impl Carrier {
             if let Some(coverage) = self.tally.board().borrow().coverage {
                 self.metrics.scans.coverage.set(coverage);
             }
-            let now = self.judge.registry().statistics();
+            let now = self.judge.now().registry().statistics();
             for (outcome, total) in now.requests {
                 let new = total.saturating_sub(carried.requests_with(outcome));
                 self.metrics.sources.registry_requests(outcome, new);

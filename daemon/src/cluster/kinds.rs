@@ -45,7 +45,23 @@ pub static KINDS: [WatchedKind; 12] = [
     plain("", "ConfigMap", "configmaps"),
 ];
 
+const fn rule(kind: &'static str, plural: &'static str) -> WatchedKind {
+    WatchedKind { group: portreeve_api::GROUP, version: portreeve_api::VERSION, kind, plural, related: None }
+}
+
+/// Our own kinds that are rules. They are no subjects, and a cluster need not have them.
+pub static RULE_KINDS: [WatchedKind; 3] = [
+    rule("ClusterException", "clusterexceptions"),
+    rule("Exception", "exceptions"),
+    rule("ImagePolicy", "imagepolicies"),
+];
+
 impl WatchedKind {
+    /// Whether it is one of ours, which is there only after its definition was installed.
+    pub fn is_rule(&self) -> bool {
+        self.group == portreeve_api::GROUP
+    }
+
     /// `apps/v1`, `v1`.
     pub fn api_version(&self) -> String {
         if self.group.is_empty() { self.version.to_owned() } else { format!("{}/{}", self.group, self.version) }

@@ -24,6 +24,8 @@ pub struct RawConfig {
     pub posture: RawPosture,
     /// `exceptions:`, files.
     pub exceptions: Vec<Placed<String>>,
+    /// `customResources.exceptionNamespaces`
+    pub exception_namespaces: Vec<Placed<String>>,
     /// `store.url`
     pub store_url: Option<Placed<String>>,
     /// `admission:`
@@ -141,6 +143,9 @@ impl RawConfig {
         self.images = fields.optional_map("images", RawImages::read).unwrap_or_default();
         self.posture = fields.optional_map("posture", RawPosture::read).unwrap_or_default();
         self.exceptions = placed_list(fields, "exceptions");
+        self.exception_namespaces = fields
+            .optional_map("customResources", |fields| Some(placed_list(fields, "exceptionNamespaces")))
+            .unwrap_or_default();
         self.store_url = fields.optional_map("store", |store| placed(store, "url"));
         self.admission = fields.optional_map("admission", RawAdmission::read);
         fields.optional_map("http", |http| {

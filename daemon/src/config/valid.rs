@@ -27,6 +27,8 @@ pub struct Config {
     pub posture: Posture,
     /// Files of exceptions.
     pub exceptions: Vec<PathBuf>,
+    /// Namespaces whose `Exception` resources count.
+    pub exception_namespaces: Namespaces,
     /// `sqlite://…`
     pub store_url: String,
     /// The webhook; `None` when the section is absent.
@@ -121,6 +123,17 @@ pub struct AdmissionScope {
     pub break_glass_group: String,
 }
 
+/// Namespaces by patterns of their names, in which `*` stands for any characters.
+#[derive(Clone, Debug, Default)]
+pub struct Namespaces(Vec<Regex>);
+
+impl Namespaces {
+    /// Whether a pattern matches the namespace.
+    pub fn contains(&self, namespace: &str) -> bool {
+        self.0.iter().any(|glob| glob.is_match(namespace))
+    }
+}
+
 /// The webhook's `timeoutSeconds` is 10; the answer must be there before.
 const MAX_DEADLINE: Duration = Duration::from_secs(9);
 
@@ -165,6 +178,7 @@ impl Config {
             image_rescan: image_rescan?,
             posture: posture?,
             exceptions: raw.exceptions.iter().map(|file| check.base.join(&file.value)).collect(),
+            exception_namespaces: check.namespaces(&raw.exception_namespaces),
             store_url: check.store_url(raw.store_url.as_ref()),
             admission: admission.map_or(Some(None), |admission| admission.map(Some))?,
             http_listen: http_listen?,
@@ -276,6 +290,10 @@ impl Check<'_> {
             exempt: raw.exempt_namespaces.iter().filter_map(|glob| namespace_glob(&glob.value)).collect(),
             break_glass_group: group.map_or_else(|| BREAK_GLASS_GROUP.to_owned(), |group| group.value.clone()),
         })
+    }
+
+    fn namespaces(&self, globs: &[Placed<String>]) -> Namespaces {
+        Namespaces(globs.iter().filter_map(|glob| namespace_glob(&glob.value)).collect())
     }
 
     fn mode(&mut self, raw: &RawNamespaceMode) -> Option<Effect> {

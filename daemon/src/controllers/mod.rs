@@ -2,6 +2,7 @@
 //!
 //! * [`workloads`]: posture of objects, and what could not be read.
 //! * [`images`]: images by repository, declared and running.
+//! * [`resources`]: custom resources that are rules, and their status.
 //! * [`scans`]: what is told when everything was judged.
 //!
 //! Both judge what the index says now, not what an event said, so that events may be merged. What the store does not
@@ -9,6 +10,7 @@
 
 pub mod images;
 mod record;
+pub mod resources;
 pub mod scans;
 pub mod workloads;
 

@@ -28,6 +28,10 @@ pub enum TaskName {
     Workloads,
     /// Judges images.
     Images,
+    /// Follows custom resources that are rules.
+    Rules,
+    /// Writes statuses of custom resources.
+    Status,
     /// Fires what is due by cron.
     Scheduler,
     /// Writes findings to the store.
@@ -54,6 +58,8 @@ impl fmt::Display for TaskName {
             Self::Watch(plural) => write!(f, "watch-{plural}"),
             Self::Workloads => f.write_str("workloads"),
             Self::Images => f.write_str("images"),
+            Self::Rules => f.write_str("rules"),
+            Self::Status => f.write_str("status"),
             Self::Scheduler => f.write_str("scheduler"),
             Self::Recorder => f.write_str("recorder"),
             Self::Admission => f.write_str("admission"),

@@ -23,9 +23,30 @@ impl Exceptions {
             findings.push(use_of(exception, in_force, usage.is_used(index)));
         }
         for (index, invalid) in self.invalid.iter().enumerate() {
-            findings.push(refusal(index, invalid));
+            findings.push(invalid.refused(index));
         }
         findings
+    }
+}
+
+impl InvalidException {
+    /// PR-0004 failed; `index` tells those apart that have no name.
+    pub fn refused(&self, index: usize) -> Finding {
+        self.finding(index, Verdict::Fail)
+    }
+
+    /// PR-0004 passed: what was wrong no longer is, so that the stored failure resolves.
+    pub fn withdrawn(&self) -> Finding {
+        self.finding(0, Verdict::Pass)
+    }
+
+    fn finding(&self, index: usize, verdict: Verdict) -> Finding {
+        let identity = self.identity.as_ref().map(|(scope, name)| (scope, name.as_str()));
+        let item = identity.map_or_else(|| format!("invalid {index}"), |(scope, name)| item(scope, name));
+        FindingBuilder::new(INVALID_EXCEPTION.code(), INVALID_EXCEPTION.severity, verdict)
+            .item(item)
+            .message(self.message.clone())
+            .decided(subject(&self.origin, identity), location(&self.origin))
     }
 }
 
@@ -61,15 +82,6 @@ fn about(exception: &Exception, entry: CodeEntry, verdict: Verdict, message: Str
         .evidence("reason", &spec.reason)
         .evidence("expires", spec.expires.to_string())
         .decided(subject(&exception.origin, Some((&exception.scope, &exception.name))), location(&exception.origin))
-}
-
-fn refusal(index: usize, invalid: &InvalidException) -> Finding {
-    let identity = invalid.identity.as_ref().map(|(scope, name)| (scope, name.as_str()));
-    let item = identity.map_or_else(|| format!("invalid {index}"), |(scope, name)| item(scope, name));
-    FindingBuilder::new(INVALID_EXCEPTION.code(), INVALID_EXCEPTION.severity, Verdict::Fail)
-        .item(item)
-        .message(invalid.message.clone())
-        .decided(subject(&invalid.origin, identity), location(&invalid.origin))
 }
 
 /// The file that an exception stands in, or the object that it is.

@@ -25,6 +25,7 @@ fn everything() -> Value {
         "registryCredentials": {"existingSecret": "docker"},
         "imagePolicy": {"spec": {"mode": "enforce"}, "files": {"cosign.pub": "-----BEGIN PUBLIC KEY-----\n"}},
         "exceptions": [{"apiVersion": "portreeve.dev/v1alpha1", "kind": "Exception"}],
+        "customResources": {"exceptionNamespaces": ["jhub", "dev-*"]},
         "store": {"persistent": true, "storageClass": "fast"},
         "priorityClassName": "system-cluster-critical",
         "nodeSelector": {"a": "b"},
@@ -83,9 +84,11 @@ fn the_rights_are_the_least_that_watching_needs() {
     let role = of_kind(&objects, "ClusterRole");
     let mut rights = BTreeSet::new();
     for rule in role["rules"].as_array().unwrap() {
-        assert_eq!(rule["verbs"], json!(["get", "list", "watch"]));
         for resource in rule["resources"].as_array().unwrap() {
-            rights.insert(format!("{}/{}", rule["apiGroups"][0].as_str().unwrap(), resource.as_str().unwrap()));
+            let resource = resource.as_str().unwrap();
+            let verbs = if resource.ends_with("/status") { json!(["patch"]) } else { json!(["get", "list", "watch"]) };
+            assert_eq!(rule["verbs"], verbs, "{resource}");
+            rights.insert(format!("{}/{resource}", rule["apiGroups"][0].as_str().unwrap()));
         }
     }
     let expected = [
@@ -101,6 +104,12 @@ fn the_rights_are_the_least_that_watching_needs() {
         "batch/cronjobs",
         "batch/jobs",
         "networking.k8s.io/networkpolicies",
+        "portreeve.dev/clusterexceptions",
+        "portreeve.dev/clusterexceptions/status",
+        "portreeve.dev/exceptions",
+        "portreeve.dev/exceptions/status",
+        "portreeve.dev/imagepolicies",
+        "portreeve.dev/imagepolicies/status",
     ];
     assert_eq!(rights.iter().map(String::as_str).collect::<Vec<_>>(), expected);
     let other = objects.iter().filter(|object| ["Role", "RoleBinding"].contains(&object["kind"].as_str().unwrap()));

@@ -1,7 +1,11 @@
 //! The daemon's composition: which parts there are, what each of them is given, and in which order they start.
 
-use std::io::Write as _;
-use std::net::{SocketAddr, TcpListener};
+mod carrier;
+mod error;
+mod listeners;
+mod source;
+
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,38 +13,37 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use jiff::Timestamp;
 use portreeve_reports::SubjectKey;
-use portreeve_reports::gate::ExitCode;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::admission::{AdmissionError, AdmissionState, Webhook};
-use crate::cluster::client::{ClientError, KubeSource, cluster_id, connect};
+use crate::admission::{AdmissionState, Webhook};
 use crate::cluster::feed::Feed;
-use crate::cluster::folder::{self, FolderOptions};
-use crate::cluster::kinds::{KINDS, RULE_KINDS};
-use crate::cluster::watches::{OnRestart, Watches};
-use crate::cluster::writer::{self, ClusterView, Event};
+use crate::cluster::kinds::RULE_KINDS;
+use crate::cluster::lease::{self, Campaign, LeasePlace};
+use crate::cluster::writer::{self, ClusterView};
+use crate::config::Config;
 use crate::config::valid::Admission;
-use crate::config::{ClusterSource, Config};
 use crate::controllers::images::Images;
 use crate::controllers::resources::{RuleResources, Statements, StatusWriter};
 use crate::controllers::scans::Scans;
 use crate::controllers::workloads::Workloads;
 use crate::demo;
 use crate::http::{self, Hosts, HttpParts, Limits};
-use crate::judge::source::{repository_path, repository_root};
 use crate::judge::tally::Tally;
-use crate::judge::{CurrentJudge, FileSource, Judge, JudgeSettings, LoadError, Rules};
-use crate::registry::RegistryClient;
+use crate::judge::{CurrentJudge, FileSource, Judge, JudgeSettings, Rules};
+use crate::registry::{EvidenceShelf, RegistryClient};
+use crate::runtime::leader::{Epoch, LeadershipWatch, Seat};
 use crate::runtime::metrics::{Metrics, Scanner};
 use crate::runtime::readiness::{Parts, ReadinessWatch};
-use crate::runtime::supervisor::{RunError, Supervisor, TaskName, os_signals};
+use crate::runtime::supervisor::{Supervisor, TaskName, os_signals};
 use crate::runtime::telemetry;
 use crate::scheduler::driver::{self, Trigger};
-use crate::store::{RecorderHandle, Retention, Store, StoreError, StoreUrl, recorder};
+use crate::store::{RecorderHandle, Retention, Shelf, Store, StoreUrl, recorder};
 
-/// How often counters that other parts keep are carried into the metrics.
-const CARRY_EVERY: Duration = Duration::from_millis(500);
+use carrier::{Carrier, announce_when_ready};
+pub use error::ServeError;
+use listeners::Listeners;
+use source::Source;
 
 /// Events of custom resources that wait.
 const RULE_QUEUE: usize = 256;
@@ -55,54 +58,6 @@ pub struct ServeOptions {
     pub announce: Vec<String>,
     /// The demo's registry: its listener and the OCI layout it serves.
     pub demo_registry: Option<(TcpListener, PathBuf)>,
-}
-
-/// Why the daemon did not start, or ended other than by a signal.
-#[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    /// A file of rules cannot be used.
-    #[error(transparent)]
-    Rules(#[from] LoadError),
-    /// The store cannot be used.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The store's address cannot be used.
-    #[error("'store.url': {0}")]
-    StoreUrl(#[from] crate::store::InvalidStoreUrl),
-    /// The API server's address or credentials cannot be used.
-    #[error(transparent)]
-    Client(#[from] ClientError),
-    /// The folder that stands for the cluster is not there.
-    #[error("'cluster.folder': {0} is not a folder")]
-    NoFolder(String),
-    /// The webhook cannot be served.
-    #[error(transparent)]
-    Admission(#[from] AdmissionError),
-    /// An address is taken or not ours.
-    #[error("cannot listen on {address}: {reason}")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// The system's words.
-        reason: String,
-    },
-    /// Logs, signals or threads.
-    #[error("{0}")]
-    Process(String),
-    /// A task ended, or the drain took too long.
-    #[error(transparent)]
-    Run(#[from] RunError),
-}
-
-impl ServeError {
-    /// The exit code of the process.
-    pub fn exit(&self) -> ExitCode {
-        match self {
-            Self::Rules(_) | Self::StoreUrl(_) | Self::Client(_) | Self::NoFolder(_) => ExitCode::Usage,
-            Self::Run(RunError::TaskPanicked { .. }) => ExitCode::Bug,
-            _ => ExitCode::Unclassified,
-        }
-    }
 }
 
 /// Runs the daemon until a signal.
@@ -140,11 +95,10 @@ async fn daemon(options: ServeOptions) -> Result<(), ServeError> {
         ended = listeners.serve_starting() => return Err(process(ended)),
         _ = signals.next() => return Ok(()),
     };
-    // A folder has no custom resources: files alone are the rules.
-    let judge = CurrentJudge::new(Judge::new(rules, options.registry), matches!(source, Source::Folder { .. }));
-    let shared = Shared::open(&store_url, judge, &cluster, &mut supervisor).await?;
+    let shared = Shared::open(&store_url, (rules, options.registry), &cluster, &mut supervisor).await?;
     let stored = shared.store.subjects().await?;
-    let watching = shared.start_watching(source, stored, &options.config, &mut supervisor);
+    let leadership = shared.stand_for_lease(&source, &mut supervisor);
+    let watching = shared.start_watching(source, (stored, leadership), &options.config, &mut supervisor);
     shared.start_schedule(&options.config, &watching, &mut supervisor);
     if let (Some(webhook), Some(admission)) = (webhook, &options.config.admission) {
         shared.start_admission(webhook, (admission, &watching.view), &mut supervisor);
@@ -175,104 +129,6 @@ fn start_demo_registry(supervisor: &mut Supervisor, listener: TcpListener, layou
     Ok(())
 }
 
-/// The two addresses of http.
-struct Listeners {
-    dashboard: TcpListener,
-    metrics: TcpListener,
-}
-
-impl Listeners {
-    fn bind(config: &Config) -> Result<Self, ServeError> {
-        let bind = |address: SocketAddr| {
-            TcpListener::bind(address).map_err(|error| ServeError::Listen { address, reason: error.to_string() })
-        };
-        Ok(Self { dashboard: bind(config.http_listen)?, metrics: bind(config.metrics_listen)? })
-    }
-
-    fn dashboard_address(&self) -> Result<SocketAddr, ServeError> {
-        self.dashboard.local_addr().map_err(process)
-    }
-
-    /// Health before the cluster is known: alive, not ready.
-    async fn serve_starting(&self) -> http::ServeError {
-        let served = match self.metrics.try_clone() {
-            Ok(listener) => http::serve(listener, http::starting(), CancellationToken::new()).await,
-            Err(error) => Err(error.into()),
-        };
-        match served {
-            Err(error) => error,
-            Ok(()) => std::future::pending().await,
-        }
-    }
-}
-
-/// Where objects come from.
-enum Source {
-    Api(kube::Client),
-    Folder { path: PathBuf, name: String },
-}
-
-impl Source {
-    async fn connect(cluster: &ClusterSource) -> Result<Self, ServeError> {
-        let kube = match cluster {
-            ClusterSource::Folder { path, name } => {
-                if !path.is_dir() {
-                    return Err(ServeError::NoFolder(path.display().to_string()));
-                }
-                return Ok(Self::Folder { path: path.clone(), name: name.clone() });
-            }
-            ClusterSource::InCluster => KubeSource::InCluster,
-            ClusterSource::Kubeconfig { file, context } => {
-                KubeSource::Kubeconfig { file: file.clone(), context: context.clone() }
-            }
-        };
-        Ok(Self::Api(connect(&kube).await?))
-    }
-
-    /// What the store keys findings by.
-    async fn identity(&self, shutdown: CancellationToken) -> String {
-        match self {
-            Self::Folder { name, .. } => name.clone(),
-            Self::Api(client) => match cluster_id(client, &shutdown).await {
-                Some(id) => id,
-                None => std::future::pending().await,
-            },
-        }
-    }
-
-    /// Starts what turns events into the index's.
-    fn start(self, events: mpsc::Sender<Event>, metrics: &Arc<Metrics>, supervisor: &mut Supervisor) {
-        let shutdown = supervisor.shutdown();
-        match self {
-            Self::Folder { path, .. } => {
-                // The same name for a file as at the CI door, and so the same fingerprint.
-                let shown = repository_path(&path, repository_root().as_deref());
-                let options = FolderOptions { shown, ..FolderOptions::new(path) };
-                supervisor.spawn(TaskName::Folder, folder::run(options, events, shutdown));
-            }
-            Self::Api(client) => {
-                let watches = watches(client, events, metrics, shutdown);
-                for kind in &KINDS {
-                    supervisor.spawn(TaskName::Watch(kind.plural), watches.clone().run(kind));
-                }
-            }
-        }
-    }
-}
-
-fn watches(
-    client: kube::Client,
-    events: mpsc::Sender<Event>,
-    metrics: &Arc<Metrics>,
-    shutdown: CancellationToken,
-) -> Watches {
-    let metrics = Arc::clone(metrics);
-    let on_restart = OnRestart::new(move |_| {
-        metrics.sources.watch_restarts.inc();
-    });
-    Watches { client, events, on_restart, shutdown }
-}
-
 /// What the doors share.
 struct Shared {
     judge: CurrentJudge,
@@ -286,7 +142,7 @@ impl Shared {
     /// Opens the store and starts what writes to it.
     async fn open(
         url: &StoreUrl,
-        judge: CurrentJudge,
+        (rules, registry): (Rules, RegistryClient),
         cluster: &str,
         supervisor: &mut Supervisor,
     ) -> Result<Self, ServeError> {
@@ -295,6 +151,9 @@ impl Shared {
         let (writing, recorder) = recorder(store.clone(), Retention::default());
         // The recorder ends after the doors: when the last of them has dropped its handle.
         supervisor.spawn(TaskName::Recorder, writing.run(CancellationToken::new()));
+        let shelf = Shelf::of(&store, &recorder).map(|shelf| Arc::new(shelf) as Arc<dyn EvidenceShelf>);
+        let judge = Judge::new(rules, registry.sharing(shelf));
+        let judge = CurrentJudge::new(judge);
         let tally = Arc::new(Tally::new(judge.now().rules().unimplemented.len()));
         let scans = store.scans().await?;
         for scanner in Scanner::ALL.iter().map(|scanner| scanner.as_str()) {
@@ -303,11 +162,29 @@ impl Shared {
         Ok(Self { judge, tally, store, recorder, metrics })
     }
 
+    /// Starts what makes this process the one that may write, when it is its turn.
+    fn stand_for_lease(&self, source: &Source, supervisor: &mut Supervisor) -> LeadershipWatch {
+        let (seat, watch) = Seat::new();
+        let (metrics, shutdown) = (self.metrics.leader.clone(), supervisor.shutdown());
+        match source {
+            Source::Folder { path, .. } => {
+                let place = (path.clone(), Epoch::default());
+                supervisor.spawn(TaskName::Leader, lease::folder::run(place, seat, metrics, shutdown));
+            }
+            Source::Api(client) => {
+                let candidate = (lease::identity(), Epoch::default());
+                let campaign = Campaign::new(client.clone(), LeasePlace::default(), seat, candidate);
+                supervisor.spawn(TaskName::Leader, campaign.metrics(metrics).run(shutdown));
+            }
+        }
+        watch
+    }
+
     /// Starts the watch and schedule doors.
     fn start_watching(
         &self,
         source: Source,
-        stored: Vec<SubjectKey>,
+        (stored, leadership): (Vec<SubjectKey>, LeadershipWatch),
         config: &Config,
         supervisor: &mut Supervisor,
     ) -> Watching {
@@ -316,18 +193,22 @@ impl Shared {
         let (writer, events, view) = writer::index(feeds.to_vec(), parts.permit("cluster"));
         supervisor.spawn(TaskName::Index, writer.run(supervisor.shutdown()));
         let triggers = [Trigger::default(), Trigger::default()];
-        if let Source::Api(client) = &source {
-            let rules = RuleResources {
-                judge: self.judge.clone(),
-                allowed: config.exception_namespaces.clone(),
-                cluster: view.clone(),
-                feeds: feeds.clone(),
-                rescans: triggers.clone(),
-                recorder: self.recorder.clone(),
-                statements: watch::Sender::new(Arc::new(Statements::new())),
-                permit: Some(parts.permit("custom resources")),
-            };
-            self.start_rules(rules, (client.clone(), stored.clone()), supervisor);
+        match &source {
+            // A folder has no custom resources: files alone are the rules.
+            Source::Folder { .. } => self.judge.settle(),
+            Source::Api(client) => {
+                let rules = RuleResources {
+                    judge: self.judge.clone(),
+                    allowed: config.exception_namespaces.clone(),
+                    cluster: view.clone(),
+                    feeds: feeds.clone(),
+                    rescans: triggers.clone(),
+                    recorder: self.recorder.clone(),
+                    statements: watch::Sender::new(Arc::new(Statements::new())),
+                    permit: Some(parts.permit("custom resources")),
+                };
+                self.start_rules(rules, (client.clone(), stored.clone(), leadership), supervisor);
+            }
         }
         source.start(events, &self.metrics, supervisor);
         let [workload_feed, image_feed] = feeds;
@@ -365,16 +246,15 @@ impl Shared {
     fn start_rules(
         &self,
         rules: RuleResources,
-        (client, stored): (kube::Client, Vec<SubjectKey>),
+        (client, stored, leadership): (kube::Client, Vec<SubjectKey>, LeadershipWatch),
         supervisor: &mut Supervisor,
     ) {
         let (sender, events) = mpsc::channel(RULE_QUEUE);
-        let watches = watches(client.clone(), sender, &self.metrics, supervisor.shutdown());
+        let watches = source::watches(client.clone(), sender, &self.metrics, supervisor.shutdown());
         for kind in &RULE_KINDS {
             supervisor.spawn(TaskName::Watch(kind.plural), watches.clone().run(kind));
         }
-        let statements = rules.statements.subscribe();
-        let writer = StatusWriter { client, statements, may_write: Box::new(|| true) };
+        let writer = StatusWriter { client, statements: rules.statements.subscribe(), leadership };
         supervisor.spawn(TaskName::Status, writer.run(supervisor.shutdown()));
         supervisor.spawn(TaskName::Rules, rules.run(events, stored, supervisor.shutdown()));
     }
@@ -446,53 +326,4 @@ struct Watching {
     view: ClusterView,
     readiness: ReadinessWatch,
     triggers: [Trigger; 2],
-}
-
-/// Carries numbers that other parts keep into the board and the metrics, so that a scrape triggers no work.
-struct Carrier {
-    judge: CurrentJudge,
-    tally: Arc<Tally>,
-    metrics: Arc<Metrics>,
-    view: ClusterView,
-}
-
-impl Carrier {
-    async fn run(self, shutdown: CancellationToken) {
-        let mut carried = self.judge.now().registry().statistics();
-        let mut tick = tokio::time::interval(CARRY_EVERY);
-        loop {
-            tokio::select! {
-                () = shutdown.cancelled() => return,
-                _ = tick.tick() => {}
-            }
-            let objects = self.view.objects();
-            self.tally.publish(objects);
-            self.metrics.sources.index_objects.set(i64::try_from(objects).unwrap_or(i64::MAX));
-            if let Some(coverage) = self.tally.board().borrow().coverage {
-                self.metrics.scans.coverage.set(coverage);
-            }
-            let now = self.judge.now().registry().statistics();
-            for (outcome, total) in now.requests {
-                let new = total.saturating_sub(carried.requests_with(outcome));
-                self.metrics.sources.registry_requests(outcome, new);
-            }
-            carried = now;
-        }
-    }
-}
-
-/// Prints `ready` and what else there is to say to stdout, once.
-async fn announce_when_ready(mut readiness: ReadinessWatch, lines: Vec<String>, shutdown: CancellationToken) {
-    let is_ready = tokio::select! {
-        is_ready = readiness.ready() => is_ready,
-        () = shutdown.cancelled() => false,
-    };
-    if is_ready {
-        let mut stdout = std::io::stdout().lock();
-        let written = lines.iter().try_for_each(|line| writeln!(stdout, "{line}")).and_then(|()| stdout.flush());
-        if let Err(error) = written {
-            tracing::warn!(%error, "standard output is closed");
-        }
-    }
-    shutdown.cancelled().await;
 }

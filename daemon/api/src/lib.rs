@@ -14,7 +14,7 @@ use portreeve_reports::exceptions::{Exception, ExceptionSpec, Origin, Scope};
 use portreeve_reports::source::decode::did_you_mean;
 use portreeve_reports::source::{Fields, Limits, Node, Place, Problems, yaml};
 
-pub use header::{Header, Metadata};
+pub use header::{Header, InvalidName, Metadata, NameForm, dns_name};
 
 /// The group of all kinds.
 pub const GROUP: &str = "portreeve.dev";

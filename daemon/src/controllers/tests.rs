@@ -39,7 +39,8 @@ impl Daemon {
         let (workload_feed, image_feed) = (Feed::default(), Feed::default());
         let permit = Parts::new().permit("index");
         let (writer, events, cluster) = index(vec![workload_feed.clone(), image_feed.clone()], permit);
-        let judge = CurrentJudge::new(judge(), true);
+        let judge = CurrentJudge::new(judge());
+        judge.settle();
         let metrics = Arc::new(crate::runtime::metrics::Metrics::new("test"));
         let scans =
             super::scans::Scans::new(judge.clone(), (store.clone(), recorder.clone()), Arc::clone(&tally), metrics);

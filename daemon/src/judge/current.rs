@@ -20,9 +20,9 @@ struct Seat {
 }
 
 impl CurrentJudge {
-    /// The first judge. The rules are settled when nothing else has a say in them, as without an API server.
-    pub fn new(judge: Judge, is_settled: bool) -> Self {
-        Self { seat: Arc::new(watch::Sender::new(Seat { judge: Arc::new(judge), is_settled })) }
+    /// The first judge; the rules are not settled yet.
+    pub fn new(judge: Judge) -> Self {
+        Self { seat: Arc::new(watch::Sender::new(Seat { judge: Arc::new(judge), is_settled: false })) }
     }
 
     /// The judge now.
@@ -35,7 +35,7 @@ impl CurrentJudge {
         self.seat.send_modify(|seat| seat.judge = Arc::new(seat.judge.successor(rules)));
     }
 
-    /// All that has a say in the rules at the start was heard.
+    /// All that has a say in the rules at the start was heard, or nothing but files has.
     pub fn settle(&self) {
         self.seat.send_modify(|seat| seat.is_settled = true);
     }
@@ -64,7 +64,7 @@ mod tests {
         let settings = JudgeSettings { controls: vec!["C-0057".to_owned()], ..JudgeSettings::default() };
         let rules = Rules::load(&settings, &FileSource::WorkingTree).unwrap();
         let registry = RegistryClient::new(RegistryOptions::default()).unwrap();
-        let current = CurrentJudge::new(Judge::new(rules.clone(), registry), false);
+        let current = CurrentJudge::new(Judge::new(rules.clone(), registry));
         let held = current.now();
         current.replace(rules);
         assert_eq!((held.version(), current.now().version()), (0, 1));

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cluster::kinds::{RULE_KINDS, WatchedKind};
 use crate::cluster::status::{self, Condition};
 use crate::judge::resources::{Account, ResourceId};
+use crate::runtime::leader::LeadershipWatch;
 
 /// The condition that is written.
 const ACCEPTED: &str = "Accepted";
@@ -83,8 +84,8 @@ pub struct StatusWriter {
     pub client: Client,
     /// What is to be said.
     pub statements: watch::Receiver<Arc<Statements>>,
-    /// Whether this process may write now.
-    pub may_write: Box<dyn Fn() -> bool + Send + Sync>,
+    /// Whether this process is the one that writes.
+    pub leadership: LeadershipWatch,
 }
 
 /// When a status was written, and how long it is left alone since.
@@ -104,10 +105,10 @@ impl StatusWriter {
             written.retain(|id, it| statements.contains_key(id) && now.duration_since(it.at) < FORGET);
             let unsaid = statements.iter().filter(|(_, statement)| !statement.is_said());
             let (due, later): (Vec<_>, Vec<_>) = unsaid.partition(|(id, _)| is_due(written.get(id), now));
-            let is_leading = (self.may_write)();
-            if is_leading {
+            // The proof is held for this round only: the lease is handed over between two.
+            if let Some(leading) = self.leadership.now() {
                 for (id, statement) in due.iter().copied() {
-                    if shutdown.is_cancelled() || !(self.may_write)() {
+                    if shutdown.is_cancelled() || leading.next_step().is_err() {
                         break;
                     }
                     self.write(id, statement).await;

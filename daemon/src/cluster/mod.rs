@@ -17,6 +17,7 @@ pub mod kinds;
 pub mod lease;
 pub mod once;
 pub mod problem;
+pub mod request;
 pub mod status;
 pub mod watches;
 pub mod writer;

@@ -30,6 +30,8 @@ pub enum TaskName {
     Images,
     /// Follows custom resources that are rules.
     Rules,
+    /// Tells the store of custom resources.
+    RuleFindings,
     /// Writes statuses of custom resources.
     Status,
     /// Fires what is due by cron.
@@ -44,6 +46,8 @@ pub enum TaskName {
     Dashboard,
     /// Serves the demo's images.
     DemoRegistry,
+    /// Keeps the webhook's certificate.
+    Certificates,
     /// Stands for the lease and renews it.
     Leader,
     /// Carries numbers into the metrics.
@@ -61,6 +65,7 @@ impl fmt::Display for TaskName {
             Self::Workloads => f.write_str("workloads"),
             Self::Images => f.write_str("images"),
             Self::Rules => f.write_str("rules"),
+            Self::RuleFindings => f.write_str("rule-findings"),
             Self::Status => f.write_str("status"),
             Self::Scheduler => f.write_str("scheduler"),
             Self::Recorder => f.write_str("recorder"),
@@ -68,6 +73,7 @@ impl fmt::Display for TaskName {
             Self::Health => f.write_str("health"),
             Self::Dashboard => f.write_str("dashboard"),
             Self::DemoRegistry => f.write_str("demo-registry"),
+            Self::Certificates => f.write_str("certificates"),
             Self::Leader => f.write_str("leader"),
             Self::Metrics => f.write_str("metrics"),
             Self::Announcer => f.write_str("announcer"),

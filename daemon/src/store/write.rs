@@ -9,12 +9,13 @@ use super::decisions::insert_decision;
 use super::engine::{Session, Statement};
 use super::error::StoreError;
 use super::evidence::{self, SharedEvidence};
-use super::fence::{self, Epoch};
+use super::fence;
 use super::lifecycle::{self, Judged, Known, Step};
 use super::model::{Cell, Changes, Counts, Decision, Resolution, SubjectFindings};
 use super::recorder::NotRecorded;
 use super::rows::{self, known, millis};
 use super::{Store, body};
+use crate::runtime::leader::Epoch;
 
 /// What is kept of a message in the column that lists show; the body has it whole.
 const MAX_MESSAGE: usize = 4 * 1024;

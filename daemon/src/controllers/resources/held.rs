@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use portreeve_reports::{Cause, Finding, SubjectKey};
 
-use super::Told;
-use super::status::{Statement, Statements, condition_of};
+use super::status::{Statement, condition_of};
 use crate::cluster::index::Item;
 use crate::cluster::key::ObjectKey;
 use crate::cluster::kinds::{RULE_KINDS, WatchedKind};
@@ -17,8 +16,10 @@ use crate::judge::resources::{Account, Resource, ResourceId, Resources, RuleKind
 
 /// Whether a kind's resources are known.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Listing {
+pub(super) enum Listing {
+    /// Not yet.
     Waiting,
+    /// All of them.
     Listed,
     /// They could not be listed; what was known before is kept.
     Hidden(Cause, String),
@@ -54,11 +55,7 @@ impl Held {
     }
 
     /// Folds events in; the resources that say something else than before.
-    pub(super) fn fold(
-        &mut self,
-        events: impl Iterator<Item = Event>,
-        untold: &mut BTreeSet<Told>,
-    ) -> BTreeSet<ResourceId> {
+    pub(super) fn fold(&mut self, events: impl Iterator<Item = Event>) -> BTreeSet<ResourceId> {
         let mut changed = BTreeSet::new();
         for event in events {
             match event {
@@ -66,20 +63,15 @@ impl Held {
                 Event::Deleted(key) => self.delete(&key, &mut changed),
                 Event::Listed(kind, items) => {
                     self.reset(kind, items, &mut changed);
-                    self.hear(kind, Listing::Listed, untold);
+                    drop(self.listings.insert(kind.plural, Listing::Listed));
                 }
-                Event::NotListed(kind, cause, why) => self.hear(kind, Listing::Hidden(cause, why), untold),
+                Event::NotListed(kind, cause, why) => {
+                    self.listings.insert(kind.plural, Listing::Hidden(cause, why));
+                }
                 Event::FileRead(..) | Event::FileGone(..) | Event::FolderRead => {}
             }
         }
         changed
-    }
-
-    fn hear(&mut self, kind: &'static WatchedKind, listing: Listing, untold: &mut BTreeSet<Told>) {
-        let before = self.listings.insert(kind.plural, listing.clone());
-        if before != Some(listing) {
-            untold.insert(Told::Kind(kind.plural));
-        }
     }
 
     fn apply(&mut self, item: Item, changed: &mut BTreeSet<ResourceId>) {
@@ -117,16 +109,24 @@ impl Held {
         items.into_iter().for_each(|item| self.apply(item, changed));
     }
 
-    /// What the statuses are to say.
-    pub(super) fn statements(&self, accounts: &BTreeMap<ResourceId, Account>) -> Statements {
+    /// What is to be said.
+    pub(super) fn heard(&self, accounts: &BTreeMap<ResourceId, Account>) -> Heard {
         let statement = |(id, seen): (&ResourceId, &Seen)| {
             let account = accounts.get(id)?;
-            let statement = Statement::new(account, seen.generation, seen.said.clone());
-            Some((id.clone(), statement))
+            Some((id.clone(), Statement::new(account, seen.generation, seen.said.clone())))
         };
-        self.seen.iter().filter_map(statement).collect()
+        Heard { statements: self.seen.iter().filter_map(statement).collect(), listings: self.listings.clone() }
     }
+}
 
+/// What is to be said about the resources and their kinds.
+#[derive(Clone, Debug, Default)]
+pub struct Heard {
+    pub(super) statements: BTreeMap<ResourceId, Statement>,
+    pub(super) listings: BTreeMap<&'static str, Listing>,
+}
+
+impl Heard {
     /// Whether a kind is listed, as a finding.
     pub(super) fn finding_of_kind(&self, plural: &str) -> Option<Finding> {
         let kind = RULE_KINDS.iter().find(|kind| kind.plural == plural)?;
@@ -140,7 +140,7 @@ impl Held {
     /// Whether the subject is one of the resources, or a kind of them.
     pub(super) fn is_known(&self, key: &SubjectKey) -> bool {
         RULE_KINDS.iter().any(|kind| problem::kind_subject(kind).key() == *key)
-            || self.resources.keys().any(|id| subject(id).key() == *key)
+            || self.statements.keys().any(|id| subject(id).key() == *key)
     }
 
     /// Whether a subject that is not known is proven not to exist: its kind was listed.

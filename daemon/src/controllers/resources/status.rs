@@ -11,6 +11,7 @@ use portreeve_reports::source::Node;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::Heard;
 use crate::cluster::kinds::{RULE_KINDS, WatchedKind};
 use crate::cluster::status::{self, Condition};
 use crate::judge::resources::{Account, ResourceId};
@@ -28,14 +29,12 @@ const LOOK: Duration = Duration::from_secs(2);
 
 /// What the status of a resource is to say, and what it says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Statement {
+pub(super) struct Statement {
+    pub(super) account: Account,
     wanted: Condition,
     /// The condition as it is, and since when.
     said: Option<(Condition, String)>,
 }
-
-/// Of all resources.
-pub type Statements = BTreeMap<ResourceId, Statement>;
 
 impl Statement {
     /// The statement about a resource of this generation.
@@ -47,7 +46,7 @@ impl Statement {
             reason: account.reason.as_str().to_owned(),
             message: account.message.clone(),
         };
-        Self { wanted, said }
+        Self { account: account.clone(), wanted, said }
     }
 
     fn is_said(&self) -> bool {
@@ -83,7 +82,7 @@ pub struct StatusWriter {
     /// The API server.
     pub client: Client,
     /// What is to be said.
-    pub statements: watch::Receiver<Arc<Statements>>,
+    pub heard: watch::Receiver<Arc<Heard>>,
     /// Whether this process is the one that writes.
     pub leadership: LeadershipWatch,
 }
@@ -100,7 +99,8 @@ impl StatusWriter {
     pub async fn run(mut self, shutdown: CancellationToken) {
         let mut written: BTreeMap<ResourceId, Written> = BTreeMap::new();
         loop {
-            let statements = Arc::clone(&self.statements.borrow_and_update());
+            let heard = Arc::clone(&self.heard.borrow_and_update());
+            let statements = &heard.statements;
             let now = Instant::now();
             written.retain(|id, it| statements.contains_key(id) && now.duration_since(it.at) < FORGET);
             let unsaid = statements.iter().filter(|(_, statement)| !statement.is_said());
@@ -118,7 +118,7 @@ impl StatusWriter {
             let has_more = !later.is_empty() || !due.is_empty();
             tokio::select! {
                 () = shutdown.cancelled() => return,
-                changed = self.statements.changed() => {
+                changed = self.heard.changed() => {
                     if changed.is_err() {
                         return shutdown.cancelled().await;
                     }

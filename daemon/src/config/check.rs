@@ -9,7 +9,6 @@ use portreeve_api::{NameForm, dns_name};
 use portreeve_reports::source::decode::did_you_mean;
 use portreeve_reports::source::{Place, Problems};
 use portreeve_reports::{Effect, FailOn};
-use regex::Regex;
 
 use crate::runtime::telemetry::LogFormat;
 use crate::store::StoreUrl;
@@ -21,6 +20,7 @@ use super::raw::{
 use super::valid::{
     Admission, AdmissionScope, ClusterRead, ClusterSource, Config, CredentialsConfig, LeaderConfig, ManagedTls,
     Namespaces, PlatformConfig, Posture, Registry, SecretSync, SecretTarget, SecretsConfig, SyncMode, Tls, TlsFiles,
+    namespace_glob,
 };
 use super::{defaults, duration};
 
@@ -401,11 +401,6 @@ fn managed(names: &[Placed<String>], leader: &LeaderConfig) -> ManagedTls {
 }
 
 fn exception_namespaces(raw: &RawCustomResources) -> Namespaces {
-    Namespaces(raw.exception_namespaces.iter().filter_map(|glob| namespace_glob(&glob.value)).collect())
-}
-
-/// A namespace glob: `*` stands for any characters, all else for itself.
-fn namespace_glob(glob: &str) -> Option<Regex> {
-    let escaped: Vec<String> = glob.split('*').map(regex::escape).collect();
-    Regex::new(&format!("^(?:{})$", escaped.join(".*"))).ok()
+    let globs: Vec<&str> = raw.exception_namespaces.iter().map(|glob| glob.value.as_str()).collect();
+    Namespaces::of(&globs)
 }

@@ -237,6 +237,11 @@ pub struct AdmissionScope {
 pub struct Namespaces(pub(super) Vec<Regex>);
 
 impl Namespaces {
+    /// Of these patterns.
+    pub fn of<T: AsRef<str>>(globs: &[T]) -> Self {
+        Self(globs.iter().filter_map(|glob| namespace_glob(glob.as_ref())).collect())
+    }
+
     /// Whether a pattern matches the namespace.
     pub fn contains(&self, namespace: &str) -> bool {
         self.0.iter().any(|glob| glob.is_match(namespace))
@@ -260,4 +265,10 @@ impl AdmissionScope {
     pub fn is_exempt(&self, namespace: &str) -> bool {
         self.exempt.iter().any(|glob| glob.is_match(namespace))
     }
+}
+
+/// A namespace glob: `*` stands for any characters, all else for itself.
+pub(super) fn namespace_glob(glob: &str) -> Option<Regex> {
+    let escaped: Vec<String> = glob.split('*').map(regex::escape).collect();
+    Regex::new(&format!("^(?:{})$", escaped.join(".*"))).ok()
 }

@@ -152,3 +152,49 @@ fn again(before: Option<Written>, now: Instant) -> Written {
 fn kind_of(id: &ResourceId) -> Option<&'static WatchedKind> {
     RULE_KINDS.iter().find(|kind| kind.kind == id.kind.as_str())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::judge::resources::Reason;
+
+    fn account(reason: Reason) -> Account {
+        Account { reason, message: "m".to_owned() }
+    }
+
+    fn object(condition: &str) -> Node {
+        use portreeve_reports::source::{Limits, yaml};
+        let text = format!("{{status: {{conditions: [{condition}]}}}}");
+        yaml::read(text.as_bytes(), &Limits::default()).remove(0).unwrap()
+    }
+
+    #[test]
+    fn a_status_that_says_it_already_is_not_written_and_a_change_of_words_keeps_its_time() {
+        let said = "{type: Accepted, status: 'True', reason: Accepted, message: m, observedGeneration: 2, \
+                    lastTransitionTime: '2026-01-01T00:00:00Z'}";
+        let now = "2026-02-01T00:00:00.5Z".parse().unwrap();
+        let statement =
+            |reason, generation| Statement::new(&account(reason), Some(generation), condition_of(&object(said)));
+        assert!(statement(Reason::Accepted, 2).is_said());
+        let edited = statement(Reason::Accepted, 3);
+        assert!(!edited.is_said());
+        assert_eq!(edited.since(now), "2026-01-01T00:00:00Z");
+        assert_eq!(statement(Reason::Invalid, 2).since(now), "2026-02-01T00:00:00Z");
+        for other in ["7", "{type: Ready}", "{type: Accepted, status: 7}"] {
+            assert_eq!(condition_of(&object(other)), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_status_that_is_fought_over_is_written_ever_more_rarely() {
+        let start = Instant::now();
+        let mut written = again(None, start);
+        assert!(
+            !is_due(Some(&written), start) && is_due(Some(&written), start + SHORTEST_PAUSE) && is_due(None, start)
+        );
+        for _ in 0..20 {
+            written = again(Some(written), start);
+        }
+        assert_eq!(written.pause, LONGEST_PAUSE);
+    }
+}

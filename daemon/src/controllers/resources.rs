@@ -33,7 +33,7 @@ pub use teller::Teller;
 const BATCH: usize = 1_024;
 /// The least time between two whole scans: what a change reaches is judged at once, and the scan only tells what is
 /// unused since.
-const SCANS_APART: Duration = Duration::from_secs(30);
+const SCANS_APART: Duration = Duration::from_secs(10);
 /// How long nothing to do is slept through; events end it.
 const IDLE: Duration = Duration::from_secs(3_600);
 

@@ -7,8 +7,8 @@ use portreeve_tests::chart::{self, NAMESPACE, of_kind};
 use serde_json::{Value, json};
 
 use crate::site::{
-    API_VERSION, PRIVILEGED, daemon, definitions, exception, image_policy, install, path_of, pod, site, uninstall,
-    until_resolved, until_said, until_verdict, values,
+    API_VERSION, PRIVILEGED, REGISTRY, daemon, definitions, exception, image_policy, install, path_of, pod, site,
+    uninstall, until_resolved, until_said, until_verdict, values,
 };
 
 #[tokio::test]
@@ -81,7 +81,7 @@ async fn image_policies_of_the_cluster_judge_together_and_one_that_cannot_be_use
     api.create(&pod(&namespace, "app")).await.unwrap();
     daemon.start().await;
 
-    let first = image_policy("first", "example.org/app");
+    let first = image_policy("first", &format!("{REGISTRY}/app"));
     api.create(&first).await.unwrap();
     let finding = daemon.wait_for("", "the ban", |found| {
         let images: Vec<Value> = found.iter().filter(|it| it["subject"]["type"] == "image").cloned().collect();
@@ -92,7 +92,7 @@ async fn image_policies_of_the_cluster_judge_together_and_one_that_cannot_be_use
     until_said(api, &first, "Accepted").await;
 
     // The older of two that tie is in force, and the younger says so.
-    let second = image_policy("second", "example.org/app");
+    let second = image_policy("second", &format!("{REGISTRY}/app"));
     api.create(&second).await.unwrap();
     let told = until_said(api, &second, "Conflict").await;
     assert!(told["status"]["conditions"][0]["message"].to_string().contains("ImagePolicy first came first"), "{told}");
@@ -108,11 +108,12 @@ async fn image_policies_of_the_cluster_judge_together_and_one_that_cannot_be_use
 
     // What no rule names is denied in the place of the two.
     let other = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "other", "namespace": namespace},
-        "spec": {"automountServiceAccountToken": false, "containers": [{"name": "main", "image": "example.net/other:1"}]}});
+        "spec": {"automountServiceAccountToken": false, "containers": [{"name": "main", "image": format!("{REGISTRY}/other:1")}]}});
     api.create(&other).await.unwrap();
     let is_blocked = |found: &[Value]| {
-        let of_image =
-            |it: &&Value| it["subject"]["reference"].as_str().is_some_and(|it| it.starts_with("example.net/other"));
+        let of_image = |it: &&Value| {
+            it["subject"]["reference"].as_str().is_some_and(|it| it.starts_with(&format!("{REGISTRY}/other")))
+        };
         found.iter().find(|it| of_image(it) && it["effect"] == "block").cloned()
     };
     daemon.wait_for("", "what no rule names", is_blocked).await;

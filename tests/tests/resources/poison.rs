@@ -4,8 +4,8 @@ use portreeve_tests::api::Api;
 use serde_json::{Value, json};
 
 use crate::site::{
-    API_VERSION, PRIVILEGED, definitions, exception, image_policy, install, pod, site, until_said, until_verdict,
-    values,
+    API_VERSION, PRIVILEGED, REGISTRY, definitions, exception, image_policy, install, pod, site, until_said,
+    until_verdict, values,
 };
 
 /// The definitions without what they ask: any content is stored.
@@ -83,11 +83,11 @@ async fn t20_poisoned_resources_stop_neither_the_start_nor_the_others() {
     let planted = plant(api, &team).await;
     api.create(&pod(&team, "hub")).await.unwrap();
     api.create(&exception(&team, "good", "hub")).await.unwrap();
-    api.create(&image_policy("good", "example.org/app")).await.unwrap();
+    api.create(&image_policy("good", &format!("{REGISTRY}/app"))).await.unwrap();
     daemon.start().await;
     until_verdict(&daemon, &format!("code={PRIVILEGED}&namespace={team}"), "hub", "excepted").await;
     until_said(api, &exception(&team, "good", "hub"), "Accepted").await;
-    until_said(api, &image_policy("good", "example.org/app"), "Accepted").await;
+    until_said(api, &image_policy("good", &format!("{REGISTRY}/app")), "Accepted").await;
     let is_found = |resource: &&Value, found: &[Value]| {
         let same = |field: &str, finding: &Value| finding["subject"][field] == resource["metadata"][field];
         found.iter().any(|it| it["subject"]["kind"] == resource["kind"] && same("name", it))

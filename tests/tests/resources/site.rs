@@ -14,6 +14,9 @@ pub(crate) const API_VERSION: &str = "portreeve.dev/v1alpha1";
 /// The code of a privileged container.
 pub(crate) const PRIVILEGED: &str = "C-0057";
 
+/// A registry that nobody serves: whoever asks knows at once that it is not there.
+pub(crate) const REGISTRY: &str = "127.0.0.1:9";
+
 /// The definitions, as the command prints them.
 pub(crate) fn definitions() -> Vec<Value> {
     let printed = Portreeve::run(["crds"]);
@@ -70,6 +73,7 @@ pub(crate) fn values(exception_namespaces: &[&str]) -> Value {
         "admission": {"enabled": false},
         "rescan": {"images": "0 0 29 2 *", "posture": "0 0 29 2 *"},
         "customResources": {"exceptionNamespaces": exception_namespaces},
+        "registries": [{"host": REGISTRY, "plainHttp": true}],
     })
 }
 
@@ -77,7 +81,7 @@ pub(crate) fn values(exception_namespaces: &[&str]) -> Value {
 pub(crate) fn pod(namespace: &str, name: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": namespace},
         "spec": {"automountServiceAccountToken": false, "containers": [
-            {"name": "main", "image": "example.org/app:1", "securityContext": {"privileged": true}}]}})
+            {"name": "main", "image": format!("{REGISTRY}/app:1"), "securityContext": {"privileged": true}}]}})
 }
 
 /// An exception of a code for objects of a name.

@@ -28,6 +28,7 @@ fn everything() -> Value {
         "registryCredentials": {"existingSecret": "docker"},
         "imagePolicy": {"spec": {"mode": "enforce"}, "files": {"cosign.pub": "-----BEGIN PUBLIC KEY-----\n"}},
         "exceptions": [{"apiVersion": "portreeve.dev/v1alpha1", "kind": "Exception"}],
+        "customResources": {"exceptionNamespaces": ["jhub", "dev-*"]},
         "store": {"persistent": true, "storageClass": "fast"},
         "priorityClassName": "system-cluster-critical",
         "nodeSelector": {"a": "b"},
@@ -101,11 +102,18 @@ fn the_rights_are_the_least_that_watching_needs() {
         "batch/cronjobs",
         "batch/jobs",
         "networking.k8s.io/networkpolicies",
+        "portreeve.dev/clusterexceptions",
+        "portreeve.dev/clusterexceptions/status",
+        "portreeve.dev/exceptions",
+        "portreeve.dev/exceptions/status",
+        "portreeve.dev/imagepolicies",
+        "portreeve.dev/imagepolicies/status",
     ];
     assert_eq!(rights(&objects).iter().map(String::as_str).collect::<Vec<_>>(), expected);
     assert_eq!(rights(&rendered(&json!({}))), rights(&objects), "off is the default");
-    let other = objects.iter().filter(|object| ["Role", "RoleBinding"].contains(&object["kind"].as_str().unwrap()));
-    assert_eq!(other.count(), 0, "no other rights");
+    let own = of_kind(&objects, "Role")["rules"].as_array().unwrap();
+    let is_lease = |rule: &Value| rule["resources"] == json!(["leases"]);
+    assert!(own.iter().all(is_lease), "no rights but the lease's: {own:?}");
 }
 
 /// What the role may read, as `group/resource`.
@@ -113,10 +121,13 @@ fn rights(objects: &[Value]) -> BTreeSet<String> {
     let word = |value: &Value| value.as_str().or_fail("a word of a rule").to_owned();
     let mut rights = BTreeSet::new();
     for rule in of_kind(objects, "ClusterRole")["rules"].as_array().or_fail("the rules of the role") {
-        let is_secrets = rule["resources"] == json!(["secrets"]);
-        let verbs = if is_secrets { json!(["list", "watch"]) } else { json!(["get", "list", "watch"]) };
-        assert_eq!(rule["verbs"], verbs);
         for resource in rule["resources"].as_array().or_fail("the resources of a rule") {
+            let verbs = match word(resource) {
+                name if name == "secrets" => json!(["list", "watch"]),
+                name if name.ends_with("/status") => json!(["patch"]),
+                _ => json!(["get", "list", "watch"]),
+            };
+            assert_eq!(rule["verbs"], verbs, "{resource}");
             rights.insert(format!("{}/{}", word(&rule["apiGroups"][0]), word(resource)));
         }
     }

@@ -60,7 +60,8 @@ impl Document {
                 let message = format!("the sops block is {}, not a map", other.kind_name());
                 return Err(Error::new(Kind::NotEncrypted, message));
             }
-            None if branches.iter().all(Vec::is_empty) => return Err(Error::new(Kind::Empty, "the file is empty")),
+            // As sops does; that it is empty matters where it is to be encrypted.
+            None if branches.is_empty() => return Err(Error::new(Kind::NotEncrypted, "the file is empty")),
             None => return Err(Error::new(Kind::NotEncrypted, "there is no sops block: the file is not encrypted")),
         };
         Ok(Self { branches, metadata })

@@ -118,8 +118,8 @@ impl Drop for Staged {
 
 /// The file, held against other commands of this kind until it is dropped.
 pub(super) fn hold(path: &Path) -> Result<File, Refusal> {
-    let file =
-        File::open(path).map_err(|error| Refusal::new(exits::NO_FILE, format_args!("{}: {error}", path.display())))?;
+    let file = File::open(path)
+        .map_err(|error| Refusal::new(exits::UNREADABLE, format_args!("{}: {error}", path.display())))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(std::fs::TryLockError::WouldBlock) => Err(Refusal::new(

@@ -169,7 +169,7 @@ fn creation_rules_tell_all_their_mistakes_at_once() {
     .sops.yaml:3:17: 'creation_rules[1].path_regex': not a regular expression
     .sops.yaml:4:10: 'age': 'age1x' is not an age recipient: those read age1…
     .sops.yaml:5:5: more than one of the encrypted_… and unencrypted_… rules
-    .sops.yaml:6:24: 'stores.yaml.indent' other than 4 is not supported yet
+    .sops.yaml:6:25: 'stores.yaml.indent' other than 4 is not supported yet
     ");
 }
 

@@ -18,7 +18,7 @@ fn what_is_written_is_read_back_and_written_the_same() {
     for text in [
         "a: 1\n",
         "a: -0.0\n",
-        "a: \" x\"\nb: 'x '\nc: |4\n    x\n   y\n",
+        "a: \" x\"\nb: 'x '\nc: |2\n    x\n   y\n",
         "list:\n  - |2\n      two\n     one\n  - - a: |-\n        x\n        y\n",
         "a: \"\\u2028\"\nb: \"x\\u2029y\"\n",
         "# c\na: 1 # d\nb:\n  # e\n  - 1 # f\n  # g\n",

@@ -4,23 +4,25 @@ mod carrier;
 mod error;
 mod listeners;
 mod source;
+mod turn;
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::StreamExt as _;
 use jiff::Timestamp;
-use portreeve_reports::SubjectKey;
 use tokio_util::sync::CancellationToken;
 
-use crate::admission::{AdmissionState, Webhook};
+use crate::admission::certificates::{Keeper, SecretReader};
+use crate::admission::{AdmissionState, CertificateSource, Webhook};
 use crate::cluster::feed::Feed;
-use crate::cluster::lease::{self, Campaign, LeasePlace};
+use crate::cluster::lease::{self, Campaign};
 use crate::cluster::writer::{self, ClusterView};
 use crate::config::Config;
-use crate::config::valid::Admission;
+use crate::config::valid::{Admission, ClusterRead, Tls};
+use crate::controllers::credentials::Credentials;
 use crate::controllers::images::Images;
 use crate::controllers::scans::Scans;
 use crate::controllers::workloads::Workloads;
@@ -29,18 +31,19 @@ use crate::http::{self, Hosts, HttpParts, Limits};
 use crate::judge::tally::Tally;
 use crate::judge::{FileSource, Judge, JudgeSettings, Rules};
 use crate::registry::{EvidenceShelf, RegistryClient};
-use crate::runtime::leader::{Epoch, LeadershipWatch, Seat};
+use crate::runtime::leader::{LeadershipWatch, Seat};
 use crate::runtime::metrics::{Metrics, Scanner};
 use crate::runtime::readiness::{Parts, ReadinessWatch};
 use crate::runtime::supervisor::{Supervisor, TaskName, os_signals};
 use crate::runtime::telemetry;
 use crate::scheduler::driver::{self, Trigger};
-use crate::store::{RecorderHandle, Retention, Shelf, Store, StoreUrl, recorder};
+use crate::store::{RecorderHandle, Retention, Shelf, Store, StoreError, StoreUrl, recorder};
 
 use carrier::{Carrier, announce_when_ready};
 pub use error::ServeError;
 use listeners::Listeners;
 use source::Source;
+use turn::Turn;
 
 /// What the daemon runs on.
 pub struct ServeOptions {
@@ -76,7 +79,7 @@ async fn daemon(options: ServeOptions) -> Result<(), ServeError> {
     let store_url = options.config.store_url.parse::<StoreUrl>()?;
     let listeners = Listeners::bind(&options.config)?;
     let webhook = match &options.config.admission {
-        Some(admission) => Some(Webhook::bind(admission.listen, admission.tls.clone()).await?),
+        Some(admission) => Some(Webhook::bind(admission.listen, &admission.tls).await?),
         None => None,
     };
     if let Some((listener, layout)) = options.demo_registry {
@@ -90,12 +93,22 @@ async fn daemon(options: ServeOptions) -> Result<(), ServeError> {
         _ = signals.next() => return Ok(()),
     };
     let shared = Shared::open(&store_url, (rules, options.registry), &cluster, &mut supervisor).await?;
-    let stored = shared.store.subjects().await?;
-    let _leadership = shared.stand_for_lease(&source, &mut supervisor);
-    let watching = shared.start_watching(source, stored, &mut supervisor);
+    let leadership = shared.stand_for_lease(&source, &options.config, &mut supervisor).await?;
+    let mut parts = Parts::new();
+    let door = match (webhook, &options.config.admission) {
+        (Some(webhook), Some(admission)) => {
+            let certificates = certificates(&source, &admission.tls, leadership.clone(), &mut supervisor)?;
+            Some((webhook, certificates, admission, parts.permit("webhook certificate")))
+        }
+        _ => None,
+    };
+    let watching =
+        shared.start_watching((source, options.config.secrets.cluster_read), (&leadership, parts), &mut supervisor);
     shared.start_schedule(&options.config, &watching, &mut supervisor);
-    if let (Some(webhook), Some(admission)) = (webhook, &options.config.admission) {
-        shared.start_admission(webhook, (admission, &watching.view), &mut supervisor);
+    if let Some((webhook, certificates, admission, permit)) = door {
+        let state = shared.admission_state(admission, &watching.view);
+        let serving = webhook.serve((state, certificates), permit, supervisor.shutdown());
+        supervisor.spawn(TaskName::Admission, serving);
     }
     let announce = std::iter::once(format!("ready http://{}/", listeners.dashboard_address()?)).chain(options.announce);
     shared.start_serving(listeners, watching, announce.collect(), &mut supervisor);
@@ -111,6 +124,25 @@ fn settings(config: &Config) -> JudgeSettings {
         image_policy: config.image_policy.clone(),
         exceptions: config.exceptions.clone(),
         enforce: config.posture.enforce.clone(),
+        credentials: config.credentials.limits(),
+    }
+}
+
+/// Where the webhook's certificate is read from; starts what keeps it when that is ours to do.
+fn certificates(
+    source: &Source,
+    tls: &Tls,
+    leadership: LeadershipWatch,
+    supervisor: &mut Supervisor,
+) -> Result<CertificateSource, ServeError> {
+    match (tls, source) {
+        (Tls::Files(files), _) => Ok(CertificateSource::Files(files.clone())),
+        (Tls::Managed(_), Source::Folder { .. }) => Err(ServeError::NoCertificate),
+        (Tls::Managed(managed), Source::Api(client)) => {
+            let keeper = Keeper::new(client.clone(), managed.clone());
+            supervisor.spawn(TaskName::Certificates, keeper.run(leadership, supervisor.shutdown()));
+            Ok(CertificateSource::Secret(Box::new(SecretReader::new(client.clone(), managed))))
+        }
     }
 }
 
@@ -156,84 +188,105 @@ impl Shared {
     }
 
     /// Starts what makes this process the one that may write, when it is its turn.
-    fn stand_for_lease(&self, source: &Source, supervisor: &mut Supervisor) -> LeadershipWatch {
+    async fn stand_for_lease(
+        &self,
+        source: &Source,
+        config: &Config,
+        supervisor: &mut Supervisor,
+    ) -> Result<LeadershipWatch, StoreError> {
         let (seat, watch) = Seat::new();
+        let known = self.store.epoch().await?;
         let (metrics, shutdown) = (self.metrics.leader.clone(), supervisor.shutdown());
         match source {
             Source::Folder { path, .. } => {
-                let place = (path.clone(), Epoch::default());
+                let place = (path.clone(), known);
                 supervisor.spawn(TaskName::Leader, lease::folder::run(place, seat, metrics, shutdown));
             }
             Source::Api(client) => {
-                let candidate = (lease::identity(), Epoch::default());
-                let campaign = Campaign::new(client.clone(), LeasePlace::default(), seat, candidate);
+                let candidate = (lease::identity(), known);
+                let campaign = Campaign::new(client.clone(), config.leader.clone(), seat, candidate);
                 supervisor.spawn(TaskName::Leader, campaign.metrics(metrics).run(shutdown));
             }
         }
-        watch
+        Ok(watch)
     }
 
     /// Starts the watch and schedule doors.
-    fn start_watching(&self, source: Source, stored: Vec<SubjectKey>, supervisor: &mut Supervisor) -> Watching {
-        let mut parts = Parts::new();
-        let feeds = [Feed::default(), Feed::default()];
+    fn start_watching(
+        &self,
+        (source, secrets): (Source, ClusterRead),
+        (leadership, mut parts): (&LeadershipWatch, Parts),
+        supervisor: &mut Supervisor,
+    ) -> Watching {
+        let feeds = [Feed::default(), Feed::default(), Feed::default()];
         let (writer, events, view) = writer::index(feeds.to_vec(), parts.permit("cluster"));
         supervisor.spawn(TaskName::Index, writer.run(supervisor.shutdown()));
-        source.start(events, &self.metrics, supervisor);
-        let [workload_feed, image_feed] = feeds;
-        let triggers = [Trigger::default(), Trigger::default()];
-        let [posture_rescan, image_rescan] = triggers.clone();
-        let scans = Scans::new(
-            Arc::clone(&self.judge),
-            (self.store.clone(), self.recorder.clone()),
-            Arc::clone(&self.tally),
-            Arc::clone(&self.metrics),
-        );
-        let workloads = Workloads {
-            judge: Arc::clone(&self.judge),
-            cluster: view.clone(),
-            feed: workload_feed,
-            recorder: self.recorder.clone(),
-            tally: Arc::clone(&self.tally),
-            rescan: posture_rescan,
-            scans: scans.clone(),
-        };
-        let images = Images {
-            judge: Arc::clone(&self.judge),
-            cluster: view.clone(),
-            feed: image_feed,
-            recorder: self.recorder.clone(),
-            tally: Arc::clone(&self.tally),
-            rescan: image_rescan,
-            scans,
-        };
-        supervisor.spawn(TaskName::Workloads, workloads.run(stored.clone(), supervisor.shutdown()));
-        supervisor.spawn(TaskName::Images, images.run(stored, supervisor.shutdown()));
+        source.start(secrets, events, &self.metrics, supervisor);
+        let [workload_feed, image_feed, credential_feed] = feeds;
+        let triggers = [Trigger::default(), Trigger::default(), Trigger::default()];
+        let [posture_rescan, image_rescan, credential_rescan] = triggers.clone();
+        let turn = Turn::new((self.store.clone(), self.recorder.clone()), leadership, supervisor.shutdown());
+        let shared_scans = self.scans();
+        let (judge, tally, cluster) = (Arc::clone(&self.judge), Arc::clone(&self.tally), view.clone());
+        let (scans, shutdown) = (Arc::clone(&shared_scans), supervisor.shutdown());
+        let workloads = turn.clone().write(move |recorder, stored| {
+            let scans = scans(&recorder);
+            let (feed, rescan) = (workload_feed, posture_rescan);
+            Workloads { judge, cluster, feed, recorder, tally, rescan, scans }.run(stored, shutdown)
+        });
+        supervisor.spawn(TaskName::Workloads, workloads);
+        let (judge, tally, cluster) = (Arc::clone(&self.judge), Arc::clone(&self.tally), view.clone());
+        let (scans, shutdown) = (Arc::clone(&shared_scans), supervisor.shutdown());
+        let images = turn.clone().write(move |recorder, stored| {
+            let scans = scans(&recorder);
+            let (feed, rescan) = (image_feed, image_rescan);
+            Images { judge, cluster, feed, recorder, tally, rescan, scans }.run(stored, shutdown)
+        });
+        supervisor.spawn(TaskName::Images, images);
+        let (judge, tally, cluster) = (Arc::clone(&self.judge), Arc::clone(&self.tally), view.clone());
+        let shutdown = supervisor.shutdown();
+        let credentials = turn.write(move |recorder, stored| {
+            let scans = shared_scans(&recorder);
+            let (feed, rescan) = (credential_feed, credential_rescan);
+            Credentials { judge, cluster, feed, recorder, tally, rescan, scans }.run(stored, shutdown)
+        });
+        supervisor.spawn(TaskName::Credentials, credentials);
         Watching { view, readiness: parts.watch(), triggers }
     }
 
+    /// Makes the scans that both controllers share, for the first of them whose turn it is.
+    fn scans(&self) -> Arc<dyn Fn(&RecorderHandle) -> Scans + Send + Sync> {
+        let made = OnceLock::new();
+        let (judge, tally) = (Arc::clone(&self.judge), Arc::clone(&self.tally));
+        let (store, metrics) = (self.store.clone(), Arc::clone(&self.metrics));
+        Arc::new(move |recorder: &RecorderHandle| {
+            let scans = || {
+                let (judge, tally, metrics) = (Arc::clone(&judge), Arc::clone(&tally), Arc::clone(&metrics));
+                Scans::new(judge, (store.clone(), recorder.clone()), tally, metrics)
+            };
+            made.get_or_init(scans).clone()
+        })
+    }
+
     fn start_schedule(&self, config: &Config, watching: &Watching, supervisor: &mut Supervisor) {
-        let [posture, images] = watching.triggers.clone();
-        let schedules =
-            vec![(config.posture.rescan.clone().into(), posture), (config.image_rescan.clone().into(), images)];
+        let [posture, images, credentials] = watching.triggers.clone();
+        let schedules = vec![
+            (config.posture.rescan.clone().into(), posture),
+            (config.posture.rescan.clone().into(), credentials),
+            (config.image_rescan.clone().into(), images),
+        ];
         supervisor.spawn(TaskName::Scheduler, driver::run(schedules, Timestamp::now, supervisor.shutdown()));
     }
 
-    fn start_admission(
-        &self,
-        webhook: Webhook,
-        (admission, view): (&Admission, &ClusterView),
-        supervisor: &mut Supervisor,
-    ) {
-        let state = AdmissionState {
+    fn admission_state(&self, admission: &Admission, view: &ClusterView) -> AdmissionState {
+        AdmissionState {
             judge: Arc::clone(&self.judge),
             scope: Arc::new(admission.scope.clone()),
             view: view.clone(),
             recorder: self.recorder.clone(),
             metrics: Arc::clone(&self.metrics),
             deadline: admission.deadline,
-        };
-        supervisor.spawn(TaskName::Admission, webhook.serve(state, supervisor.shutdown()));
+        }
     }
 
     /// Starts page, API, health and metrics, and says when everything is ready.
@@ -278,5 +331,5 @@ impl Shared {
 struct Watching {
     view: ClusterView,
     readiness: ReadinessWatch,
-    triggers: [Trigger; 2],
+    triggers: [Trigger; 3],
 }

@@ -120,6 +120,7 @@ impl RuleArgs {
             image_policy: config.image_policy.clone(),
             exceptions: config.exceptions.iter().chain(&self.exceptions).cloned().collect(),
             enforce: config.posture.enforce.clone(),
+            credentials: config.credentials.limits(),
         }
     }
 }

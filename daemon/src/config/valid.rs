@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use portreeve_reports::{Effect, FailOn};
+use portreeve_secrets::credentials::Limits;
 use regex::Regex;
 
 use crate::runtime::telemetry::LogFormat;
@@ -188,8 +190,28 @@ pub struct Admission {
     pub deadline: Duration,
     /// Modes, exemptions and break-glass.
     pub scope: AdmissionScope,
-    /// Serving certificate chain and key, PEM files.
-    pub tls: TlsFiles,
+    /// Where the serving certificate comes from.
+    pub tls: Tls,
+}
+
+/// Where the webhook's certificate comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tls {
+    /// Somebody else makes it.
+    Files(TlsFiles),
+    /// We make it and rotate it, in a Secret.
+    Managed(ManagedTls),
+}
+
+/// A certificate that we keep ourselves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ManagedTls {
+    /// Namespace of the Secret and of the Service `portreeve`.
+    pub namespace: String,
+    /// Name of the Secret.
+    pub secret: String,
+    /// Names and addresses by which the API server calls the webhook.
+    pub names: Vec<String>,
 }
 
 /// PEM files of a serving certificate.
@@ -208,6 +230,14 @@ pub struct AdmissionScope {
     pub(super) exempt: Vec<Regex>,
     /// Group of the break-glass users.
     pub break_glass_group: String,
+}
+
+impl CredentialsConfig {
+    /// As credentials are judged by.
+    pub fn limits(&self) -> Limits {
+        let signed = |duration: Duration| SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX);
+        Limits { max_token_lifetime: signed(self.max_token_lifetime), warn_before: signed(self.warn_before_expiry) }
+    }
 }
 
 impl AdmissionScope {

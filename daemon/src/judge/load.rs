@@ -9,11 +9,12 @@ use portreeve_policies::control::Params;
 use portreeve_policies::engine::Engine;
 use portreeve_policies::framework::{Framework, builtin_frameworks};
 use portreeve_reports::Code;
+use portreeve_reports::digest::sha256;
 use portreeve_reports::exceptions::Exceptions;
 use portreeve_reports::report::PolicyInput;
-use portreeve_reports::source::{Fields, Limits, Problems, decode::did_you_mean};
+use portreeve_reports::source::{self, Fields, Problems, decode::did_you_mean};
+use portreeve_secrets::credentials::Limits;
 use portreeve_trust::policy::{ImagePolicy, ImagePolicySpec, InvalidKeys};
-use sha2::{Digest as _, Sha256};
 
 use super::source::{FileSource, FileSourceError, repository_path, repository_root};
 
@@ -32,6 +33,8 @@ pub struct JudgeSettings {
     pub exceptions: Vec<PathBuf>,
     /// Framework ids whose failures deny at admission.
     pub enforce: Vec<String>,
+    /// How long credentials may live.
+    pub credentials: Limits,
 }
 
 /// The rules of one judge, read and compiled.
@@ -46,6 +49,8 @@ pub struct Rules {
     pub unimplemented: Vec<Code>,
     /// Controls that deny at admission.
     pub enforced: Vec<Code>,
+    /// How long credentials may live; `None` where only single controls are asked.
+    pub credentials: Option<Limits>,
     /// Names and digests of everything above.
     pub inputs: Vec<PolicyInput>,
 }
@@ -106,6 +111,7 @@ impl Rules {
             exceptions,
             unimplemented: deduplicated(unimplemented),
             enforced: deduplicated(enforced),
+            credentials: settings.controls.is_empty().then_some(settings.credentials),
             inputs: inputs.list,
         })
     }
@@ -123,9 +129,10 @@ impl Rules {
             exceptions: Exceptions::default(),
             unimplemented: Vec::new(),
             enforced: Vec::new(),
+            credentials: None,
             inputs: keys
                 .iter()
-                .map(|(name, bytes)| PolicyInput { name: name.clone(), digest: digest_of(bytes) })
+                .map(|(name, bytes)| PolicyInput { name: name.clone(), digest: sha256(bytes) })
                 .collect(),
         })
     }
@@ -144,15 +151,9 @@ impl Inputs<'_> {
             FileSource::WorkingTree => file.display().to_string(),
             FileSource::GitRef { .. } => format!("{} from {}", file.display(), self.source.describe()),
         };
-        self.list.push(PolicyInput { name, digest: digest_of(&bytes) });
+        self.list.push(PolicyInput { name, digest: sha256(&bytes) });
         Ok(bytes)
     }
-}
-
-/// `sha256:` of bytes.
-pub fn digest_of(bytes: &[u8]) -> String {
-    let digits: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256:{digits}")
 }
 
 fn deduplicated(mut codes: Vec<Code>) -> Vec<Code> {
@@ -206,7 +207,7 @@ fn read_image_policy(file: &Path, inputs: &mut Inputs<'_>) -> Result<ImagePolicy
     let shown = file.display().to_string();
     let bytes = inputs.read(file)?;
     let wrong = |message: &str| LoadError::WrongKind { file: shown.clone(), message: message.to_owned() };
-    let mut documents = portreeve_api::documents(&shown, &bytes, &Limits::default());
+    let mut documents = portreeve_api::documents(&shown, &bytes, &source::Limits::default());
     if documents.len() != 1 {
         return Err(wrong("an image policy file holds exactly one ImagePolicy"));
     }
@@ -233,7 +234,7 @@ fn read_exceptions(files: &[PathBuf], inputs: &mut Inputs<'_>) -> Result<Excepti
     for file in files {
         let shown = repository_path(file, root.as_deref());
         let bytes = inputs.read(file)?;
-        for document in portreeve_api::documents(&shown, &bytes, &Limits::default()) {
+        for document in portreeve_api::documents(&shown, &bytes, &source::Limits::default()) {
             match document {
                 Ok(Document::Exception(exception)) => valid.push(exception),
                 Ok(Document::ImagePolicy { .. }) => {

@@ -28,6 +28,12 @@ pub enum ServeError {
     /// The folder that stands for the cluster is not there.
     #[error("'cluster.folder': {0} is not a folder")]
     NoFolder(String),
+    /// There is no Secret in a folder.
+    #[error(
+        "'admission.tls.certFile' and 'admission.tls.keyFile' are missing: the API server speaks https to webhooks \
+         only, and a folder has no Secret for a certificate of our own"
+    )]
+    NoCertificate,
     /// The webhook cannot be served.
     #[error(transparent)]
     Admission(#[from] AdmissionError),
@@ -51,7 +57,9 @@ impl ServeError {
     /// The exit code of the process.
     pub fn exit(&self) -> ExitCode {
         match self {
-            Self::Rules(_) | Self::StoreUrl(_) | Self::Client(_) | Self::NoFolder(_) => ExitCode::Usage,
+            Self::Rules(_) | Self::StoreUrl(_) | Self::Client(_) | Self::NoFolder(_) | Self::NoCertificate => {
+                ExitCode::Usage
+            }
             Self::Run(RunError::TaskPanicked { .. }) => ExitCode::Bug,
             _ => ExitCode::Unclassified,
         }

@@ -132,7 +132,7 @@ n:
 const COMMENTS: &str = "\
 # at the top
 
-# before the first
+# before - the first
 a: 1 # behind a
 # before b
 b: # behind a key
@@ -165,7 +165,7 @@ maps:
   - a: 1
     # before b
     b: 2
-  - # behind a dash
+  - # behind a dash - with a dash
     c: 3
 scalars:
 - x # at the key's indentation

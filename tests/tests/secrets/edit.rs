@@ -73,6 +73,16 @@ fn nothing_changed_is_200_and_a_failing_editor_201() {
 }
 
 #[test]
+fn a_file_that_somebody_else_changed_meanwhile_is_not_written_over() {
+    let safe = Safe::with(PLAIN);
+    let editor = format!("sh -c 'sed -i s/one/uno/ \"$1\"; echo x >> {}' sh", safe.path("secret.yaml").display());
+    let said = edit(&safe, &editor).expect_exit(3);
+    assert!(said.stderr.contains("changed by somebody else"), "{}", said.stderr);
+    assert!(safe.0.read("secret.yaml").ends_with("x\n"));
+    assert!(!safe.path(".secret.yaml.portreeve-staged").exists());
+}
+
+#[test]
 fn what_cannot_be_read_is_told_and_leaves_the_file_when_nobody_goes_on() {
     let safe = Safe::with(PLAIN);
     let before = safe.0.read("secret.yaml");

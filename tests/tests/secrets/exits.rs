@@ -1,5 +1,6 @@
 //! Exit codes, and what is said: sops's codes, and never a value.
 
+use portreeve_tests::OrFail as _;
 use portreeve_tests::binary::{Output, Portreeve};
 
 use super::safe::{AgeKey, Safe, key};
@@ -21,7 +22,7 @@ fn changed(safe: &Safe, from: &str, to: &str) -> String {
 
 /// Swaps the first character behind a marker for another one of base64.
 fn flipped(file: &str, marker: &str, skip: usize) -> String {
-    let at = file.find(marker).unwrap() + marker.len() + skip;
+    let at = file.find(marker).or_fail(marker) + marker.len() + skip;
     let other = if file.as_bytes()[at] == b'A' { "B" } else { "A" };
     format!("{}{other}{}", &file[..at], &file[at + 1..])
 }

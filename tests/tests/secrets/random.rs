@@ -128,7 +128,7 @@ fn documents_by_dice_are_written_as_sops_writes_them() {
                 prop_assert_eq!(ours.trim_end(), theirs.trim_end(), "of\n{}", text);
             }
             (code, ours) => {
-                prop_assert!(code != Some(0) && ours.is_err(), "sops {:?} {} of\n{}", code, theirs.stderr, text)
+                prop_assert!(code != Some(0) && ours.is_err(), "sops {:?} {} of\n{}", code, theirs.stderr, text);
             }
         }
         Ok(())

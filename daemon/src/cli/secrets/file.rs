@@ -131,6 +131,15 @@ pub(super) fn hold(path: &Path) -> Result<File, Refusal> {
     }
 }
 
+/// Refuses to write over a file that somebody else changed since it was read.
+pub(super) fn unchanged(path: &Path, before: &SecretBytes) -> Result<(), Refusal> {
+    if read(path)? == *before {
+        return Ok(());
+    }
+    let message = format_args!("{}: was changed by somebody else meanwhile; nothing was written", path.display());
+    Err(Refusal::new(exits::UNWRITABLE, message))
+}
+
 /// Says something beside the data.
 pub(super) fn say(text: &str) {
     output::say(text);

@@ -77,8 +77,7 @@ pub struct RawCluster {
     pub context: Option<Placed<String>>,
     /// Folder of manifests that stands in for a cluster; not with `kubeconfig`.
     pub folder: Option<Placed<String>>,
-    /// Identity of a folder cluster in the store.
-    #[schemars(extend("default" = defaults::CLUSTER_NAME))]
+    /// Identity of a folder cluster in the store; `folder` when absent.
     pub name: Option<Placed<String>>,
 }
 
@@ -150,7 +149,7 @@ pub struct RawSecrets {
     pub identities: Vec<RawIdentity>,
     /// Whether Secrets of the cluster are read. RBAC cannot grant metadata alone: `metadata` and `full` both list
     /// Secrets.
-    #[schemars(extend("default" = defaults::CLUSTER_READ, "enum" = ["off", "metadata", "full", false]))]
+    #[schemars(extend("default" = defaults::CLUSTER_READ, "type" = ["string", "boolean", "null"], "enum" = ["off", "metadata", "full", false]))]
     pub cluster_read: Option<Placed<String>>,
     /// Encrypted files that Secrets of the cluster are kept like.
     #[schemars(default)]
@@ -258,6 +257,10 @@ pub struct RawTls {
     pub cert_file: Option<Placed<String>>,
     /// PEM file of its key.
     pub key_file: Option<Placed<String>>,
+    /// Names and addresses by which the API server calls the webhook, for the certificate that Portreeve makes itself
+    /// when there are no files; those of the Service `portreeve` beside the lease when empty.
+    #[schemars(default)]
+    pub names: Vec<Placed<String>>,
 }
 
 /// `http:`
@@ -412,7 +415,11 @@ impl RawAdmission {
             exempt_namespaces: placed_list(fields, "exemptNamespaces"),
             break_glass_group: placed(fields, "breakGlassGroup"),
             tls: fields.optional_map("tls", |tls| {
-                Some(RawTls { cert_file: placed(tls, "certFile"), key_file: placed(tls, "keyFile") })
+                Some(RawTls {
+                    cert_file: placed(tls, "certFile"),
+                    key_file: placed(tls, "keyFile"),
+                    names: placed_list(tls, "names"),
+                })
             }),
         })
     }

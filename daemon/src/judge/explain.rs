@@ -14,6 +14,7 @@ pub fn entries() -> impl Iterator<Item = &'static CodeEntry> {
     portreeve_reports::code::CODES
         .iter()
         .chain(portreeve_trust::rules::CODES)
+        .chain(portreeve_secrets::sops::CODES)
         .chain(portreeve_secrets::credentials::rules::CODES)
 }
 

@@ -18,7 +18,7 @@ use portreeve_policies::object::{Object, Unreadable};
 use portreeve_policies::workload::{ImageUse, image_uses};
 use portreeve_policies::world::World;
 use portreeve_reports::exceptions::Usage;
-use portreeve_reports::report::{Counted, ImageReport, PolicyInput, Report};
+use portreeve_reports::report::{Counted, ImageReport, Report};
 use portreeve_reports::{Cause, Code, Finding, FindingBuilder, Subject, Verdict};
 
 use portreeve_secrets::credentials::rules::TOKEN_REQUEST;
@@ -156,6 +156,15 @@ impl Judge {
         code_text.starts_with("PR-1") || code_text == TOKEN_REQUEST.code || self.rules.enforced.contains(code)
     }
 
+    /// Whether any rule asks this question. What is asked of input, exceptions and the cluster always is.
+    pub fn asks(&self, code: &str) -> bool {
+        if code.starts_with("C-") {
+            self.rules.engine.controls().iter().any(|control| control.code.as_str() == code)
+        } else {
+            !code.starts_with("PR-1") || self.has_image_policy()
+        }
+    }
+
     /// Whether images are judged at all.
     pub fn has_image_policy(&self) -> bool {
         self.rules.image_policy.is_some()
@@ -169,11 +178,6 @@ impl Judge {
     /// The compiled rules.
     pub fn rules(&self) -> &Rules {
         &self.rules
-    }
-
-    /// Names and digests of what is judged by.
-    pub fn inputs(&self) -> &[PolicyInput] {
-        &self.rules.inputs
     }
 }
 

@@ -268,6 +268,10 @@ pub struct AdmissionMetrics {
     total: Family<AdmissionLabels, Counter>,
     duration: Histogram,
     in_flight: Gauge,
+    /// End of the certificate that the webhook serves, in seconds since 1970.
+    pub certificate_expiry: Gauge,
+    /// Answers that went out before their decision was committed.
+    pub uncommitted: Counter,
 }
 
 /// Counts a request as being answered until it is dropped, also by a client that went away.
@@ -284,7 +288,13 @@ impl Drop for InFlight {
 impl AdmissionMetrics {
     fn new() -> Self {
         let buckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 8.0, 10.0];
-        Self { total: Family::default(), duration: Histogram::new(buckets), in_flight: Gauge::default() }
+        Self {
+            total: Family::default(),
+            duration: Histogram::new(buckets),
+            in_flight: Gauge::default(),
+            uncommitted: Counter::default(),
+            certificate_expiry: Gauge::default(),
+        }
     }
 
     /// Counts a request as being answered, until the guard is dropped.
@@ -309,6 +319,10 @@ impl AdmissionMetrics {
         let help = "Time of an admission answer";
         registry.register_with_unit("admission_duration", help, Unit::Seconds, self.duration.clone());
         registry.register("admission_in_flight", "Admission requests being answered", self.in_flight.clone());
+        let help = "End of the certificate that the webhook serves, 0 before there is one";
+        registry.register("webhook_certificate_expiry_timestamp_seconds", help, self.certificate_expiry.clone());
+        let help = "Admission answers that went out before their decision was committed";
+        registry.register("admission_uncommitted", help, self.uncommitted.clone());
     }
 }
 
@@ -370,6 +384,19 @@ impl SourceMetrics {
     }
 }
 
+/// Who writes.
+#[derive(Clone, Debug, Default)]
+pub struct LeaderMetrics {
+    /// Whether this process leads.
+    pub leading: Gauge,
+}
+
+impl LeaderMetrics {
+    fn register(&self, registry: &mut Registry) {
+        registry.register("leader", "Whether this process holds the lease and may write", self.leading.clone());
+    }
+}
+
 /// All metrics. Parts hold clones of their own struct.
 #[derive(Debug)]
 pub struct Metrics {
@@ -385,6 +412,8 @@ pub struct Metrics {
     pub credentials: CredentialMetrics,
     /// Of registries and the cluster.
     pub sources: SourceMetrics,
+    /// Of the lease.
+    pub leader: LeaderMetrics,
     findings: Family<FindingLabels, Gauge>,
     registry: Registry,
 }
@@ -400,6 +429,7 @@ impl Metrics {
             scans: ScanMetrics::default(),
             credentials: CredentialMetrics::default(),
             sources: SourceMetrics::default(),
+            leader: LeaderMetrics::default(),
             findings: Family::default(),
             registry: Registry::default(),
         };
@@ -411,6 +441,7 @@ impl Metrics {
         metrics.scans.register(&mut registry);
         metrics.credentials.register(&mut registry);
         metrics.sources.register(&mut registry);
+        metrics.leader.register(&mut registry);
         register_build(&mut registry, version);
         Self { registry, ..metrics }
     }
@@ -462,6 +493,7 @@ mod tests {
             "portreeve_admission_requests_total{operation=\"create\",decision=\"deny\"} 0",
             "portreeve_admission_duration_seconds_count 0",
             "portreeve_admission_in_flight 0",
+            "portreeve_admission_uncommitted_total 0",
             "portreeve_scan_last_success_timestamp_seconds{scanner=\"images\"} 0.0",
             "portreeve_scans_total{scanner=\"posture\",result=\"failure\"} 0",
             "portreeve_registry_requests_total{outcome=\"rate-limited\"} 0",

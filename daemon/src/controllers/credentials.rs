@@ -92,6 +92,7 @@ impl Credentials {
         let mut work = Work::new(stored);
         work.changed(self.cluster.everything());
         self.begin_scan(&mut work);
+        self.resolve_gone(&mut work, Timestamp::now()).await;
         loop {
             if work.scan_ended() {
                 self.scans.ended(Scanner::Credentials).await;

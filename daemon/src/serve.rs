@@ -1,51 +1,48 @@
 //! The daemon's composition: which parts there are, what each of them is given, and in which order they start.
 
-use std::io::Write as _;
-use std::net::{SocketAddr, TcpListener};
+mod carrier;
+mod error;
+mod listeners;
+mod source;
+mod turn;
+
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::StreamExt as _;
 use jiff::Timestamp;
-use portreeve_reports::gate::ExitCode;
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::certificates::{Keeper, SecretReader};
-use crate::admission::{AdmissionError, AdmissionState, CertificateSource, Webhook};
-use crate::cluster::client::{ClientError, KubeSource, cluster_id, connect};
+use crate::admission::{AdmissionState, CertificateSource, Webhook};
 use crate::cluster::feed::Feed;
-use crate::cluster::folder::{self, FolderOptions};
-use crate::cluster::kinds::KINDS;
 use crate::cluster::lease::{self, Campaign};
-use crate::cluster::watches::{OnRestart, Watches};
-use crate::cluster::writer::{self, ClusterView, Event};
+use crate::cluster::writer::{self, ClusterView};
+use crate::config::Config;
 use crate::config::valid::{Admission, Tls};
-use crate::config::{ClusterSource, Config};
 use crate::controllers::images::Images;
 use crate::controllers::scans::Scans;
 use crate::controllers::workloads::Workloads;
 use crate::demo;
 use crate::http::{self, Hosts, HttpParts, Limits};
-use crate::judge::source::{repository_path, repository_root};
 use crate::judge::tally::Tally;
-use crate::judge::{FileSource, Judge, JudgeSettings, LoadError, Rules};
+use crate::judge::{FileSource, Judge, JudgeSettings, Rules};
 use crate::registry::{EvidenceShelf, RegistryClient};
 use crate::runtime::leader::{LeadershipWatch, Seat};
 use crate::runtime::metrics::{Metrics, Scanner};
 use crate::runtime::readiness::{Parts, ReadinessWatch};
-use crate::runtime::supervisor::{RunError, Supervisor, TaskName, os_signals};
+use crate::runtime::supervisor::{Supervisor, TaskName, os_signals};
 use crate::runtime::telemetry;
 use crate::scheduler::driver::{self, Trigger};
 use crate::store::{RecorderHandle, Retention, Shelf, Store, StoreError, StoreUrl, recorder};
 
-mod turn;
-
+use carrier::{Carrier, announce_when_ready};
+pub use error::ServeError;
+use listeners::Listeners;
+use source::Source;
 use turn::Turn;
-
-/// How often counters that other parts keep are carried into the metrics.
-const CARRY_EVERY: Duration = Duration::from_millis(500);
 
 /// What the daemon runs on.
 pub struct ServeOptions {
@@ -57,62 +54,6 @@ pub struct ServeOptions {
     pub announce: Vec<String>,
     /// The demo's registry: its listener and the OCI layout it serves.
     pub demo_registry: Option<(TcpListener, PathBuf)>,
-}
-
-/// Why the daemon did not start, or ended other than by a signal.
-#[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    /// A file of rules cannot be used.
-    #[error(transparent)]
-    Rules(#[from] LoadError),
-    /// The store cannot be used.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The store's address cannot be used.
-    #[error("'store.url': {0}")]
-    StoreUrl(#[from] crate::store::InvalidStoreUrl),
-    /// The API server's address or credentials cannot be used.
-    #[error(transparent)]
-    Client(#[from] ClientError),
-    /// The folder that stands for the cluster is not there.
-    #[error("'cluster.folder': {0} is not a folder")]
-    NoFolder(String),
-    /// There is no Secret in a folder.
-    #[error(
-        "'admission.tls.certFile' and 'admission.tls.keyFile' are missing: the API server speaks https to webhooks \
-         only, and a folder has no Secret for a certificate of our own"
-    )]
-    NoCertificate,
-    /// The webhook cannot be served.
-    #[error(transparent)]
-    Admission(#[from] AdmissionError),
-    /// An address is taken or not ours.
-    #[error("cannot listen on {address}: {reason}")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// The system's words.
-        reason: String,
-    },
-    /// Logs, signals or threads.
-    #[error("{0}")]
-    Process(String),
-    /// A task ended, or the drain took too long.
-    #[error(transparent)]
-    Run(#[from] RunError),
-}
-
-impl ServeError {
-    /// The exit code of the process.
-    pub fn exit(&self) -> ExitCode {
-        match self {
-            Self::Rules(_) | Self::StoreUrl(_) | Self::Client(_) | Self::NoFolder(_) | Self::NoCertificate => {
-                ExitCode::Usage
-            }
-            Self::Run(RunError::TaskPanicked { .. }) => ExitCode::Bug,
-            _ => ExitCode::Unclassified,
-        }
-    }
 }
 
 /// Runs the daemon until a signal.
@@ -209,95 +150,6 @@ fn start_demo_registry(supervisor: &mut Supervisor, listener: TcpListener, layou
     let stop = supervisor.shutdown().cancelled_owned();
     supervisor.spawn(TaskName::DemoRegistry, demo::registry::serve(layout, listener, stop));
     Ok(())
-}
-
-/// The two addresses of http.
-struct Listeners {
-    dashboard: TcpListener,
-    metrics: TcpListener,
-}
-
-impl Listeners {
-    fn bind(config: &Config) -> Result<Self, ServeError> {
-        let bind = |address: SocketAddr| {
-            TcpListener::bind(address).map_err(|error| ServeError::Listen { address, reason: error.to_string() })
-        };
-        Ok(Self { dashboard: bind(config.http_listen)?, metrics: bind(config.metrics_listen)? })
-    }
-
-    fn dashboard_address(&self) -> Result<SocketAddr, ServeError> {
-        self.dashboard.local_addr().map_err(process)
-    }
-
-    /// Health before the cluster is known: alive, not ready.
-    async fn serve_starting(&self) -> http::ServeError {
-        let served = match self.metrics.try_clone() {
-            Ok(listener) => http::serve(listener, http::starting(), CancellationToken::new()).await,
-            Err(error) => Err(error.into()),
-        };
-        match served {
-            Err(error) => error,
-            Ok(()) => std::future::pending().await,
-        }
-    }
-}
-
-/// Where objects come from.
-enum Source {
-    Api(kube::Client),
-    Folder { path: PathBuf, name: String },
-}
-
-impl Source {
-    async fn connect(cluster: &ClusterSource) -> Result<Self, ServeError> {
-        let kube = match cluster {
-            ClusterSource::Folder { path, name } => {
-                if !path.is_dir() {
-                    return Err(ServeError::NoFolder(path.display().to_string()));
-                }
-                return Ok(Self::Folder { path: path.clone(), name: name.clone() });
-            }
-            ClusterSource::InCluster => KubeSource::InCluster,
-            ClusterSource::Kubeconfig { file, context } => {
-                KubeSource::Kubeconfig { file: file.clone(), context: context.clone() }
-            }
-        };
-        Ok(Self::Api(connect(&kube).await?))
-    }
-
-    /// What the store keys findings by.
-    async fn identity(&self, shutdown: CancellationToken) -> String {
-        match self {
-            Self::Folder { name, .. } => name.clone(),
-            Self::Api(client) => match cluster_id(client, &shutdown).await {
-                Some(id) => id,
-                None => std::future::pending().await,
-            },
-        }
-    }
-
-    /// Starts what turns events into the index's.
-    fn start(self, events: mpsc::Sender<Event>, metrics: &Arc<Metrics>, supervisor: &mut Supervisor) {
-        let shutdown = supervisor.shutdown();
-        match self {
-            Self::Folder { path, .. } => {
-                // The same name for a file as at the CI door, and so the same fingerprint.
-                let shown = repository_path(&path, repository_root().as_deref());
-                let options = FolderOptions { shown, ..FolderOptions::new(path) };
-                supervisor.spawn(TaskName::Folder, folder::run(options, events, shutdown));
-            }
-            Self::Api(client) => {
-                let metrics = Arc::clone(metrics);
-                let on_restart = OnRestart::new(move |_| {
-                    metrics.sources.watch_restarts.inc();
-                });
-                let watches = Watches { client, events, on_restart, shutdown };
-                for kind in &KINDS {
-                    supervisor.spawn(TaskName::Watch(kind.plural), watches.clone().run(kind));
-                }
-            }
-        }
-    }
 }
 
 /// What the doors share.
@@ -466,53 +318,4 @@ struct Watching {
     view: ClusterView,
     readiness: ReadinessWatch,
     triggers: [Trigger; 2],
-}
-
-/// Carries numbers that other parts keep into the board and the metrics, so that a scrape triggers no work.
-struct Carrier {
-    judge: Arc<Judge>,
-    tally: Arc<Tally>,
-    metrics: Arc<Metrics>,
-    view: ClusterView,
-}
-
-impl Carrier {
-    async fn run(self, shutdown: CancellationToken) {
-        let mut carried = self.judge.registry().statistics();
-        let mut tick = tokio::time::interval(CARRY_EVERY);
-        loop {
-            tokio::select! {
-                () = shutdown.cancelled() => return,
-                _ = tick.tick() => {}
-            }
-            let objects = self.view.objects();
-            self.tally.publish(objects);
-            self.metrics.sources.index_objects.set(i64::try_from(objects).unwrap_or(i64::MAX));
-            if let Some(coverage) = self.tally.board().borrow().coverage {
-                self.metrics.scans.coverage.set(coverage);
-            }
-            let now = self.judge.registry().statistics();
-            for (outcome, total) in now.requests {
-                let new = total.saturating_sub(carried.requests_with(outcome));
-                self.metrics.sources.registry_requests(outcome, new);
-            }
-            carried = now;
-        }
-    }
-}
-
-/// Prints `ready` and what else there is to say to stdout, once.
-async fn announce_when_ready(mut readiness: ReadinessWatch, lines: Vec<String>, shutdown: CancellationToken) {
-    let is_ready = tokio::select! {
-        is_ready = readiness.ready() => is_ready,
-        () = shutdown.cancelled() => false,
-    };
-    if is_ready {
-        let mut stdout = std::io::stdout().lock();
-        let written = lines.iter().try_for_each(|line| writeln!(stdout, "{line}")).and_then(|()| stdout.flush());
-        if let Err(error) = written {
-            tracing::warn!(%error, "standard output is closed");
-        }
-    }
-    shutdown.cancelled().await;
 }

@@ -384,7 +384,8 @@ async fn read_chunks(stream: &mut BufReader<TcpStream>) -> std::io::Result<Vec<u
 fn upstream(shared: &Shared, request: &Request) -> reqwest::RequestBuilder {
     let method = Method::from_bytes(request.method.as_bytes()).or_fail("a method");
     let mut builder = shared.client.request(method, format!("{}{}", shared.server, request.path));
-    let kept = |name: &str| !["host", "connection", "content-length", "transfer-encoding", "accept-encoding"].contains(&name);
+    let kept =
+        |name: &str| !["host", "connection", "content-length", "transfer-encoding", "accept-encoding"].contains(&name);
     for (name, value) in request.headers.iter().filter(|(name, _)| kept(name)) {
         builder = builder.header(name, value);
     }
@@ -420,8 +421,7 @@ async fn write_answer(stream: &mut BufReader<TcpStream>, answer: &Answer) -> std
 async fn stream_through(mut stream: TcpStream, request: &Request, shared: &Shared) -> std::io::Result<()> {
     let mut response = upstream(shared, request).send().await.map_err(std::io::Error::other)?;
     let (code, content_type) = (response.status().as_u16(), content_type(&response));
-    let head =
-        format!("HTTP/1.1 {code} Proxied\r\nContent-Type: {content_type}\r\nTransfer-Encoding: chunked\r\n\r\n");
+    let head = format!("HTTP/1.1 {code} Proxied\r\nContent-Type: {content_type}\r\nTransfer-Encoding: chunked\r\n\r\n");
     stream.write_all(head.as_bytes()).await?;
     while let Some(chunk) = response.chunk().await.map_err(std::io::Error::other)? {
         stream.write_all(format!("{:x}\r\n", chunk.len()).as_bytes()).await?;

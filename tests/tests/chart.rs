@@ -78,7 +78,7 @@ async fn the_pod_keeps_the_restricted_standard() {
 }
 
 #[test]
-fn the_rights_are_the_least_that_watching_needs() {
+fn the_rights_are_the_least_that_watching_and_writing_need() {
     let objects = rendered(&everything());
     let role = of_kind(&objects, "ClusterRole");
     let mut rights = BTreeSet::new();
@@ -103,8 +103,36 @@ fn the_rights_are_the_least_that_watching_needs() {
         "networking.k8s.io/networkpolicies",
     ];
     assert_eq!(rights.iter().map(String::as_str).collect::<Vec<_>>(), expected);
-    let other = objects.iter().filter(|object| ["Role", "RoleBinding"].contains(&object["kind"].as_str().unwrap()));
-    assert_eq!(other.count(), 0, "no other rights");
+    let lease = |verbs: Value, names: Value| {
+        json!({"apiGroups": ["coordination.k8s.io"], "resources": ["leases"],
+        "resourceNames": names, "verbs": verbs})
+    };
+    let mut create = lease(json!(["create"]), Value::Null);
+    create.as_object_mut().unwrap().remove("resourceNames");
+    let update = lease(json!(["get", "update"]), json!(["portreeve"]));
+    assert_eq!(of_kind(&objects, "Role")["rules"], json!([create, update]), "a Secret that is given is not written");
+}
+
+#[test]
+fn what_the_daemon_writes_for_its_own_certificate_is_named_one_by_one() {
+    let objects = rendered(&json!({}));
+    let written = |kind: &str| of_kind(&objects, kind)["rules"].as_array().unwrap().last().unwrap().clone();
+    assert_eq!(
+        written("ClusterRole"),
+        json!({"apiGroups": ["admissionregistration.k8s.io"], "resourceNames": ["portreeve"],
+            "resources": ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"], "verbs": ["get", "patch"]})
+    );
+    assert_eq!(
+        written("Role"),
+        json!({"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["portreeve-webhook"],
+            "verbs": ["get", "update"]})
+    );
+    assert_eq!(of_kind(&objects, "Secret")["data"], Value::Null, "the content is never the chart's");
+    for kind in ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"] {
+        for entry in of_kind(&objects, kind)["webhooks"].as_array().unwrap() {
+            assert_eq!(entry["clientConfig"]["caBundle"], Value::Null, "the daemon writes it");
+        }
+    }
 }
 
 #[tokio::test]
@@ -123,6 +151,9 @@ async fn the_account_of_the_chart_reads_what_is_watched_and_nothing_else() {
     for path in ["/api/v1/secrets", "/api/v1/nodes", "/apis/rbac.authorization.k8s.io/v1/clusterroles"] {
         assert_eq!(account.get(path).await.unwrap_err().code, 403, "{path}");
     }
+    let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+        "metadata": {"name": "portreeve", "namespace": NAMESPACE}});
+    account.create(&lease).await.unwrap();
     let write = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x", "namespace": NAMESPACE}});
     assert_eq!(account.create(&write).await.unwrap_err().code, 403);
 }

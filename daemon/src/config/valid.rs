@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use portreeve_reports::{Effect, FailOn};
+use portreeve_secrets::credentials::Limits;
 use regex::Regex;
 
 use crate::runtime::telemetry::LogFormat;
@@ -228,6 +230,14 @@ pub struct AdmissionScope {
     pub(super) exempt: Vec<Regex>,
     /// Group of the break-glass users.
     pub break_glass_group: String,
+}
+
+impl CredentialsConfig {
+    /// As credentials are judged by.
+    pub fn limits(&self) -> Limits {
+        let signed = |duration: Duration| SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX);
+        Limits { max_token_lifetime: signed(self.max_token_lifetime), warn_before: signed(self.warn_before_expiry) }
+    }
 }
 
 impl AdmissionScope {

@@ -28,6 +28,8 @@ pub enum TaskName {
     Workloads,
     /// Judges images.
     Images,
+    /// Judges credentials.
+    Credentials,
     /// Fires what is due by cron.
     Scheduler,
     /// Writes findings to the store.
@@ -58,6 +60,7 @@ impl fmt::Display for TaskName {
             Self::Watch(plural) => write!(f, "watch-{plural}"),
             Self::Workloads => f.write_str("workloads"),
             Self::Images => f.write_str("images"),
+            Self::Credentials => f.write_str("credentials"),
             Self::Scheduler => f.write_str("scheduler"),
             Self::Recorder => f.write_str("recorder"),
             Self::Admission => f.write_str("admission"),

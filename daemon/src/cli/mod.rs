@@ -10,6 +10,7 @@ mod image;
 mod input;
 mod list;
 mod output;
+mod platform;
 mod review;
 mod serve;
 mod verify;
@@ -69,6 +70,7 @@ type Outcome = Result<Exit, Failure>;
 ///   portreeve check manifests/                           posture of manifests
 ///   portreeve gate manifests/ --image-policy policy.yaml the whole verdict for CI
 ///   portreeve verify --key cosign.pub quay.io/org/app:1  is this image signed by this key?
+///   portreeve platform plan -f platform.yaml             what would change in the cluster, and is it clean?
 ///   portreeve serve --config portreeve.yaml              the daemon
 ///   portreeve explain C-0057                             why a code matters and how to fix it
 ///
@@ -95,6 +97,7 @@ enum Command {
     Verify(verify::VerifyArgs),
     Review(review::ReviewArgs),
     Image(image::ImageArgs),
+    Platform(platform::PlatformArgs),
     Explain(explain::ExplainArgs),
     List(list::ListArgs),
     Config(config::ConfigArgs),
@@ -121,6 +124,7 @@ fn dispatch(command: Command, global: &GlobalArgs) -> Outcome {
         Command::Verify(args) => verify::run(&args, global),
         Command::Review(args) => review::run(&args, global),
         Command::Image(args) => image::run(&args, global),
+        Command::Platform(args) => platform::run(&args, global),
         Command::Explain(args) => explain::run(&args),
         Command::List(args) => list::run(&args),
         Command::Config(args) => config::run(&args, global),

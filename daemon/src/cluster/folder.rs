@@ -6,7 +6,7 @@
 //! deletes nothing.
 
 mod claims;
-mod walk;
+pub(crate) mod walk;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

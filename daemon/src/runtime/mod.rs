@@ -5,6 +5,7 @@
 //! * [`telemetry`]: structured logs to stderr, without bodies and secrets.
 //! * [`metrics`]: every metric, registered once; labels are closed sets.
 
+pub mod leader;
 pub mod metrics;
 pub mod readiness;
 pub mod supervisor;

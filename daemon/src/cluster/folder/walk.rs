@@ -15,20 +15,22 @@ const MAX_DEPTH: usize = 64;
 /// What tells versions of a file apart without reading it: size, time in nanoseconds, inode, and the inode's change
 /// time, which no program sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Signature(u64, i128, u64, i128);
+pub(crate) struct Signature(u64, i128, u64, i128);
 
 /// What a walk found.
 #[derive(Debug, Default)]
-pub(super) struct Walk {
+pub(crate) struct Walk {
     /// The manifests, sorted.
-    pub(super) files: BTreeMap<PathBuf, Signature>,
+    pub(crate) files: BTreeMap<PathBuf, Signature>,
+    /// Links, and manifests that are no regular files. They are not followed; whom that concerns must say so.
+    pub(crate) not_followed: Vec<PathBuf>,
     /// Folders that could not be read: nothing is known about what is below them.
-    pub(super) problems: Vec<(PathBuf, Cause, String)>,
+    pub(crate) problems: Vec<(PathBuf, Cause, String)>,
 }
 
 impl Walk {
     /// Whether a file is known not to be there.
-    pub(super) fn proves_absent(&self, file: &Path) -> bool {
+    pub(crate) fn proves_absent(&self, file: &Path) -> bool {
         !self.files.contains_key(file) && !self.problems.iter().any(|(folder, ..)| file.starts_with(folder))
     }
 
@@ -39,7 +41,7 @@ impl Walk {
 
 /// Finds the YAML and JSON files below a folder. Hidden files are editors' and version control's; links could lead
 /// out of the folder or back into it. Both are left out.
-pub(super) fn walk(root: &Path) -> Walk {
+pub(crate) fn walk(root: &Path) -> Walk {
     let mut walk = Walk::default();
     visit(root, 0, &mut walk);
     if walk.files.len() > MAX_FILES {
@@ -77,6 +79,7 @@ fn visit_entry(path: &Path, depth: usize, walk: &mut Walk) {
         Ok(metadata) if metadata.is_file() && is_manifest(path) => {
             walk.files.insert(path.to_owned(), signature(&metadata));
         }
+        Ok(metadata) if metadata.is_symlink() || is_manifest(path) => walk.not_followed.push(path.to_owned()),
         Ok(_) => {}
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => walk.problem(path, Cause::Unreadable, error.to_string()),
@@ -98,7 +101,7 @@ fn is_manifest(path: &Path) -> bool {
 }
 
 /// The bytes of a file, never more than `most`.
-pub(super) fn bytes(file: &Path, most: usize) -> Result<Vec<u8>, (Cause, String)> {
+pub(crate) fn bytes(file: &Path, most: usize) -> Result<Vec<u8>, (Cause, String)> {
     let unreadable = |error: std::io::Error| (Cause::Unreadable, error.to_string());
     let opened = std::fs::File::open(file).map_err(unreadable)?;
     let mut bytes = Vec::new();

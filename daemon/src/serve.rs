@@ -14,15 +14,18 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::{AdmissionError, AdmissionState, Webhook};
+use crate::cluster::apply::Applier;
 use crate::cluster::client::{ClientError, KubeSource, cluster_id, connect};
 use crate::cluster::feed::Feed;
 use crate::cluster::folder::{self, FolderOptions};
 use crate::cluster::kinds::KINDS;
+use crate::cluster::lease::{self, Campaign, LeasePlace};
 use crate::cluster::watches::{OnRestart, Watches};
 use crate::cluster::writer::{self, ClusterView, Event};
 use crate::config::valid::Admission;
 use crate::config::{ClusterSource, Config};
 use crate::controllers::images::Images;
+use crate::controllers::platform::PlatformController;
 use crate::controllers::scans::Scans;
 use crate::controllers::workloads::Workloads;
 use crate::demo;
@@ -30,13 +33,14 @@ use crate::http::{self, Hosts, HttpParts, Limits};
 use crate::judge::source::{repository_path, repository_root};
 use crate::judge::tally::Tally;
 use crate::judge::{FileSource, Judge, JudgeSettings, LoadError, Rules};
-use crate::registry::RegistryClient;
+use crate::registry::{EvidenceShelf, RegistryClient};
+use crate::runtime::leader::{Epoch, LeadershipWatch, Seat};
 use crate::runtime::metrics::{Metrics, Scanner};
 use crate::runtime::readiness::{Parts, ReadinessWatch};
 use crate::runtime::supervisor::{RunError, Supervisor, TaskName, os_signals};
 use crate::runtime::telemetry;
 use crate::scheduler::driver::{self, Trigger};
-use crate::store::{RecorderHandle, Retention, Store, StoreError, StoreUrl, recorder};
+use crate::store::{RecorderHandle, Retention, Shelf, Store, StoreError, StoreUrl, recorder};
 
 /// How often counters that other parts keep are carried into the metrics.
 const CARRY_EVERY: Duration = Duration::from_millis(500);
@@ -71,6 +75,9 @@ pub enum ServeError {
     /// The folder that stands for the cluster is not there.
     #[error("'cluster.folder': {0} is not a folder")]
     NoFolder(String),
+    /// A folder that stands for a cluster takes no objects.
+    #[error("'platform' needs an API server to deploy to, and 'cluster.folder' names a folder; remove one of them")]
+    PlatformWithoutApiServer,
     /// The webhook cannot be served.
     #[error(transparent)]
     Admission(#[from] AdmissionError),
@@ -94,7 +101,7 @@ impl ServeError {
     /// The exit code of the process.
     pub fn exit(&self) -> ExitCode {
         match self {
-            Self::Rules(_) | Self::StoreUrl(_) | Self::Client(_) | Self::NoFolder(_) => ExitCode::Usage,
+            Self::Rules(_) | Self::StoreUrl(_) | Self::Client(_) | Self::NoFolder(_) | Self::PlatformWithoutApiServer => ExitCode::Usage,
             Self::Run(RunError::TaskPanicked { .. }) => ExitCode::Bug,
             _ => ExitCode::Unclassified,
         }
@@ -136,9 +143,10 @@ async fn daemon(options: ServeOptions) -> Result<(), ServeError> {
         ended = listeners.serve_starting() => return Err(process(ended)),
         _ = signals.next() => return Ok(()),
     };
-    let judge = Judge::new(rules, options.registry);
-    let shared = Shared::open(&store_url, judge, &cluster, &mut supervisor).await?;
+    let shared = Shared::open(&store_url, (rules, options.registry), &cluster, &mut supervisor).await?;
     let stored = shared.store.subjects().await?;
+    let leadership = shared.stand_for_lease(&source, &options.config, &mut supervisor);
+    shared.keep_platform(&options.config, &source, leadership, &mut supervisor)?;
     let watching = shared.start_watching(source, stored, &mut supervisor);
     shared.start_schedule(&options.config, &watching, &mut supervisor);
     if let (Some(webhook), Some(admission)) = (webhook, &options.config.admission) {
@@ -272,7 +280,7 @@ impl Shared {
     /// Opens the store and starts what writes to it.
     async fn open(
         url: &StoreUrl,
-        judge: Judge,
+        (rules, registry): (Rules, RegistryClient),
         cluster: &str,
         supervisor: &mut Supervisor,
     ) -> Result<Self, ServeError> {
@@ -281,12 +289,57 @@ impl Shared {
         let (writing, recorder) = recorder(store.clone(), Retention::default());
         // The recorder ends after the doors: when the last of them has dropped its handle.
         supervisor.spawn(TaskName::Recorder, writing.run(CancellationToken::new()));
+        let shelf = Shelf::of(&store, &recorder).map(|shelf| Arc::new(shelf) as Arc<dyn EvidenceShelf>);
+        let judge = Judge::new(rules, registry.sharing(shelf));
         let tally = Arc::new(Tally::new(judge.rules().unimplemented.len()));
         let scans = store.scans().await?;
         for scanner in Scanner::ALL.iter().map(|scanner| scanner.as_str()) {
             scans.get(scanner).into_iter().for_each(|at| tally.scanned(scanner, *at));
         }
         Ok(Self { judge: Arc::new(judge), tally, store, recorder, metrics })
+    }
+
+    /// Starts what makes this process the one that may write, when it is its turn.
+    fn stand_for_lease(&self, source: &Source, config: &Config, supervisor: &mut Supervisor) -> LeadershipWatch {
+        let (seat, watch) = Seat::new();
+        let (metrics, shutdown) = (self.metrics.leader.clone(), supervisor.shutdown());
+        match source {
+            Source::Folder { path, .. } => {
+                let place = (path.clone(), Epoch::default());
+                supervisor.spawn(TaskName::Leader, lease::folder::run(place, seat, metrics, shutdown));
+            }
+            Source::Api(client) => {
+                let candidate = (lease::identity(), Epoch::default());
+                let leader = &config.leader;
+                let place = LeasePlace { namespace: leader.namespace.clone(), name: leader.lease.clone() };
+                let campaign = Campaign::new(client.clone(), place, seat, candidate);
+                supervisor.spawn(TaskName::Leader, campaign.metrics(metrics).run(shutdown));
+            }
+        }
+        watch
+    }
+
+    /// Starts what keeps the platform, when there is one.
+    fn keep_platform(
+        &self,
+        config: &Config,
+        source: &Source,
+        leadership: LeadershipWatch,
+        supervisor: &mut Supervisor,
+    ) -> Result<(), ServeError> {
+        let Some(platform) = config.platform.clone() else { return Ok(()) };
+        let Source::Api(client) = source else { return Err(ServeError::PlatformWithoutApiServer) };
+        let controller = PlatformController {
+            platform,
+            config: config.clone(),
+            registry: self.judge.registry().clone(),
+            applier: Applier::new(client.clone()),
+            leadership,
+            recorder: self.recorder.clone(),
+            metrics: self.metrics.platform.clone(),
+        };
+        supervisor.spawn(TaskName::Platform, controller.run(supervisor.shutdown()));
+        Ok(())
     }
 
     /// Starts the watch and schedule doors.

@@ -3,6 +3,7 @@
 //! * [`parts`]: where the programs are; `make parts` installs them.
 //! * [`process`]: starting, awaiting, reading and ending a program. Nothing outlives the test process.
 //! * [`control_plane`]: etcd, kube-apiserver and, on demand, the controllers and a node; [`api`] talks to it.
+//! * [`postgres`]: a PostgreSQL of its own for a test.
 //! * [`registry`], [`cosign`]: registries of three kinds, small real images, and signatures by the original tool.
 //! * [`doors`]: generated objects through all four doors.
 //! * [`source_scan`], [`tidy`]: what the house forbids, as checks over the sources.
@@ -28,6 +29,7 @@ pub mod hostile;
 
 pub mod openmetrics;
 pub mod parts;
+pub mod postgres;
 pub mod process;
 pub mod registry;
 pub mod source_scan;

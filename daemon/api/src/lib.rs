@@ -4,8 +4,10 @@
 //! `portreeve-reports`, `ImagePolicy` from `portreeve-trust`; `Platform` is [`platform`]'s own. [`documents`] reads a
 //! file of them, [`document`] takes one tree, from a file or from the API server.
 
+pub mod crd;
 mod header;
 pub mod platform;
+mod schema;
 
 use std::sync::Arc;
 
@@ -13,9 +15,13 @@ use portreeve_reports::exceptions::{Exception, ExceptionSpec, Origin, Scope};
 use portreeve_reports::source::decode::did_you_mean;
 use portreeve_reports::source::{Fields, Limits, Node, Place, Problems, yaml};
 
-pub use header::{Header, Metadata};
+pub use header::{Header, InvalidName, Metadata, NameForm, dns_name};
 use platform::PlatformSpec;
 
+/// The group of all kinds.
+pub const GROUP: &str = "portreeve.dev";
+/// Their version.
+pub const VERSION: &str = "v1alpha1";
 /// Group and version of all kinds.
 pub const API_VERSION: &str = "portreeve.dev/v1alpha1";
 

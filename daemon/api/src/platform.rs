@@ -11,6 +11,8 @@ use portreeve_reports::{Effect, FailOn, Severity};
 
 pub use codes::*;
 
+use crate::{InvalidName, NameForm, dns_name};
+
 /// Most components of a platform.
 pub const MAX_COMPONENTS: usize = 200;
 /// Most ignore rules of a component, and paths of a rule.
@@ -337,21 +339,12 @@ fn check_names(components: &[Component], fields: &mut Fields<'_, '_>) {
 }
 
 /// A name that is a label's value and part of an object's name.
-pub(crate) fn label(text: &str) -> Result<String, String> {
-    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    let is_label =
-        (1..=63).contains(&text.len()) && text.bytes().all(allowed) && !text.starts_with('-') && !text.ends_with('-');
-    if is_label {
-        return Ok(text.to_owned());
-    }
-    Err(format!(
-        "'{}' is not a DNS-1123 label: lower-case letters, digits and '-', at most 63 characters",
-        text.chars().take(63).collect::<String>()
-    ))
+pub(crate) fn label(text: &str) -> Result<String, InvalidName> {
+    dns_name(text, NameForm::Label)
 }
 
 fn own_namespace(text: &str) -> Result<String, String> {
-    let namespace = label(text)?;
+    let namespace = label(text).map_err(|error| error.to_string())?;
     if text.starts_with("kube-") || text == "portreeve-system" {
         return Err(format!("'{text}' belongs to the cluster or to Portreeve itself; components live elsewhere"));
     }

@@ -11,7 +11,7 @@ use portreeve_reports::gate::{Percent, Threshold};
 
 use super::Failure;
 use crate::config::valid::Registry;
-use crate::config::{Config, LoadedConfig, load};
+use crate::config::{self, Config, LoadedConfig, load};
 use crate::judge::{FileSource, Judge, JudgeSettings, Rules};
 use crate::registry::{DockerConfig, HostOptions, RegistryClient, RegistryOptions};
 
@@ -43,10 +43,8 @@ pub(super) enum Color {
     Never,
 }
 
-/// A duration such as `30s` or `2m`.
 fn duration(text: &str) -> Result<Duration, String> {
-    let parsed = text.parse::<jiff::SignedDuration>().map_err(|error| error.to_string())?;
-    Duration::try_from(parsed).map_err(|_| "a duration is not negative".to_owned())
+    config::duration(text).ok_or_else(|| "not a duration such as 30s, 2m or 1h30m".to_owned())
 }
 
 /// The threshold of a verdict.

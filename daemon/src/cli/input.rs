@@ -8,14 +8,9 @@ use portreeve_reports::source::Limits;
 use portreeve_reports::{Cause, Finding};
 
 use super::Failure;
-use crate::config::load::read_capped;
+use crate::cluster::folder::walk;
 use crate::judge::review::object_of_document;
 use crate::judge::source::{repository_path, repository_root};
-
-/// Most files that one call reads.
-const MAX_FILES: usize = 100_000;
-/// Deepest folder below a named one.
-const MAX_DEPTH: usize = 64;
 
 /// Everything that was read.
 #[derive(Debug, Default)]
@@ -32,6 +27,7 @@ pub(super) fn read(paths: &[PathBuf], namespace: &str) -> Result<Inputs, Failure
     let options = ReadOptions { limits: Limits::default(), default_namespace: namespace.to_owned() };
     let root = repository_root();
     let mut inputs = Inputs::default();
+    let roots: Vec<PathBuf> = paths.iter().filter(|path| path.is_dir()).cloned().collect();
     for path in paths {
         if path.as_os_str() == "-" {
             let mut bytes = Vec::new();
@@ -40,12 +36,12 @@ pub(super) fn read(paths: &[PathBuf], namespace: &str) -> Result<Inputs, Failure
             inputs.add("stdin", &bytes, &options);
             continue;
         }
-        for file in files(path)? {
-            if file != *path && !is_regular(&file) {
-                inputs.unreadable.push(not_followed(&repository_path(&file, root.as_deref())));
-                continue;
-            }
-            inputs.add_file(&file, &repository_path(&file, root.as_deref()), &options);
+        let metadata = std::fs::metadata(path);
+        let metadata = metadata.map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
+        if metadata.is_dir() {
+            inputs.add_folder(path, &roots, (root.as_deref(), &options));
+        } else {
+            inputs.add_file(path, &repository_path(path, root.as_deref()), &options);
         }
     }
     Ok(inputs)
@@ -65,66 +61,38 @@ impl Inputs {
         self.unreadable.extend(read.unreadable.iter().map(Unreadable::finding));
     }
 
+    /// The manifests of a folder, in the order of their names.
+    fn add_folder(&mut self, folder: &Path, roots: &[PathBuf], (root, options): (Option<&Path>, &ReadOptions)) {
+        let found = walk::walk(folder, roots);
+        for (folder, cause, why) in &found.problems {
+            self.unread(&repository_path(folder, root), *cause, why);
+        }
+        for link in &found.not_followed {
+            self.unread(&link_path(link, root), Cause::Unreadable, walk::NOT_FOLLOWED);
+        }
+        for file in found.files.keys() {
+            self.add_file(file, &repository_path(file, root), options);
+        }
+    }
+
     fn add_file(&mut self, file: &Path, name: &str, options: &ReadOptions) {
-        let unreadable = |cause, message: String| Unreadable::of_file(name, cause, message).finding();
-        match read_capped(file, options.limits.bytes) {
-            Ok(bytes) if bytes.len() > options.limits.bytes => {
-                let most = options.limits.bytes >> 20;
-                self.unreadable.push(unreadable(Cause::TooLarge, format!("the file is larger than {most} MiB")));
-            }
+        match walk::bytes(file, options.limits.bytes) {
             Ok(bytes) => self.add(name, &bytes, options),
-            Err(error) => self.unreadable.push(unreadable(Cause::Unreadable, error.to_string())),
+            Err((cause, why)) => self.unread(name, cause, &why),
         }
+    }
+
+    fn unread(&mut self, name: &str, cause: Cause, why: &str) {
+        self.unreadable.push(Unreadable::of_file(name, cause, why).finding());
     }
 }
 
-/// The manifests of a path: the file itself, or the YAML and JSON files below a folder in the order of their names.
-fn files(path: &Path) -> Result<Vec<PathBuf>, Failure> {
-    let metadata = std::fs::metadata(path).map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
-    if !metadata.is_dir() {
-        return Ok(vec![path.to_path_buf()]);
+/// The name of a link: its own place, not that of what it leads to.
+fn link_path(link: &Path, root: Option<&Path>) -> String {
+    let folder = repository_path(link.parent().unwrap_or(Path::new(".")), root);
+    let name = link.file_name().unwrap_or_default().to_string_lossy();
+    match folder.as_str() {
+        "" | "." => name.into_owned(),
+        folder => format!("{folder}/{name}"),
     }
-    let mut found = Vec::new();
-    walk(path, 0, &mut found)?;
-    Ok(found)
-}
-
-fn walk(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<(), Failure> {
-    let fail = |error: std::io::Error| Failure::other(format!("{}: {error}", folder.display()));
-    let mut entries = std::fs::read_dir(folder).map_err(fail)?.collect::<Result<Vec<_>, _>>().map_err(fail)?;
-    entries.sort_by_key(std::fs::DirEntry::file_name);
-    for entry in entries {
-        let path = entry.path();
-        let kind = entry.file_type().map_err(fail)?;
-        if entry.file_name() == ".git" {
-            continue;
-        }
-        if kind.is_dir() {
-            if depth == MAX_DEPTH {
-                return Err(Failure::usage(format!("{}: more than {MAX_DEPTH} folders deep", path.display())));
-            }
-            walk(&path, depth + 1, found)?;
-        } else if is_manifest(&path) {
-            if found.len() == MAX_FILES {
-                return Err(Failure::usage(format!("more than {MAX_FILES} manifests; name fewer folders")));
-            }
-            found.push(path);
-        }
-    }
-    Ok(())
-}
-
-fn is_regular(file: &Path) -> bool {
-    std::fs::symlink_metadata(file).is_ok_and(|metadata| metadata.is_file())
-}
-
-/// A link in a folder could lead out of it or back into it, and a pipe may never end. What applies the folder may read
-/// them all the same, so they are not passed over in silence.
-fn not_followed(name: &str) -> Finding {
-    let message = "it is a link or no regular file, and is not followed; name its target instead";
-    Unreadable::of_file(name, Cause::Unreadable, message).finding()
-}
-
-fn is_manifest(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known))
 }

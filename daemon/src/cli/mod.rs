@@ -3,6 +3,7 @@
 mod args;
 mod check;
 mod config;
+mod crds;
 mod demo;
 mod explain;
 mod gate;
@@ -100,6 +101,7 @@ enum Command {
     Platform(platform::PlatformArgs),
     Explain(explain::ExplainArgs),
     List(list::ListArgs),
+    Crds(crds::CrdsArgs),
     Config(config::ConfigArgs),
 }
 
@@ -127,6 +129,7 @@ fn dispatch(command: Command, global: &GlobalArgs) -> Outcome {
         Command::Platform(args) => platform::run(&args, global),
         Command::Explain(args) => explain::run(&args),
         Command::List(args) => list::run(&args),
+        Command::Crds(args) => crds::run(&args),
         Command::Config(args) => config::run(&args, global),
     }
 }

@@ -9,13 +9,15 @@ use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand, ValueEnum};
 use portreeve_api::platform::Component;
+use portreeve_reports::Cause;
 use portreeve_reports::gate::ExitCode;
-use tokio_util::sync::CancellationToken;
 
 use super::args::{GlobalArgs, RegistryArgs, registry};
 use super::{Failure, Outcome, output};
 use crate::cluster::apply::{ApiFailure, Applier};
 use crate::cluster::client::{KubeSource, connect};
+use crate::cluster::lease::LeasePlace;
+use crate::cluster::lease::command::acquire_for_command;
 use crate::config::{ClusterSource, Config};
 use crate::platform::build::Validated;
 use crate::platform::clear::GateRules;
@@ -28,6 +30,8 @@ use crate::runtime::leader::Leading;
 const FILE: &str = "platform.yaml";
 /// The pause between two looks at objects whose deletion has begun.
 const LOOK: Duration = Duration::from_millis(300);
+/// How long a lease is waited for at least: a dead holder's runs out in that time.
+const LEAST_WAIT: Duration = Duration::from_secs(12);
 
 /// Deploy a platform and keep it as declared.
 ///
@@ -147,6 +151,7 @@ struct Session {
     validated: Validated,
     gate: GateRules,
     source: KubeSource,
+    lease: LeasePlace,
     format: Format,
     deadline: Instant,
 }
@@ -163,7 +168,8 @@ impl Session {
         let gate = GateRules::load(&validated.spec.gate, &config, registry);
         let gate = gate.map_err(|error| Failure::usage_by(&error))?;
         let deadline = Instant::now() + global.timeout;
-        Ok(Self { validated, gate, source: source(&config)?, format: which.format, deadline })
+        let lease = LeasePlace { namespace: config.leader.namespace.clone(), name: config.leader.lease.clone() };
+        Ok(Self { validated, gate, source: source(&config)?, lease, format: which.format, deadline })
     }
 
     async fn connect(&self) -> Result<Applier, Failure> {
@@ -172,6 +178,22 @@ impl Session {
 
     async fn look<'a>(&'a self, applier: &'a Applier) -> Result<Look<'a>, Failure> {
         Look::take(applier, &self.validated, &self.gate, self.validated.build()).await.map_err(not_asked)
+    }
+
+    /// Does what writes while this process holds the lease. A daemon that holds it is asked for it, and gives it between
+    /// two of its steps.
+    async fn leading<T>(
+        &self,
+        applier: &Applier,
+        work: impl AsyncFnOnce(Leading) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        applier.make_own_namespace().await.map_err(not_asked)?;
+        let wait = self.left().max(LEAST_WAIT);
+        let held = acquire_for_command(applier.client().clone(), self.lease.clone(), wait).await;
+        let held = held.map_err(|held| Failure::not_had(Cause::Unreachable, held))?;
+        let leading = held.leading();
+        let done = held.during(work(leading)).await;
+        done.map_err(|lost| Failure::not_had(Cause::Unreachable, format!("{lost}; run the command again")))?
     }
 
     fn left(&self) -> Duration {
@@ -199,10 +221,15 @@ impl Session {
         if deletes + adopts > 0 {
             confirm(&format!("Delete {deletes} and take over {adopts} object(s)?"), args.yes)?;
         }
-        let leading = lead();
-        let wait = if args.no_wait { Duration::ZERO } else { self.left() };
-        let aim = Aim::Apply { leading: &leading, confirm_prune: args.confirm_prune, wait };
-        let outcomes = all(&look, aim).await;
+        let outcomes = self
+            .leading(applier, async |leading| {
+                let wait = if args.no_wait { Duration::ZERO } else { self.left() };
+                // Again: whoever led before may have written.
+                let look = self.look(applier).await?;
+                let aim = Aim::Apply { leading: &leading, confirm_prune: args.confirm_prune, wait };
+                Ok(all(&look, aim).await)
+            })
+            .await?;
         match self.format {
             Format::Json => self.show(&outcomes, applier)?,
             Format::Table => output::print(&print::applied(&outcomes, applier.writes()))?,
@@ -226,7 +253,7 @@ impl Session {
     }
 
     async fn suspend(&self, applier: &Applier, args: &SomeArgs, is_suspended: bool) -> Outcome {
-        let mut look = self.look(applier).await?;
+        let look = self.look(applier).await?;
         let whole = [WHOLE.to_owned()];
         let names: &[String] = if args.components.is_empty() { &whole } else { &args.components };
         let known: Vec<String> =
@@ -235,31 +262,34 @@ impl Session {
             return Err(Failure::usage(format!("there is no component '{unknown}'; there are {}", known.join(", "))));
         }
         let word = if is_suspended { "suspended" } else { "resumed" };
-        for name in names {
-            let shown = if name == WHOLE { self.validated.name.as_str() } else { name };
-            if args.dry_run {
-                output::print(&format!("{shown} would be {word}\n"))?;
-                continue;
-            }
-            self.mark(applier, &mut look, name, is_suspended).await?;
-            output::print(&format!("{shown} is {word}\n"))?;
+        let shown = |name: &str| if name == WHOLE { self.validated.name.clone() } else { name.to_owned() };
+        if args.dry_run {
+            let lines = names.iter().map(|name| format!("{} would be {word}\n", shown(name)));
+            output::print(&lines.collect::<String>())?;
+            return Ok(ExitCode::Clean);
         }
-        Ok(ExitCode::Clean)
+        self.leading(applier, async |leading| {
+            let mut look = self.look(applier).await?;
+            for name in names {
+                self.mark(applier, (&leading, &mut look), (name, is_suspended)).await?;
+                output::print(&format!("{} is {word}\n", shown(name)))?;
+            }
+            Ok(ExitCode::Clean)
+        })
+        .await
     }
 
     /// Stores whether a component or the platform is suspended.
     async fn mark(
         &self,
         applier: &Applier,
-        look: &mut Look<'_>,
-        name: &str,
-        is_suspended: bool,
+        (leading, look): (&Leading, &mut Look<'_>),
+        (name, is_suspended): (&str, bool),
     ) -> Result<(), Failure> {
         let known = look.inventories.remove(name);
         let mut inventory = known.unwrap_or_else(|| Ok(Inventory::default())).map_err(Failure::other)?;
-        let leading = lead();
         let whose = crate::platform::prune::Whose { platform: &self.validated.name, component: name };
-        let marked = Deployer { applier, leading: &leading, whose, patience: NO_PATIENCE }
+        let marked = Deployer { applier, leading, whose, patience: NO_PATIENCE }
             .suspend(&mut inventory, is_suspended)
             .await;
         marked.map_err(not_asked)?;
@@ -268,29 +298,39 @@ impl Session {
     }
 
     async fn destroy(&self, applier: &Applier, args: &DestroyArgs) -> Outcome {
-        let mut look = self.look(applier).await?;
+        let look = self.look(applier).await?;
         let targets = print::doomed(&look);
         output::print(&print::destruction(&look, &targets))?;
         if args.dry_run {
             return Ok(ExitCode::Clean);
         }
         confirm(&format!("Take down the platform '{}'?", self.validated.name), args.yes)?;
-        // First: a daemon that keeps the platform must not bring back what goes.
-        self.mark(applier, &mut look, WHOLE, true).await?;
-        let mut is_done = true;
-        for component in &targets {
-            is_done &= self.take_down(applier, &look, component).await?;
-        }
+        let is_done = self
+            .leading(applier, async |leading| {
+                let mut look = self.look(applier).await?;
+                // First: a daemon that keeps the platform must not bring back what goes.
+                self.mark(applier, (&leading, &mut look), (WHOLE, true)).await?;
+                let mut is_done = true;
+                for component in &print::doomed(&look) {
+                    is_done &= self.take_down(applier, (&leading, &look), component).await?;
+                }
+                Ok(is_done)
+            })
+            .await?;
         let word = if is_done { "gone" } else { "not gone yet; run it again" };
         output::print(&format!("platform {} is {word} and stays suspended\n", self.validated.name))?;
         Ok(if is_done { ExitCode::Clean } else { ExitCode::Unknown })
     }
 
     /// Deletes one component's objects until they are gone or the time is over.
-    async fn take_down(&self, applier: &Applier, look: &Look<'_>, component: &Component) -> Result<bool, Failure> {
-        let leading = lead();
+    async fn take_down(
+        &self,
+        applier: &Applier,
+        (leading, look): (&Leading, &Look<'_>),
+        component: &Component,
+    ) -> Result<bool, Failure> {
         let whose = look.whose(&component.name);
-        let deployer = Deployer { applier, leading: &leading, whose, patience: NO_PATIENCE };
+        let deployer = Deployer { applier, leading, whose, patience: NO_PATIENCE };
         let mut inventory = match look.inventories.get(&component.name) {
             Some(Ok(inventory)) => inventory.clone(),
             Some(Err(damaged)) => return Err(Failure::other(damaged)),
@@ -334,10 +374,6 @@ async fn all(look: &Look<'_>, aim: Aim<'_>) -> Vec<keep::Outcome> {
         outcomes.push(look.remove(&name, &removed_component(&name), aim).await);
     }
     outcomes
-}
-
-fn lead() -> Leading {
-    Leading::until(CancellationToken::new())
 }
 
 fn source(config: &Config) -> Result<KubeSource, Failure> {

@@ -15,7 +15,7 @@ use portreeve_policies::object::Object;
 use serde_json::{Value, json};
 
 use crate::cluster::key::ObjectKey;
-use crate::runtime::leader::Leading;
+use crate::runtime::leader::{self, Leading};
 pub use failure::{ApiFailure, FieldConflict};
 use kinds::Kinds;
 pub use kinds::Served;
@@ -80,6 +80,11 @@ impl Applier {
         Self { client, kinds: Arc::default(), writes: Arc::default() }
     }
 
+    /// The connection, for the lease.
+    pub fn client(&self) -> &kube::Client {
+        &self.client
+    }
+
     /// Requests that could have changed something, dry runs left out.
     pub fn writes(&self) -> u64 {
         self.writes.load(Ordering::Relaxed)
@@ -116,12 +121,8 @@ impl Applier {
         let mut found = Vec::new();
         let mut next = String::new();
         loop {
-            let mut query = url::form_urlencoded::Serializer::new(String::new());
-            query.append_pair("labelSelector", selector).append_pair("limit", &PAGE.to_string());
-            if !next.is_empty() {
-                query.append_pair("continue", &next);
-            }
-            let mut page = self.send(Method::GET, &format!("{collection}?{}", query.finish()), None).await?;
+            let path = format!("{collection}?{}", list_query(selector, &next));
+            let mut page = self.send(Method::GET, &path, None).await?;
             let items = page.get_mut("items").and_then(Value::as_array_mut).map(std::mem::take);
             found.extend(items.unwrap_or_default().into_iter().map(|mut item| {
                 item["apiVersion"] = json!(&*address.api_version);
@@ -144,7 +145,7 @@ impl Applier {
         self.patch(address, object, &format!("{}&dryRun=All", apply_query(force))).await
     }
 
-    /// Server-side apply.
+    /// Server-side apply. Nothing but the time fences it: the answer must come while the lease is surely ours.
     pub async fn apply(
         &self,
         leading: &Leading,
@@ -153,7 +154,9 @@ impl Applier {
         force: Force,
     ) -> Result<Value, ApiFailure> {
         self.writing(leading)?;
-        self.patch(address, object, &apply_query(force)).await
+        let query = apply_query(force);
+        let applied = self.patch(address, object, &query);
+        tokio::time::timeout(leader::REQUEST, applied).await.unwrap_or(Err(ApiFailure::TimedOut(leader::REQUEST)))
     }
 
     async fn patch(&self, address: &Address, object: &Value, query: &str) -> Result<Value, ApiFailure> {
@@ -209,6 +212,23 @@ impl Applier {
         }
     }
 
+    /// Makes sure that our own namespace is there. Needs no proof of leading: the lease itself is in it.
+    pub async fn make_own_namespace(&self) -> Result<(), ApiFailure> {
+        let key =
+            ObjectKey { group: "".into(), kind: "Namespace".into(), namespace: "".into(), name: NAMESPACE.into() };
+        let address = Address { api_version: "v1".into(), key };
+        if self.get(&address).await?.is_some() {
+            return Ok(());
+        }
+        self.writes.fetch_add(1, Ordering::Relaxed);
+        let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
+        let body = Some(("application/json", object));
+        match self.send(Method::POST, &format!("/api/v1/namespaces?fieldManager={MANAGER}"), body).await {
+            Ok(_) | Err(ApiFailure::AlreadyExists(_)) => Ok(()),
+            Err(failure) => Err(failure),
+        }
+    }
+
     /// Creates an object; `AlreadyExists` when there is one.
     pub async fn create(&self, leading: &Leading, address: &Address, object: &Value) -> Result<Value, ApiFailure> {
         self.writing(leading)?;
@@ -254,6 +274,15 @@ impl Applier {
             Err(_) => Err(ApiFailure::TimedOut(REQUEST)),
         }
     }
+}
+
+fn list_query(selector: &str, next: &str) -> String {
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    query.append_pair("labelSelector", selector).append_pair("limit", &PAGE.to_string());
+    if !next.is_empty() {
+        query.append_pair("continue", next);
+    }
+    query.finish()
 }
 
 fn apply_query(force: Force) -> String {

@@ -6,7 +6,7 @@
 //! deletes nothing.
 
 mod claims;
-pub(crate) mod walk;
+pub mod walk;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use portreeve_policies::object::ReadOptions;
+use portreeve_reports::Cause;
 use portreeve_reports::source::Limits;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -130,13 +131,18 @@ impl State {
 
     /// Walks the folder and reads what is new, other, or named.
     fn walked(mut self, named: &BTreeSet<PathBuf>) -> (Self, Vec<Event>) {
-        let walk = walk::walk(&self.options.path);
-        let mut events = self.walk_problems(&walk);
+        let walk = walk::walk(&self.options.path, std::slice::from_ref(&self.options.path));
+        self.is_whole = walk.problems.is_empty();
+        let problems = self.problems(&walk);
+        // A file that became a link is first no longer there and then not followed.
+        let mut events = self.solved(&problems);
         let gone: Vec<PathBuf> = self.seen.keys().filter(|file| walk.proves_absent(file)).cloned().collect();
         for file in gone {
             self.seen.remove(&file);
             events.extend(self.claims.file_gone(&self.name(&file)));
         }
+        events.extend(problems.iter().map(|(name, (cause, why))| claims::unreadable(name, *cause, why)));
+        self.problems = problems.into_keys().collect();
         for (file, signature) in walk.files {
             if self.seen.get(&file) != Some(&signature) || named.contains(&file) {
                 events.extend(self.read(&file));
@@ -146,20 +152,17 @@ impl State {
         (self, events)
     }
 
-    /// Folders that could not be read, and that they can be now.
-    fn walk_problems(&mut self, walk: &Walk) -> Vec<Event> {
-        self.is_whole = walk.problems.is_empty();
-        let mut events = Vec::new();
-        let mut now = BTreeSet::new();
-        for (folder, cause, why) in &walk.problems {
-            let name = self.name(folder);
-            events.push(claims::unreadable(&name, *cause, why));
-            now.insert(name);
-        }
-        let solved = self.problems.difference(&now).map(|name| Event::FileGone(name.as_str().into()));
-        events.extend(solved);
-        self.problems = now;
-        events
+    /// Folders that could not be read, and what is not followed.
+    fn problems(&self, walk: &Walk) -> BTreeMap<String, (Cause, String)> {
+        let folders = walk.problems.iter().map(|(folder, cause, why)| (folder, *cause, why.clone()));
+        let links = walk.not_followed.iter().map(|link| (link, Cause::Unreadable, walk::NOT_FOLLOWED.to_owned()));
+        folders.chain(links).map(|(path, cause, why)| (self.name(path), (cause, why))).collect()
+    }
+
+    /// What was a problem and is none now.
+    fn solved(&self, now: &BTreeMap<String, (Cause, String)>) -> Vec<Event> {
+        let solved = self.problems.iter().filter(|name| !now.contains_key(*name));
+        solved.map(|name| Event::FileGone(name.as_str().into())).collect()
     }
 
     fn read(&mut self, file: &Path) -> Vec<Event> {

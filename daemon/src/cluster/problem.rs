@@ -31,11 +31,6 @@ pub(super) fn readable(subject: Subject) -> Option<Finding> {
     built(draft(&UNREADABLE_INPUT, Verdict::Pass, subject).message("it was read"))
 }
 
-/// `unknown`: the subject could not be read.
-pub(super) fn unreadable(subject: Subject, cause: Cause, why: &str) -> Option<Finding> {
-    built(draft(&UNREADABLE_INPUT, Verdict::Unknown, subject).cause(cause).message(why))
-}
-
 fn draft(entry: &CodeEntry, verdict: Verdict, subject: Subject) -> FindingBuilder {
     let file = match &subject {
         Subject::File { path } => Some(path.as_str().into()),

@@ -43,8 +43,6 @@ pub enum Event {
 pub struct Snapshot {
     /// The world.
     pub world: World,
-    /// Grows with every change of the index.
-    pub generation: u64,
     /// Whether every kind was listed once, or is known not to be listable.
     pub is_synced: bool,
 }
@@ -113,10 +111,9 @@ impl Writer {
             events.for_each(|event| change.merge(fold(&mut index, event)));
             (index.world(), index.is_synced())
         };
-        let before = self.snapshot.borrow().clone();
         // Synced once is synced: while the API server is away, the index goes on to answer.
-        let is_synced = is_synced || before.is_synced;
-        self.snapshot.send_replace(Arc::new(Snapshot { world, generation: before.generation + 1, is_synced }));
+        let is_synced = is_synced || self.snapshot.borrow().is_synced;
+        self.snapshot.send_replace(Arc::new(Snapshot { world, is_synced }));
         self.feeds.iter().for_each(|feed| feed.push(change.clone()));
         if is_synced {
             self.permit.take().into_iter().for_each(Permit::release);

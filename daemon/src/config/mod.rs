@@ -4,9 +4,22 @@
 //! * [`valid`]: what the daemon runs on; durations, addresses, patterns and schedules are types here.
 //! * [`mod@load`]: which file, which environment variables, and where each value came from.
 
+mod check;
+mod defaults;
 pub mod load;
 pub mod raw;
 pub mod valid;
 
+use std::time::Duration;
+
 pub use load::{ConfigError, LoadedConfig, load};
 pub use valid::{ClusterSource, Config};
+
+/// A duration such as `30s`, `5m`, `1h30m` or `14d` (a day has 24 hours); `None` for anything else.
+pub fn duration(text: &str) -> Option<Duration> {
+    let span = text.parse::<jiff::Span>().ok()?;
+    span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).ok()?.try_into().ok()
+}
+
+#[cfg(test)]
+mod tests;

@@ -17,7 +17,7 @@ use portreeve_policies::object::{Object, Unreadable};
 use portreeve_policies::workload::{ImageUse, image_uses};
 use portreeve_policies::world::World;
 use portreeve_reports::exceptions::Usage;
-use portreeve_reports::report::{Counted, ImageReport, PolicyInput, Report};
+use portreeve_reports::report::{Counted, ImageReport, Report};
 use portreeve_reports::{Cause, Code, Finding, FindingBuilder, Subject, Verdict};
 
 use crate::registry::{Deadline, RegistryClient};
@@ -151,6 +151,15 @@ impl Judge {
         code.as_str().starts_with("PR-1") || self.rules.enforced.contains(code)
     }
 
+    /// Whether any rule asks this question. What is asked of input, exceptions and the cluster always is.
+    pub fn asks(&self, code: &str) -> bool {
+        if code.starts_with("C-") {
+            self.rules.engine.controls().iter().any(|control| control.code.as_str() == code)
+        } else {
+            !code.starts_with("PR-1") || self.has_image_policy()
+        }
+    }
+
     /// Whether images are judged at all.
     pub fn has_image_policy(&self) -> bool {
         self.rules.image_policy.is_some()
@@ -164,11 +173,6 @@ impl Judge {
     /// The compiled rules.
     pub fn rules(&self) -> &Rules {
         &self.rules
-    }
-
-    /// Names and digests of what is judged by.
-    pub fn inputs(&self) -> &[PolicyInput] {
-        &self.rules.inputs
     }
 }
 

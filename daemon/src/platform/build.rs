@@ -185,14 +185,13 @@ impl Validated {
 
     fn read(&self, component: &Component, folder: &Path) -> Result<Read, Vec<Mistake>> {
         let root = repository_root();
-        let walk = walk::walk(folder);
+        let walk = walk::walk(folder, &[folder.to_owned()]);
         let named = |path: &Path, why: &str| Mistake {
             location: location(&repository_path(path, root.as_deref()), Place { line: 1, column: 1 }),
             message: why.to_owned(),
         };
         let mut mistakes: Vec<Mistake> = walk.problems.iter().map(|(path, _, why)| named(path, why)).collect();
-        let link = "it is a link or no regular file, which is not followed; put the manifest itself here";
-        mistakes.extend(walk.not_followed.iter().map(|path| named(path, link)));
+        mistakes.extend(walk.not_followed.iter().map(|path| named(path, walk::NOT_FOLLOWED)));
         let limits = Limits { bytes: MAX_MANIFEST, documents: MAX_OBJECTS + 1, ..Limits::default() };
         let options = ReadOptions { limits, default_namespace: component.namespace.clone() };
         let (mut whole, mut bytes_read) = (Read::default(), 0);

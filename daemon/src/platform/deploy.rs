@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::clear::Cleared;
@@ -15,7 +15,7 @@ use super::inventory::{self, Inventory};
 use super::plan::{Action, ComponentPlan, Leftover, Planned};
 use super::prune::{Fate, Whose, fate};
 use super::waves::Wave;
-use crate::cluster::apply::{Address, ApiFailure, Applier, Deletion, Force, NAMESPACE};
+use crate::cluster::apply::{Address, ApiFailure, Applier, Deletion, Force};
 use crate::cluster::key::ObjectKey;
 use crate::runtime::leader::Leading;
 
@@ -130,7 +130,7 @@ impl Deployer<'_> {
         let stored = match next.version {
             Some(_) => self.applier.replace(self.leading, &address, &object).await?,
             None => {
-                self.make_namespace().await?;
+                self.applier.make_own_namespace().await?;
                 self.applier.create(self.leading, &address, &object).await?
             }
         };
@@ -138,20 +138,6 @@ impl Deployer<'_> {
         *inventory = next;
         inventory.version = version;
         Ok(())
-    }
-
-    async fn make_namespace(&self) -> Result<(), ApiFailure> {
-        let key =
-            ObjectKey { group: "".into(), kind: "Namespace".into(), namespace: "".into(), name: NAMESPACE.into() };
-        let address = Address { api_version: "v1".into(), key };
-        if self.applier.get(&address).await?.is_some() {
-            return Ok(());
-        }
-        let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
-        match self.applier.create(self.leading, &address, &object).await {
-            Ok(_) | Err(ApiFailure::AlreadyExists(_)) => Ok(()),
-            Err(failure) => Err(failure),
-        }
     }
 
     async fn waves(
@@ -168,6 +154,7 @@ impl Deployer<'_> {
                 return Ok(());
             }
             for planned in &batch {
+                self.leading.next_step()?;
                 self.object(planned, inventory, applied).await?;
             }
             if !applied.failures.is_empty() {
@@ -176,7 +163,7 @@ impl Deployer<'_> {
             if wave == Wave::Definitions && writes {
                 let waits = self.waits_for(plan, Wave::Definitions).await?;
                 self.applier.forget_kinds();
-                if waits {
+                if waits || !self.is_served(plan).await? {
                     applied.is_waiting = true;
                     return Ok(());
                 }
@@ -234,6 +221,24 @@ impl Deployer<'_> {
         Ok(!self.unhealthy(&addresses, self.patience.waves).await?.is_empty())
     }
 
+    /// Waits until the kinds that definitions bring are served: that comes a moment after they are established.
+    async fn is_served(&self, plan: &ComponentPlan) -> Result<bool, ApiFailure> {
+        let end = Instant::now() + self.patience.waves;
+        let is_new = |planned: &&Planned| matches!(planned.action, Action::Create { checked: false });
+        for planned in plan.objects.iter().filter(is_new) {
+            while let Err(failure) = self.applier.served(&planned.wanted.address).await {
+                match failure {
+                    ApiFailure::UnknownKind(_) if Instant::now() + LOOKS.0 > end => return Ok(false),
+                    ApiFailure::UnknownKind(_) => {}
+                    other => return Err(other),
+                }
+                tokio::time::sleep(LOOKS.0).await;
+                self.applier.forget_kinds();
+            }
+        }
+        Ok(true)
+    }
+
     /// What is not healthy after at most `most`.
     async fn unhealthy(&self, addresses: &[&Address], most: Duration) -> Result<Vec<(ObjectKey, Health)>, ApiFailure> {
         let (end, mut pause) = (Instant::now() + most, LOOKS.0);
@@ -280,7 +285,10 @@ impl Deployer<'_> {
                 applied.is_waiting = true;
                 continue;
             }
-            outcome = self.leftover(leftover, rules, &mut next, applied).await;
+            outcome = match self.leading.next_step() {
+                Ok(()) => self.leftover(leftover, rules, &mut next, applied).await,
+                Err(lost) => Err(lost.into()),
+            };
             if outcome.is_err() {
                 break;
             }

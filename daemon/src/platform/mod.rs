@@ -9,6 +9,7 @@
 //!   that this process leads.
 //! * The command line and the controller use this room alike.
 
+pub mod budget;
 pub mod build;
 pub mod clear;
 pub mod deploy;

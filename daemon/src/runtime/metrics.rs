@@ -15,6 +15,8 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::judge::review::{DecisionReason, request};
 use crate::judge::tally::ImageOutcome;
+use crate::platform::keep::State;
+use crate::platform::plan::DriftClass;
 use crate::registry::RequestOutcome;
 
 /// The content type of [`Metrics::encode`].
@@ -262,6 +264,8 @@ pub struct AdmissionMetrics {
     total: Family<AdmissionLabels, Counter>,
     duration: Histogram,
     in_flight: Gauge,
+    /// Answers that went out before their decision was committed.
+    pub uncommitted: Counter,
 }
 
 /// Counts a request as being answered until it is dropped, also by a client that went away.
@@ -278,7 +282,12 @@ impl Drop for InFlight {
 impl AdmissionMetrics {
     fn new() -> Self {
         let buckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 8.0, 10.0];
-        Self { total: Family::default(), duration: Histogram::new(buckets), in_flight: Gauge::default() }
+        Self {
+            total: Family::default(),
+            duration: Histogram::new(buckets),
+            in_flight: Gauge::default(),
+            uncommitted: Counter::default(),
+        }
     }
 
     /// Counts a request as being answered, until the guard is dropped.
@@ -303,6 +312,8 @@ impl AdmissionMetrics {
         let help = "Time of an admission answer";
         registry.register_with_unit("admission_duration", help, Unit::Seconds, self.duration.clone());
         registry.register("admission_in_flight", "Admission requests being answered", self.in_flight.clone());
+        let help = "Admission answers that went out before their decision was committed";
+        registry.register("admission_uncommitted", help, self.uncommitted.clone());
     }
 }
 
@@ -364,6 +375,66 @@ impl SourceMetrics {
     }
 }
 
+/// Who writes.
+#[derive(Clone, Debug, Default)]
+pub struct LeaderMetrics {
+    /// Whether this process leads.
+    pub leading: Gauge,
+}
+
+impl LeaderMetrics {
+    fn register(&self, registry: &mut Registry) {
+        registry.register("leader", "Whether this process holds the lease and may write", self.leading.clone());
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StateLabel {
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DriftLabel {
+    class: &'static str,
+}
+
+/// What is deployed and kept.
+#[derive(Clone, Debug, Default)]
+pub struct PlatformMetrics {
+    components: Family<StateLabel, Gauge>,
+    drift: Family<DriftLabel, Gauge>,
+    /// Requests that could have changed the cluster.
+    pub writes: Counter,
+}
+
+impl PlatformMetrics {
+    /// Sets how many components are in each state.
+    pub fn set_components(&self, count: impl Fn(State) -> usize) {
+        for state in State::ALL {
+            let value = i64::try_from(count(state)).unwrap_or(i64::MAX);
+            self.components.get_or_create(&StateLabel { state: state.as_str() }).set(value);
+        }
+    }
+
+    /// Sets how many objects have drifted in each way.
+    pub fn set_drift(&self, count: impl Fn(DriftClass) -> usize) {
+        for class in DriftClass::ALL {
+            let value = i64::try_from(count(class)).unwrap_or(i64::MAX);
+            self.drift.get_or_create(&DriftLabel { class: class.as_str() }).set(value);
+        }
+    }
+
+    fn register(&self, registry: &mut Registry) {
+        self.set_components(|_| 0);
+        self.set_drift(|_| 0);
+        registry.register("platform_components", "Components of the platform by state", self.components.clone());
+        let help = "Objects that are not as declared, by how they differ";
+        registry.register("platform_drift", help, self.drift.clone());
+        let help = "Requests of the platform that could have changed the cluster";
+        registry.register("platform_writes", help, self.writes.clone());
+    }
+}
+
 /// All metrics. Parts hold clones of their own struct.
 #[derive(Debug)]
 pub struct Metrics {
@@ -377,6 +448,10 @@ pub struct Metrics {
     pub scans: ScanMetrics,
     /// Of registries and the cluster.
     pub sources: SourceMetrics,
+    /// Of the lease.
+    pub leader: LeaderMetrics,
+    /// Of the platform.
+    pub platform: PlatformMetrics,
     findings: Family<FindingLabels, Gauge>,
     registry: Registry,
 }
@@ -391,6 +466,8 @@ impl Metrics {
             admission: AdmissionMetrics::new(),
             scans: ScanMetrics::default(),
             sources: SourceMetrics::default(),
+            leader: LeaderMetrics::default(),
+            platform: PlatformMetrics::default(),
             findings: Family::default(),
             registry: Registry::default(),
         };
@@ -401,6 +478,8 @@ impl Metrics {
         metrics.admission.register(&mut registry);
         metrics.scans.register(&mut registry);
         metrics.sources.register(&mut registry);
+        metrics.leader.register(&mut registry);
+        metrics.platform.register(&mut registry);
         register_build(&mut registry, version);
         Self { registry, ..metrics }
     }
@@ -450,6 +529,7 @@ mod tests {
             "portreeve_admission_requests_total{operation=\"create\",decision=\"deny\"} 0",
             "portreeve_admission_duration_seconds_count 0",
             "portreeve_admission_in_flight 0",
+            "portreeve_admission_uncommitted_total 0",
             "portreeve_scan_last_success_timestamp_seconds{scanner=\"images\"} 0.0",
             "portreeve_scans_total{scanner=\"posture\",result=\"failure\"} 0",
             "portreeve_registry_requests_total{outcome=\"rate-limited\"} 0",
@@ -457,6 +537,9 @@ mod tests {
             "portreeve_store_lost_total 0",
             "portreeve_store_writes_total{result=\"success\"} 0",
             "portreeve_index_objects 0",
+            "portreeve_platform_components{state=\"kept-back\"} 0",
+            "portreeve_platform_drift{class=\"foreign-owner\"} 0",
+            "portreeve_platform_writes_total 0",
             "portreeve_build_info{version=\"1.2.3\"} 1",
         ] {
             assert!(series(&text).contains(&line), "{line} is not in\n{text}");

@@ -4,12 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use portreeve_policies::object::{ReadOptions, read_objects};
-use portreeve_reports::{Cause, Finding, Subject};
+use portreeve_policies::object::{ReadOptions, Unreadable, read_objects};
+use portreeve_reports::{Cause, Finding};
 
 use crate::cluster::index::Item;
 use crate::cluster::key::ObjectKey;
-use crate::cluster::problem;
 use crate::cluster::writer::Event;
 
 /// What the files of a folder say.
@@ -75,6 +74,5 @@ impl Claims {
 
 /// The event of a file or folder that could not be read at all: what it said before is kept.
 pub(super) fn unreadable(name: &str, cause: Cause, why: &str) -> Event {
-    let subject = Subject::File { path: name.to_owned() };
-    Event::FileRead(name.into(), problem::unreadable(subject, cause, why).into_iter().collect())
+    Event::FileRead(name.into(), vec![Unreadable::of_file(name, cause, why).finding()])
 }

@@ -166,22 +166,51 @@ fn what_a_half_readable_file_no_longer_shows_is_kept() {
     assert_eq!(whole, ["deleted z", "applied x", "read a.yaml with 0 problems"]);
 }
 
+/// Names below the folder.
+fn names<'a>(folder: &Path, paths: impl IntoIterator<Item = &'a PathBuf>) -> Vec<&'a str> {
+    paths.into_iter().map(|path| path.strip_prefix(folder).unwrap().to_str().unwrap()).collect()
+}
+
 #[test]
-fn hidden_files_links_and_other_files_are_no_manifests() {
-    let folder = tempfile::tempdir().unwrap();
-    let outside = tempfile::tempdir().unwrap();
-    for name in ["b.yml", "a.json", ".hidden.yaml", "notes.txt"] {
-        fs::write(folder.path().join(name), "x").unwrap();
+fn hidden_manifests_are_read_and_links_are_told_unless_what_they_lead_to_is_read_anyway() {
+    let (folder, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let at = |name: &str| folder.path().join(name);
+    fs::create_dir(at(".git")).unwrap();
+    for name in ["b.yml", "a.json", ".hidden.yaml", "notes.txt", ".git/c.yaml"] {
+        fs::write(at(name), "x").unwrap();
     }
     fs::write(outside.path().join("secret.yaml"), "x").unwrap();
-    std::os::unix::fs::symlink(outside.path(), folder.path().join("link")).unwrap();
-    std::os::unix::fs::symlink(outside.path().join("secret.yaml"), folder.path().join("link.yaml")).unwrap();
-    fs::create_dir(folder.path().join(".git")).unwrap();
-    fs::write(folder.path().join(".git/c.yaml"), "x").unwrap();
-    let walk = walk::walk(folder.path());
-    let found: Vec<_> = walk.files.keys().map(|file| file.file_name().unwrap().to_str().unwrap()).collect();
-    assert_eq!(found, ["a.json", "b.yml"]);
+    let link = |target: &Path, name: &str| std::os::unix::fs::symlink(target, at(name)).unwrap();
+    link(outside.path(), "out");
+    link(&outside.path().join("secret.yaml"), "out.yaml");
+    link(&at("a.json"), "in.yaml");
+    link(&at("notes.txt"), "text.yaml");
+    link(&at(".git/c.yaml"), "git.yaml");
+    link(folder.path(), "loop");
+    link(&at("loop.yaml"), "loop.yaml");
+    link(&at("nowhere"), "nowhere");
+    let walk = walk::walk(folder.path(), &[folder.path().to_owned()]);
+    assert_eq!(names(folder.path(), walk.files.keys()), [".hidden.yaml", "a.json", "b.yml"]);
+    assert_eq!(names(folder.path(), &walk.not_followed), ["git.yaml", "loop.yaml", "out", "out.yaml", "text.yaml"]);
     assert!(walk.problems.is_empty());
+    let both = walk::walk(folder.path(), &[folder.path().to_owned(), outside.path().to_owned()]);
+    assert_eq!(names(folder.path(), &both.not_followed), ["git.yaml", "loop.yaml", "text.yaml"]);
+}
+
+#[test]
+fn a_manifest_that_becomes_a_link_deletes_nothing_and_is_told() {
+    let (folder, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let file = folder.path().join("a.yaml");
+    fs::write(&file, config_map("x", "one")).unwrap();
+    let options = FolderOptions { shown: "manifests".to_owned(), ..FolderOptions::new(folder.path()) };
+    let (state, _) = State::new(options).walked(&BTreeSet::new());
+    fs::rename(&file, outside.path().join("a.yaml")).unwrap();
+    std::os::unix::fs::symlink(outside.path().join("a.yaml"), &file).unwrap();
+    let (state, linked) = state.walked(&BTreeSet::new());
+    assert_eq!(described(linked), ["read manifests/a.yaml with 1 problems"]);
+    fs::remove_file(&file).unwrap();
+    let (_, removed) = state.walked(&BTreeSet::new());
+    assert!(described(removed).contains(&"deleted x".to_owned()));
 }
 
 #[test]
@@ -190,7 +219,7 @@ fn a_folder_too_deep_is_unknown_below_the_cap() {
     let mut deepest = folder.path().to_owned();
     (0..70).for_each(|_| deepest.push("d"));
     fs::create_dir_all(&deepest).unwrap();
-    let walk = walk::walk(folder.path());
+    let walk = walk::walk(folder.path(), &[]);
     assert_eq!(walk.problems.len(), 1);
     assert!(!walk.proves_absent(&deepest.join("a.yaml")));
     assert!(walk.proves_absent(&folder.path().join("a.yaml")));

@@ -1,6 +1,6 @@
-//! Which manifests are in a folder.
+//! Which manifests are in a folder: the one walk behind `check`, `gate` and the folder that is watched as a cluster.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -11,27 +11,34 @@ use portreeve_reports::Cause;
 const MAX_FILES: usize = 100_000;
 /// The deepest folder below the watched one.
 const MAX_DEPTH: usize = 64;
+/// Version control's own files, of which none is applied.
+const GIT: &str = ".git";
 
 /// What tells versions of a file apart without reading it: size, time in nanoseconds, inode, and the inode's change
 /// time, which no program sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Signature(u64, i128, u64, i128);
+pub struct Signature(u64, i128, u64, i128);
 
 /// What a walk found.
 #[derive(Debug, Default)]
-pub(crate) struct Walk {
+pub struct Walk {
     /// The manifests, sorted.
-    pub(crate) files: BTreeMap<PathBuf, Signature>,
-    /// Links, and manifests that are no regular files. They are not followed; whom that concerns must say so.
-    pub(crate) not_followed: Vec<PathBuf>,
+    pub files: BTreeMap<PathBuf, Signature>,
     /// Folders that could not be read: nothing is known about what is below them.
-    pub(crate) problems: Vec<(PathBuf, Cause, String)>,
+    pub problems: Vec<(PathBuf, Cause, String)>,
+    /// Links and pipes that may stand for manifests and are not followed.
+    pub not_followed: BTreeSet<PathBuf>,
 }
+
+/// What is said of an entry that is not followed. A link could lead out of the folder or back into it, and a pipe may
+/// never end. What applies the folder may read them all the same, so they are not passed over in silence.
+pub const NOT_FOLLOWED: &str = "it is a link or no regular file, and is not followed; name its target too";
 
 impl Walk {
     /// Whether a file is known not to be there.
-    pub(crate) fn proves_absent(&self, file: &Path) -> bool {
-        !self.files.contains_key(file) && !self.problems.iter().any(|(folder, ..)| file.starts_with(folder))
+    pub(super) fn proves_absent(&self, file: &Path) -> bool {
+        let is_unknown = self.problems.iter().any(|(folder, ..)| file.starts_with(folder));
+        !self.files.contains_key(file) && !self.not_followed.contains(file) && !is_unknown
     }
 
     fn problem(&mut self, path: &Path, cause: Cause, why: impl Into<String>) {
@@ -39,20 +46,22 @@ impl Walk {
     }
 }
 
-/// Finds the YAML and JSON files below a folder. Hidden files are editors' and version control's; links could lead
-/// out of the folder or back into it. Both are left out.
-pub(crate) fn walk(root: &Path) -> Walk {
+/// Finds the YAML and JSON files below a folder, hidden ones included, but those of `.git`. `roots` are all folders
+/// that are walked together: a link to what lies in one of them says nothing new.
+pub fn walk(folder: &Path, roots: &[PathBuf]) -> Walk {
     let mut walk = Walk::default();
-    visit(root, 0, &mut walk);
-    if walk.files.len() > MAX_FILES {
+    let roots: Vec<PathBuf> = roots.iter().filter_map(|root| root.canonicalize().ok()).collect();
+    visit(folder, 0, (&mut walk, &roots));
+    if walk.files.len() + walk.not_followed.len() > MAX_FILES {
         // All or nothing: which of them are left out would be chance.
         walk.files.clear();
-        walk.problem(root, Cause::TooLarge, format!("there are more than {MAX_FILES} manifests in the folder"));
+        walk.not_followed.clear();
+        walk.problem(folder, Cause::TooLarge, format!("there are more than {MAX_FILES} manifests in the folder"));
     }
     walk
 }
 
-fn visit(folder: &Path, depth: usize, walk: &mut Walk) {
+fn visit(folder: &Path, depth: usize, (walk, roots): (&mut Walk, &[PathBuf])) {
     if depth > MAX_DEPTH {
         return walk.problem(folder, Cause::TooLarge, format!("it is more than {MAX_DEPTH} folders deep"));
     }
@@ -63,27 +72,39 @@ fn visit(folder: &Path, depth: usize, walk: &mut Walk) {
         Err(error) => return walk.problem(folder, Cause::Unreadable, error.to_string()),
     };
     for entry in entries {
-        if walk.files.len() > MAX_FILES {
+        if walk.files.len() + walk.not_followed.len() > MAX_FILES {
             return;
         }
-        if entry.file_name().as_encoded_bytes().first() == Some(&b'.') {
-            continue;
+        if entry.file_name() != GIT {
+            visit_entry(&entry.path(), depth, (walk, roots));
         }
-        visit_entry(&entry.path(), depth, walk);
     }
 }
 
-fn visit_entry(path: &Path, depth: usize, walk: &mut Walk) {
+fn visit_entry(path: &Path, depth: usize, (walk, roots): (&mut Walk, &[PathBuf])) {
     match std::fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.is_dir() => visit(path, depth + 1, walk),
+        Ok(metadata) if metadata.is_dir() => visit(path, depth + 1, (walk, roots)),
         Ok(metadata) if metadata.is_file() && is_manifest(path) => {
             walk.files.insert(path.to_owned(), signature(&metadata));
         }
-        Ok(metadata) if metadata.is_symlink() || is_manifest(path) => walk.not_followed.push(path.to_owned()),
+        Ok(metadata) if !metadata.is_file() => {
+            let is_folder = metadata.is_symlink() && path.is_dir();
+            if (is_folder || is_manifest(path)) && !is_walked(path, roots) {
+                walk.not_followed.insert(path.to_owned());
+            }
+        }
         Ok(_) => {}
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => walk.problem(path, Cause::Unreadable, error.to_string()),
     }
+}
+
+/// Whether a link leads to a folder or a manifest that is walked at its own place.
+fn is_walked(link: &Path, roots: &[PathBuf]) -> bool {
+    let Ok(target) = link.canonicalize() else { return false };
+    let below = roots.iter().filter_map(|root| target.strip_prefix(root).ok());
+    let is_inside = below.into_iter().any(|below| below.components().all(|part| part.as_os_str() != GIT));
+    is_inside && (target.is_dir() || (target.is_file() && is_manifest(&target)))
 }
 
 fn signature(metadata: &std::fs::Metadata) -> Signature {
@@ -101,14 +122,14 @@ fn is_manifest(path: &Path) -> bool {
 }
 
 /// The bytes of a file, never more than `most`.
-pub(crate) fn bytes(file: &Path, most: usize) -> Result<Vec<u8>, (Cause, String)> {
+pub fn bytes(file: &Path, most: usize) -> Result<Vec<u8>, (Cause, String)> {
     let unreadable = |error: std::io::Error| (Cause::Unreadable, error.to_string());
     let opened = std::fs::File::open(file).map_err(unreadable)?;
     let mut bytes = Vec::new();
     let cap = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
     opened.take(cap).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() > most {
-        return Err((Cause::TooLarge, format!("the file is larger than {most} bytes")));
+        return Err((Cause::TooLarge, format!("the file is larger than {} MiB", most >> 20)));
     }
     Ok(bytes)
 }

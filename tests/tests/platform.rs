@@ -1,0 +1,7 @@
+//! Platforms on the real API server: by the command line, and kept by the daemon.
+
+#[path = "platform/site.rs"]
+mod site;
+
+#[path = "platform/command.rs"]
+mod command;

@@ -101,7 +101,11 @@ impl ServeError {
     /// The exit code of the process.
     pub fn exit(&self) -> ExitCode {
         match self {
-            Self::Rules(_) | Self::StoreUrl(_) | Self::Client(_) | Self::NoFolder(_) | Self::PlatformWithoutApiServer => ExitCode::Usage,
+            Self::Rules(_)
+            | Self::StoreUrl(_)
+            | Self::Client(_)
+            | Self::NoFolder(_)
+            | Self::PlatformWithoutApiServer => ExitCode::Usage,
             Self::Run(RunError::TaskPanicked { .. }) => ExitCode::Bug,
             _ => ExitCode::Unclassified,
         }

@@ -289,9 +289,8 @@ impl Session {
         let known = look.inventories.remove(name);
         let mut inventory = known.unwrap_or_else(|| Ok(Inventory::default())).map_err(Failure::other)?;
         let whose = crate::platform::prune::Whose { platform: &self.validated.name, component: name };
-        let marked = Deployer { applier, leading, whose, patience: NO_PATIENCE }
-            .suspend(&mut inventory, is_suspended)
-            .await;
+        let marked =
+            Deployer { applier, leading, whose, patience: NO_PATIENCE }.suspend(&mut inventory, is_suspended).await;
         marked.map_err(not_asked)?;
         look.inventories.insert(name.to_owned(), Ok(inventory));
         Ok(())

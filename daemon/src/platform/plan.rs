@@ -5,7 +5,8 @@ mod judge;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures::StreamExt as _;
+use futures::future::BoxFuture;
+use futures::{FutureExt as _, StreamExt as _};
 use portreeve_api::platform::{Component, Ignore};
 use serde_json::{Value, json};
 
@@ -175,13 +176,11 @@ impl Planner<'_> {
     /// The plan. An error means that the cluster could not be looked at.
     pub async fn plan(&self, built: &Built, inventory: &Inventory) -> Result<ComponentPlan, ApiFailure> {
         let labelled = self.labelled(built, inventory).await?;
-        let objects: Vec<Planned> = futures::stream::iter(&built.objects)
-            .map(|wanted| self.object(&built.component, wanted, inventory.get(&wanted.address.key), &labelled))
-            .buffered(PARALLEL)
-            .collect::<Vec<_>>()
-            .await
-            .into_iter()
-            .collect::<Result<_, _>>()?;
+        let entry = |wanted: &Wanted| inventory.get(&wanted.address.key);
+        let planning = built.objects.iter();
+        let planning: Vec<_> =
+            planning.map(|wanted| self.object(&built.component, wanted, entry(wanted), &labelled).boxed()).collect();
+        let objects = some_at_a_time(planning).await.into_iter().collect::<Result<_, _>>()?;
         let declared: BTreeSet<&ObjectKey> = built.objects.iter().map(|wanted| &wanted.address.key).collect();
         let is_extra = |key: &&ObjectKey| !declared.contains(key) && inventory.get(key).is_none();
         let extra = labelled.keys().filter(is_extra).cloned().collect();
@@ -205,18 +204,12 @@ impl Planner<'_> {
             places.entry((place, address.api_version.clone())).or_insert_with(|| address.clone());
         }
         let selector = self.whose.selector();
-        let lists: Vec<_> = futures::stream::iter(places.into_values())
-            .map(|address| {
-                let selector = selector.clone();
-                async move { (self.applier.list(&address, &selector).await, address) }
-            })
-            .buffered(PARALLEL)
-            .collect()
-            .await;
+        let places: Vec<Address> = places.into_values().collect();
+        let lists: Vec<_> = places.iter().map(|address| self.applier.list(address, &selector).boxed()).collect();
         let mut found = BTreeMap::new();
-        for (listed, address) in lists {
+        for (listed, address) in some_at_a_time(lists).await.into_iter().zip(&places) {
             match listed {
-                Ok(items) => found.extend(items.into_iter().map(|item| (key_of(&address, &item), item))),
+                Ok(items) => found.extend(items.into_iter().map(|item| (key_of(address, &item), item))),
                 Err(ApiFailure::Forbidden(_) | ApiFailure::NotFound(_) | ApiFailure::UnknownKind(_)) => {}
                 Err(failure) => return Err(failure),
             }
@@ -314,18 +307,20 @@ impl Planner<'_> {
     ) -> Result<Vec<Leftover>, ApiFailure> {
         let mut entries = inventory.left_over(declared);
         entries.sort_by(|a, b| deletion_order(a).cmp(&deletion_order(b)));
-        futures::stream::iter(entries)
-            .map(|entry| async move {
-                let live = self.applier.get(&entry.address).await?;
-                let fate = fate(self.whose, &entry, live.as_ref(), (component.prune, component.retain));
-                Ok(Leftover { entry, fate })
-            })
-            .buffered(PARALLEL)
-            .collect::<Vec<_>>()
-            .await
-            .into_iter()
-            .collect()
+        let looks: Vec<_> = entries.iter().map(|entry| self.applier.get(&entry.address).boxed()).collect();
+        let lives = some_at_a_time(looks).await;
+        let rules = (component.prune, component.retain);
+        let decided = entries.into_iter().zip(lives).map(|(entry, live)| {
+            let fate = fate(self.whose, &entry, live?.as_ref(), rules);
+            Ok(Leftover { entry, fate })
+        });
+        decided.collect()
     }
+}
+
+/// The answers in the order of the questions, [`PARALLEL`] of them under way.
+async fn some_at_a_time<T>(questions: Vec<BoxFuture<'_, T>>) -> Vec<T> {
+    futures::stream::iter(questions).buffered(PARALLEL).collect().await
 }
 
 /// The reverse of applying: webhooks first, definitions last, so that custom objects go before what defines them.

@@ -33,7 +33,8 @@ async fn a_first_deployment_is_planned_then_applied_and_then_writes_nothing() {
 #[tokio::test]
 async fn a_change_shows_the_field_with_its_owner_and_never_a_secrets_value() {
     let site = Site::new("change").await;
-    let secret = |value: &str| format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: s}}\nstringData: {{k: {value}}}\n");
+    let secret =
+        |value: &str| format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: s}}\nstringData: {{k: {value}}}\n");
     site.write("app/a.yaml", &config("a", "before"));
     site.write("app/s.yaml", &secret("hunter2"));
     site.apply(&[]);
@@ -254,7 +255,9 @@ async fn a_component_that_left_the_file_is_taken_down() {
 async fn ignored_fields_and_fields_of_others_are_left_as_they_are() {
     let site = Site::new("ignore").await;
     let config = |value: &str| {
-        format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a}}\ndata: {{kept: '{value}', theirs: '{value}', ours: '{value}'}}\n")
+        format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a}}\ndata: {{kept: '{value}', theirs: '{value}', ours: '{value}'}}\n"
+        )
     };
     site.component("ignore: [{kind: ConfigMap, name: a, paths: [/data/kept]}]");
     site.write("app/a.yaml", &config("1"));

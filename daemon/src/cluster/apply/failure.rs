@@ -104,6 +104,8 @@ impl From<kube::Error> for ApiFailure {
             (409, "AlreadyExists") => Self::AlreadyExists(message),
             (409, _) => Self::Changed(message),
             (400 | 405 | 413 | 415 | 422, _) => Self::Invalid(message),
+            // Server-side apply answers so to fields that its schema does not have.
+            (500, _) if message.contains("failed to create typed patch object") => Self::Invalid(message),
             (429, _) => Self::RateLimited(message),
             (504, _) => Self::TimedOut(Duration::from_secs(0)),
             (code, _) => Self::Unreachable(format!("{code} {message}")),

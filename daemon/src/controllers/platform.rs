@@ -70,7 +70,7 @@ impl PlatformController {
     /// Keeps the platform until the shutdown.
     pub async fn run(mut self, shutdown: CancellationToken) {
         let mut memory = Memory::default();
-        let mut quiet_rounds = 0;
+        let mut busy_rounds = 0;
         loop {
             let leading = tokio::select! {
                 leading = self.leadership.leading() => leading,
@@ -83,10 +83,11 @@ impl PlatformController {
             };
             // Whoever asked for the lease gets it between two rounds.
             drop(leading);
-            quiet_rounds = if is_busy { 0 } else { quiet_rounds + 1 };
-            let next = if is_busy { SOON.min(self.platform.interval) } else { self.platform.interval };
+            busy_rounds = if is_busy { busy_rounds + 1 } else { 0 };
+            let soon = pause(SOON, busy_rounds, dice()).min(self.platform.interval);
+            let next = if is_busy { soon } else { pause(self.platform.interval, 0, dice()) };
             tokio::select! {
-                () = tokio::time::sleep(pause(next, 0, dice())) => {}
+                () = tokio::time::sleep(next) => {}
                 () = shutdown.cancelled() => return,
             }
         }
@@ -116,7 +117,11 @@ impl PlatformController {
         let look = match Look::take(&self.applier, &validated, gate, parts).await {
             Ok(look) => look,
             Err(failure) => {
-                tracing::warn!(platform = validated.name, %failure, "the platform could not be looked at");
+                for component in &validated.spec.components {
+                    let outcome = Outcome::not_looked_at(component, failure.clone());
+                    let known = components.entry(component.name.clone()).or_default();
+                    self.kept(leading, &validated.name, (&outcome, &validated), (budget, known)).await;
+                }
                 return false;
             }
         };

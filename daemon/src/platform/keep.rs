@@ -143,6 +143,11 @@ impl Outcome {
         }
     }
 
+    /// The API server could not be asked about any component.
+    pub fn not_looked_at(component: &Component, failure: ApiFailure) -> Self {
+        Self::new(component, State::Failed).stopped(Stop::Api(failure))
+    }
+
     fn stopped(self, stop: Stop) -> Self {
         let state = match &stop {
             Stop::Invalid(_) => State::Invalid,

@@ -62,7 +62,7 @@ async fn drift_is_corrected_and_said_and_changes_of_the_folder_are_followed() {
     until_value(&site, "b", "1").await;
     site.write("app/a.yaml", &config("a", "2"));
     until_value(&site, "a", "2").await;
-    let healthy = "portreeve_platform_components{state=\"healthy\"}";
+    let healthy = "portreeve_platform_components{state=healthy}";
     daemon.wait_for_metric(healthy, 1.0).await;
     assert!(daemon.metric("portreeve_platform_writes_total").await >= 5.0);
     // A broken folder changes nothing, and says so.
@@ -93,7 +93,7 @@ async fn drift_is_only_said_where_the_mode_is_warn_and_never_fought_over() {
     until_value(&site, "a", "1").await;
     site.api().merge(&site.config_map("a"), &json!({"data": {"value": "tuned"}})).await.unwrap();
     finding(&daemon, "PR-5005").await;
-    daemon.wait_for_metric("portreeve_platform_drift{class=\"modified\"}", 1.0).await;
+    daemon.wait_for_metric("portreeve_platform_drift{class=modified}", 1.0).await;
     let live = site.api().get(&site.config_map("a")).await.unwrap();
     assert_eq!(value(&live), Some("tuned"));
     // Somebody declares the field: that is a finding about its owner.

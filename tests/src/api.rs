@@ -121,14 +121,6 @@ impl Api {
         self.send(Method::PATCH, path, body).await.map(|accepted| accepted.object)
     }
 
-    /// Passes a request on as it is, with this user's token; `None` when there was no answer.
-    pub async fn forward(&self, method: &str, path: &str, content_type: &str, body: Vec<u8>) -> Option<Response> {
-        let method = Method::from_bytes(method.as_bytes()).ok()?;
-        let request = self.client.request(method, format!("{}{path}", self.server)).bearer_auth(&self.token);
-        let request = if body.is_empty() { request } else { request.header("Content-Type", content_type).body(body) };
-        request.timeout(Duration::from_secs(600)).send().await.ok()
-    }
-
     /// Reads a path until the probe finds what it looks for in the object.
     pub async fn wait_for<T>(&self, path: &str, what: &str, probe: impl Fn(&Value) -> Option<T>) -> T {
         let found = until(PATIENCE, || async { self.get(path).await.ok().as_ref().and_then(&probe) }).await;

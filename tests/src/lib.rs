@@ -4,7 +4,7 @@
 //! * [`process`]: starting, awaiting, reading and ending a program. Nothing outlives the test process.
 //! * [`control_plane`]: etcd, kube-apiserver and, on demand, the controllers and a node; [`api`] talks to it.
 //! * [`postgres`]: a PostgreSQL of its own for a test.
-//! * [`api_proxy`]: a proxy in front of it that counts writes, and refuses or swallows what a test says.
+//! * [`api_proxy`]: in front of the API server, to count writes and to spoil them; the crash harness.
 //! * [`registry`], [`cosign`]: registries of three kinds, small real images, and signatures by the original tool.
 //! * [`doors`]: generated objects through all four doors.
 //! * [`source_scan`], [`tidy`]: what the house forbids, as checks over the sources.

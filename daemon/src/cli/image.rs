@@ -13,7 +13,6 @@ use portreeve_trust::sign::{Descriptor, MANIFEST, SigningKey, sign_v2, sign_v3};
 use super::args::{self, GlobalArgs, RegistryArgs};
 use super::{Failure, Outcome, block_on, output};
 use crate::judge::FileSource;
-use crate::judge::load::digest_of;
 use crate::registry::{self, Deadline, ReferrerManifest, RegistryClient, ResolvedManifest};
 
 /// Environment variable with the password of an encrypted key; the name is cosign's.
@@ -179,7 +178,7 @@ fn existing_layer(layer: &SignatureLayer) -> Result<Descriptor, Failure> {
     };
     Ok(Descriptor {
         media_type: layer.media_type.clone(),
-        digest: Digest::parse(&digest_of(payload)).map_err(Failure::other)?,
+        digest: Digest::parse(&portreeve_reports::digest::sha256(payload)).map_err(Failure::other)?,
         size: payload.len() as u64,
         annotations: layer.annotations.clone(),
     })

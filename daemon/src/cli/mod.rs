@@ -13,6 +13,7 @@ mod list;
 mod output;
 mod platform;
 mod review;
+mod secrets;
 mod serve;
 mod verify;
 
@@ -72,6 +73,7 @@ type Outcome = Result<Exit, Failure>;
 ///   portreeve gate manifests/ --image-policy policy.yaml the whole verdict for CI
 ///   portreeve verify --key cosign.pub quay.io/org/app:1  is this image signed by this key?
 ///   portreeve platform plan -f platform.yaml             what would change in the cluster, and is it clean?
+///   portreeve secrets edit secrets/hub.yaml              an encrypted file in the editor
 ///   portreeve serve --config portreeve.yaml              the daemon
 ///   portreeve explain C-0057                             why a code matters and how to fix it
 ///
@@ -99,6 +101,7 @@ enum Command {
     Review(review::ReviewArgs),
     Image(image::ImageArgs),
     Platform(platform::PlatformArgs),
+    Secrets(secrets::SecretsArgs),
     Explain(explain::ExplainArgs),
     List(list::ListArgs),
     Crds(crds::CrdsArgs),
@@ -110,15 +113,16 @@ pub fn run(cli: Cli) -> ExitCode {
     if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
         tracing::debug!("a crypto provider was installed before");
     }
-    let exit = dispatch(cli.command, &cli.global).unwrap_or_else(|failure| {
+    dispatch(cli.command, &cli.global).unwrap_or_else(|failure| {
         output::complain(&failure.message);
-        failure.exit
-    });
-    exit.into()
+        failure.exit.into()
+    })
 }
 
-fn dispatch(command: Command, global: &GlobalArgs) -> Outcome {
-    match command {
+fn dispatch(command: Command, global: &GlobalArgs) -> Result<ExitCode, Failure> {
+    let exit = match command {
+        // Those are sops's own.
+        Command::Secrets(args) => return Ok(secrets::run(&args, global)),
         Command::Serve(args) => serve::run(&args, global),
         Command::Demo(args) => demo::run(&args, global),
         Command::Check(args) => check::run(&args, global),
@@ -131,7 +135,8 @@ fn dispatch(command: Command, global: &GlobalArgs) -> Outcome {
         Command::List(args) => list::run(&args),
         Command::Crds(args) => crds::run(&args),
         Command::Config(args) => config::run(&args, global),
-    }
+    };
+    exit.map(Into::into)
 }
 
 /// Runs the waiting part of a command on this thread, within `--timeout`.

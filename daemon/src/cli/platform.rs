@@ -16,8 +16,8 @@ use super::args::{GlobalArgs, RegistryArgs, registry};
 use super::{Failure, Outcome, output};
 use crate::cluster::apply::{ApiFailure, Applier};
 use crate::cluster::client::{KubeSource, connect};
-use crate::cluster::lease::LeasePlace;
 use crate::cluster::lease::command::acquire_for_command;
+use crate::config::valid::LeaderConfig;
 use crate::config::{ClusterSource, Config};
 use crate::platform::build::Validated;
 use crate::platform::clear::GateRules;
@@ -151,7 +151,7 @@ struct Session {
     validated: Validated,
     gate: GateRules,
     source: KubeSource,
-    lease: LeasePlace,
+    lease: LeaderConfig,
     format: Format,
     deadline: Instant,
 }
@@ -168,7 +168,7 @@ impl Session {
         let gate = GateRules::load(&validated.spec.gate, &config, registry);
         let gate = gate.map_err(|error| Failure::usage_by(&error))?;
         let deadline = Instant::now() + global.timeout;
-        let lease = LeasePlace { namespace: config.leader.namespace.clone(), name: config.leader.lease.clone() };
+        let lease = config.leader.clone();
         Ok(Self { validated, gate, source: source(&config)?, lease, format: which.format, deadline })
     }
 

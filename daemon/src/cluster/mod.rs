@@ -17,5 +17,6 @@ pub mod kinds;
 pub mod lease;
 pub mod once;
 mod problem;
+pub mod request;
 pub mod watches;
 pub mod writer;

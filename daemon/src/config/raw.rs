@@ -258,6 +258,10 @@ pub struct RawTls {
     pub cert_file: Option<Placed<String>>,
     /// PEM file of its key.
     pub key_file: Option<Placed<String>>,
+    /// Names and addresses by which the API server calls the webhook, for the certificate that Portreeve makes itself
+    /// when there are no files; those of the Service `portreeve` beside the lease when empty.
+    #[schemars(default)]
+    pub names: Vec<Placed<String>>,
 }
 
 /// `http:`
@@ -412,7 +416,11 @@ impl RawAdmission {
             exempt_namespaces: placed_list(fields, "exemptNamespaces"),
             break_glass_group: placed(fields, "breakGlassGroup"),
             tls: fields.optional_map("tls", |tls| {
-                Some(RawTls { cert_file: placed(tls, "certFile"), key_file: placed(tls, "keyFile") })
+                Some(RawTls {
+                    cert_file: placed(tls, "certFile"),
+                    key_file: placed(tls, "keyFile"),
+                    names: placed_list(tls, "names"),
+                })
             }),
         })
     }

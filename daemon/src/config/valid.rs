@@ -188,8 +188,28 @@ pub struct Admission {
     pub deadline: Duration,
     /// Modes, exemptions and break-glass.
     pub scope: AdmissionScope,
-    /// Serving certificate chain and key, PEM files.
-    pub tls: TlsFiles,
+    /// Where the serving certificate comes from.
+    pub tls: Tls,
+}
+
+/// Where the webhook's certificate comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tls {
+    /// Somebody else makes it.
+    Files(TlsFiles),
+    /// We make it and rotate it, in a Secret.
+    Managed(ManagedTls),
+}
+
+/// A certificate that we keep ourselves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ManagedTls {
+    /// Namespace of the Secret and of the Service `portreeve`.
+    pub namespace: String,
+    /// Name of the Secret.
+    pub secret: String,
+    /// Names and addresses by which the API server calls the webhook.
+    pub names: Vec<String>,
 }
 
 /// PEM files of a serving certificate.

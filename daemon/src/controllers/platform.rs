@@ -23,7 +23,7 @@ use crate::registry::RegistryClient;
 use crate::runtime::leader::{LeadershipWatch, Leading};
 use crate::runtime::metrics::PlatformMetrics;
 use crate::runtime::supervisor::blocking;
-use crate::store::{Epoch, Record, RecorderHandle, SubjectFindings};
+use crate::store::{Record, RecorderHandle, SubjectFindings};
 
 /// The first pause while something is under way.
 const SOON: Duration = Duration::from_secs(1);
@@ -228,7 +228,7 @@ impl PlatformController {
     }
 
     async fn record(&self, leading: &Leading, record: Record) {
-        let recorder = self.recorder.of_leader(Epoch(leading.epoch().number()));
+        let recorder = self.recorder.of_leader(leading.epoch());
         if let Err(error) = recorder.send_when_room(record).await.committed().await {
             tracing::warn!(%error, "what became of a component was not stored; the next round says it again");
         }

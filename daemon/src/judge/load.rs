@@ -9,11 +9,11 @@ use portreeve_policies::control::Params;
 use portreeve_policies::engine::Engine;
 use portreeve_policies::framework::{Framework, builtin_frameworks};
 use portreeve_reports::Code;
+use portreeve_reports::digest::sha256;
 use portreeve_reports::exceptions::Exceptions;
 use portreeve_reports::report::PolicyInput;
 use portreeve_reports::source::{Fields, Limits, Problems, decode::did_you_mean};
 use portreeve_trust::policy::{ImagePolicy, ImagePolicySpec, InvalidKeys};
-use sha2::{Digest as _, Sha256};
 
 use super::source::{FileSource, FileSourceError, repository_path, repository_root};
 
@@ -125,7 +125,7 @@ impl Rules {
             enforced: Vec::new(),
             inputs: keys
                 .iter()
-                .map(|(name, bytes)| PolicyInput { name: name.clone(), digest: digest_of(bytes) })
+                .map(|(name, bytes)| PolicyInput { name: name.clone(), digest: sha256(bytes) })
                 .collect(),
         })
     }
@@ -144,15 +144,9 @@ impl Inputs<'_> {
             FileSource::WorkingTree => file.display().to_string(),
             FileSource::GitRef { .. } => format!("{} from {}", file.display(), self.source.describe()),
         };
-        self.list.push(PolicyInput { name, digest: digest_of(&bytes) });
+        self.list.push(PolicyInput { name, digest: sha256(&bytes) });
         Ok(bytes)
     }
-}
-
-/// `sha256:` of bytes.
-pub fn digest_of(bytes: &[u8]) -> String {
-    let digits: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256:{digits}")
 }
 
 fn deduplicated(mut codes: Vec<Code>) -> Vec<Code> {

@@ -11,6 +11,7 @@ use portreeve_api::Document;
 use portreeve_api::platform::{Component, PlatformSpec};
 use portreeve_policies::object::{Object, Read, ReadOptions, read_objects};
 use portreeve_reports::Location;
+use portreeve_reports::digest::sha256;
 use portreeve_reports::source::{Limits, Place, Problems};
 use serde_json::{Value, json};
 
@@ -21,7 +22,6 @@ use crate::cluster::apply::Address;
 use crate::cluster::folder::walk;
 use crate::cluster::key::ObjectKey;
 use crate::config::load::read_capped;
-use crate::judge::load::digest_of;
 use crate::judge::source::{repository_path, repository_root};
 
 /// Most objects of a platform.
@@ -290,7 +290,7 @@ impl Validated {
             labels[PLATFORM_LABEL] = json!(self.name);
             labels[COMPONENT_LABEL] = json!(component.name);
         }
-        let digest = digest_of(body.to_string().as_bytes());
+        let digest = sha256(body.to_string().as_bytes());
         let digest = digest.trim_start_matches("sha256:").chars().take(16).collect();
         Wanted { wave: Wave::of(&address.key), address, object, body, digest }
     }

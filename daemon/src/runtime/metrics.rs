@@ -264,6 +264,8 @@ pub struct AdmissionMetrics {
     total: Family<AdmissionLabels, Counter>,
     duration: Histogram,
     in_flight: Gauge,
+    /// End of the certificate that the webhook serves, in seconds since 1970.
+    pub certificate_expiry: Gauge,
     /// Answers that went out before their decision was committed.
     pub uncommitted: Counter,
 }
@@ -287,6 +289,7 @@ impl AdmissionMetrics {
             duration: Histogram::new(buckets),
             in_flight: Gauge::default(),
             uncommitted: Counter::default(),
+            certificate_expiry: Gauge::default(),
         }
     }
 
@@ -312,6 +315,8 @@ impl AdmissionMetrics {
         let help = "Time of an admission answer";
         registry.register_with_unit("admission_duration", help, Unit::Seconds, self.duration.clone());
         registry.register("admission_in_flight", "Admission requests being answered", self.in_flight.clone());
+        let help = "End of the certificate that the webhook serves, 0 before there is one";
+        registry.register("webhook_certificate_expiry_timestamp_seconds", help, self.certificate_expiry.clone());
         let help = "Admission answers that went out before their decision was committed";
         registry.register("admission_uncommitted", help, self.uncommitted.clone());
     }

@@ -42,6 +42,8 @@ pub enum TaskName {
     Dashboard,
     /// Serves the demo's images.
     DemoRegistry,
+    /// Keeps the webhook's certificate.
+    Certificates,
     /// Stands for the lease and renews it.
     Leader,
     /// Carries numbers into the metrics.
@@ -65,6 +67,7 @@ impl fmt::Display for TaskName {
             Self::Health => f.write_str("health"),
             Self::Dashboard => f.write_str("dashboard"),
             Self::DemoRegistry => f.write_str("demo-registry"),
+            Self::Certificates => f.write_str("certificates"),
             Self::Leader => f.write_str("leader"),
             Self::Metrics => f.write_str("metrics"),
             Self::Announcer => f.write_str("announcer"),

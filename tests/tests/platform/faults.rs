@@ -1,9 +1,9 @@
 //! An API server that refuses, hangs or conflicts, and a process that dies after each write in turn.
 
 use portreeve_tests::OrFail as _;
-use portreeve_tests::api_proxy::{Answer, ApiProxy};
+use portreeve_tests::api_proxy::{ApiProxy, Fault, Kill, Match, Run, after_each_write};
 use portreeve_tests::binary::Portreeve;
-use portreeve_tests::process::{Running, START, until};
+use portreeve_tests::process::{Running, START};
 use serde_json::{Value, json};
 
 use crate::site::{Site, config};
@@ -24,114 +24,125 @@ async fn end_state(site: &Site) -> (Vec<(String, String)>, bool) {
     (found, live == listed)
 }
 
-/// Starts a command that dies by SIGKILL once its n-th write was carried out and not answered; whether it got there.
-async fn killed_after(site: &Site, proxy: &ApiProxy, nth: usize, arguments: &[&str]) -> bool {
-    proxy.answer(move |call| if call.write == nth { Answer::Swallow } else { Answer::Forward });
+/// A site whose commands reach the API server through a proxy.
+async fn proxied(prefix: &str) -> (Site, ApiProxy) {
+    let site = Site::new(prefix).await;
+    let proxy = ApiProxy::start(site.plane).await;
+    site.configure(json!({"cluster": {"kubeconfig": proxy.kubeconfig()}}));
+    (site, proxy)
+}
+
+/// The lease of a dead process would be waited for; that it runs out is the lease's own test.
+async fn forget_lease(site: &Site) {
+    let lease = format!("/apis/coordination.k8s.io/v1/namespaces/portreeve-system/leases/{}", site.name);
+    let _gone = site.api().delete(&lease).await;
+}
+
+/// Runs a command that is killed at its n-th write, if it gets there.
+async fn killed(site: &Site, proxy: &ApiProxy, (n, when): (usize, Kill), arguments: &[&str]) -> Run {
     let mut command = Portreeve::command();
     command.current_dir(&site.folder).arg("platform").args(arguments);
     let mut running = Running::start("portreeve", &mut command);
-    let over = until(START, || {
-        let is_over = proxy.swallowed() > 0 || running.has_ended();
-        async move { is_over.then_some(()) }
-    });
-    over.await.or_fail("the command gets to its write or ends");
-    let is_cut = proxy.swallowed() > 0;
-    drop(running);
-    // The lease of the dead process would be waited for; that it runs out is the lease's own test.
-    let lease = format!("/apis/coordination.k8s.io/v1/namespaces/portreeve-system/leases/{}", site.name);
-    let _gone = site.api().delete(&lease).await;
-    is_cut
+    proxy.kill_at(n, running.id(), when);
+    running.ended(START).await;
+    forget_lease(site).await;
+    if proxy.has_killed() { Run::Killed } else { Run::Finished }
 }
 
-#[tokio::test]
+/// The crash points of one command: `before` makes the state it starts from, `end` is where a second run ends.
+async fn crashes(
+    (site, proxy): (&Site, &ApiProxy),
+    arguments: &[&str],
+    before: impl AsyncFn(),
+    end: &[(&str, &str)],
+) -> usize {
+    let end: Vec<(String, String)> =
+        end.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let run = |n, when| {
+        let before = &before;
+        async move {
+            before().await;
+            killed(site, proxy, (n, when), arguments).await
+        }
+    };
+    let again = |n| {
+        let end = &end;
+        async move {
+            let output = site.run_async(arguments).await;
+            assert_eq!(output.code, Some(0), "{}{}", output.stdout, output.stderr);
+            assert_eq!(end_state(site).await, (end.clone(), true), "{arguments:?}, write {n}");
+        }
+    };
+    after_each_write(proxy, run, again).await.len()
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_crash_after_any_write_of_apply_prune_or_destroy_leaves_the_same_end() {
-    let site = Site::new("crash").await;
-    let proxy = ApiProxy::start(site.plane);
-    site.configure(json!({"cluster": {"kubeconfig": proxy.kubeconfig()}}));
+    let (site, proxy) = proxied("crash").await;
     let foreign = json!({"apiVersion": "v1", "kind": "ConfigMap",
         "metadata": {"name": "foreign", "namespace": site.namespace}, "data": {"value": "theirs"}});
     site.api().create(&foreign).await.unwrap();
-    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-    let mut points = Vec::new();
-    for nth in 1.. {
-        // From nothing: a and b are applied. Then a changes, b leaves, c comes. Then all goes.
-        site.write("app/a.yaml", &config("a", "1"));
-        site.write("app/b.yaml", &config("b", "1"));
-        let mut is_cut = killed_after(&site, &proxy, nth, &["apply", "--yes"]).await;
-        points.extend(is_cut.then(|| format!("apply: {}", proxy.writes().pop().unwrap_or_default())));
-        proxy.answer(|_| Answer::Forward);
-        site.apply(&[]);
-        let expected = vec![pair("a", "1"), pair("b", "1"), pair("foreign", "theirs")];
-        assert_eq!(end_state(&site).await, (expected, true), "apply, write {nth}");
-        assert_eq!(site.apply(&[])["writes"], 0);
-
-        site.write("app/a.yaml", &config("a", "2"));
-        site.remove("app/b.yaml");
-        site.write("app/c.yaml", &config("c", "1"));
-        let cut = killed_after(&site, &proxy, nth, &["apply", "--yes"]).await;
-        points.extend(cut.then(|| format!("prune: {}", proxy.writes().pop().unwrap_or_default())));
-        is_cut |= cut;
-        proxy.answer(|_| Answer::Forward);
-        site.apply(&[]);
-        let expected = vec![pair("a", "2"), pair("c", "1"), pair("foreign", "theirs")];
-        assert_eq!(end_state(&site).await, (expected, true), "prune, write {nth}");
-
-        let cut = killed_after(&site, &proxy, nth, &["destroy", "--yes"]).await;
-        points.extend(cut.then(|| format!("destroy: {}", proxy.writes().pop().unwrap_or_default())));
-        is_cut |= cut;
-        proxy.answer(|_| Answer::Forward);
-        assert_eq!(site.run(&["destroy", "--yes"]).code, Some(0));
-        assert_eq!(end_state(&site).await, (vec![pair("foreign", "theirs")], true), "destroy, write {nth}");
-        site.run(&["resume"]);
-        site.remove("app/c.yaml");
-        if !is_cut {
-            break;
-        }
-    }
-    println!("{} crash points:\n{}", points.len(), points.join("\n"));
-    for what in ["apply", "prune", "destroy"] {
-        let count = points.iter().filter(|point| point.starts_with(what)).count();
-        assert!(count >= 4, "{what}: {points:#?}");
-    }
+    let theirs = ("foreign", "theirs");
+    let manifests = |all: &[(&str, &str)]| {
+        std::fs::remove_dir_all(site.folder.join("app")).unwrap();
+        all.iter().for_each(|(name, value)| site.write(&format!("app/{name}.yaml"), &config(name, value)));
+    };
+    let run = async |arguments: &[&str]| assert_eq!(site.run_async(arguments).await.code, Some(0), "{arguments:?}");
+    let nothing = async || {
+        manifests(&[("a", "1"), ("b", "1")]);
+        run(&["destroy", "--yes"]).await;
+        run(&["resume"]).await;
+    };
+    let first = async || {
+        nothing().await;
+        run(&["apply", "--yes"]).await;
+    };
+    let changed = async || {
+        first().await;
+        manifests(&[("a", "2"), ("c", "1")]);
+    };
+    let both = (&site, &proxy);
+    let points = crashes(both, &["apply", "--yes"], nothing, &[("a", "1"), ("b", "1"), theirs]).await;
+    assert!(points >= 8, "apply: the inventory twice and two objects, before and after the answer, not {points}");
+    let points = crashes(both, &["apply", "--yes"], changed, &[("a", "2"), ("c", "1"), theirs]).await;
+    assert!(points >= 10, "prune: the inventory three times, two objects and a deletion, not {points}");
+    let points = crashes(both, &["destroy", "--yes"], first, &[theirs]).await;
+    assert!(points >= 8, "destroy: suspension, two deletions, the inventory and its end, not {points}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn refusals_are_told_with_the_servers_words_and_the_rest_goes_on() {
-    let site = Site::new("refuse").await;
-    let proxy = ApiProxy::start(site.plane);
-    site.configure(json!({"cluster": {"kubeconfig": proxy.kubeconfig()}}));
+    let (site, proxy) = proxied("refuse").await;
     site.write("app/a.yaml", &config("a", "1"));
-    let is_apply = |method: &str, path: &str| method == "PATCH" && path.contains("/configmaps/a");
-    proxy.answer(move |call| match is_apply(&call.method, &call.path) {
-        true => Answer::Refuse(403, "Forbidden"),
-        false => Answer::Forward,
-    });
-    let output = site.run(&["apply", "--yes"]);
+    let object = || Match::path("/configmaps/a").method("PATCH");
+    proxy.fault(object(), Fault::Answer(403), None);
+    let output = site.run_async(&["apply", "--yes"]).await;
     assert_eq!(output.code, Some(4), "{}{}", output.stdout, output.stderr);
-    assert!(output.stdout.contains("ConfigMap/a: refused: Forbidden by the test"), "{}", output.stdout);
+    assert!(output.stdout.contains("ConfigMap/a: refused: the proxy answers 403"), "{}", output.stdout);
+    proxy.heal();
 
     // The object is applied and the answer never comes: the next run finds it, and it is ours.
-    proxy.answer(move |call| match call.write > 0 && is_apply(&call.method, &call.path) {
-        true => Answer::Swallow,
-        false => Answer::Forward,
-    });
-    let output = site.run(&["apply", "--yes"]);
+    let written =
+        || Match::path("/configmaps/a?fieldManager=portreeve&force=false&fieldValidation=Strict").method("PATCH");
+    proxy.fault(Match::path("dryRun").method("PATCH"), Fault::Delay(std::time::Duration::ZERO), None);
+    proxy.fault(written(), Fault::SwallowAnswer, None);
+    let output = site.run_async(&["apply", "--yes"]).await;
     assert!(output.stdout.contains("no answer within 3 s"), "{}{}", output.stdout, output.stderr);
-    proxy.answer(|_| Answer::Forward);
-    let applied = site.apply(&[]);
-    assert_eq!(applied["components"][0]["state"], "healthy", "{applied}");
+    proxy.heal();
+    assert_eq!(site.run_async(&["apply", "--yes"]).await.code, Some(0));
     assert_eq!(end_state(&site).await, (vec![("a".to_owned(), "1".to_owned())], true));
 
     // Somebody else writes the inventory: nothing is applied past it.
     site.write("app/a.yaml", &config("a", "2"));
     site.write("app/b.yaml", &config("b", "1"));
-    proxy.answer(|call| match call.method == "PUT" && call.path.contains("platform.") {
-        true => Answer::Refuse(409, "Conflict"),
-        false => Answer::Forward,
-    });
-    let output = site.run(&["apply", "--yes"]);
+    proxy.fault(Match::path("/configmaps/platform.").method("PUT"), Fault::Answer(409), None);
+    let output = site.run_async(&["apply", "--yes"]).await;
     assert!(output.stdout.contains("it changed meanwhile"), "{}{}", output.stdout, output.stderr);
     assert_eq!(end_state(&site).await, (vec![("a".to_owned(), "1".to_owned())], true));
+    proxy.heal();
+    proxy.fault(Match::path("/configmaps?labelSelector"), Fault::Hang, None);
+    let output = site.run_async(&["plan"]).await;
+    assert_eq!(output.code, Some(5), "{}{}", output.stdout, output.stderr);
 }
 
 #[tokio::test]

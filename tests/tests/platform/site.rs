@@ -78,6 +78,14 @@ impl Site {
         Portreeve::finish(&mut command)
     }
 
+    /// The same beside other work of the test, such as that of a proxy.
+    pub(crate) async fn run_async(&self, arguments: &[&str]) -> Output {
+        let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let folder = self.folder.clone();
+        let run = move || Portreeve::finish(Portreeve::command().current_dir(folder).arg("platform").args(arguments));
+        tokio::task::spawn_blocking(run).await.or_fail("a command")
+    }
+
     /// Runs `apply`, which must end well; what it did as JSON.
     pub(crate) fn apply(&self, arguments: &[&str]) -> Value {
         let output = self.run(&[&["apply", "--yes", "--format", "json"], arguments].concat());

@@ -9,6 +9,7 @@ use super::Outcome;
 use super::args::{self, GlobalArgs, RegistryArgs, RuleArgs, ThresholdArgs};
 use super::output::{self, OutputArgs};
 use super::seen::Looking;
+use crate::config::Use;
 use crate::judge::{FileSource, JudgeOptions};
 use crate::registry::Deadline;
 
@@ -42,7 +43,11 @@ pub(super) struct CheckArgs {
 
 /// Runs the command.
 pub(super) fn run(args: &CheckArgs, global: &GlobalArgs) -> Outcome {
-    let loaded = global.load_config()?;
+    let of_cluster = args.paths.iter().any(|path| path.as_os_str() == "cluster");
+    let loaded = match of_cluster {
+        true => global.load_config_for(&[Use::Rules, Use::Registries, Use::Cluster])?,
+        false => global.load_config()?,
+    };
     let registry = args::registry(&loaded.config, &RegistryArgs::default(), global)?;
     let settings = args.rules.settings(&loaded.config);
     let judge = args::judge(&settings, &FileSource::WorkingTree, registry)?.keeping(args.output.keep());

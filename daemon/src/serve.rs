@@ -23,7 +23,8 @@ use crate::cluster::kinds::RULE_KINDS;
 use crate::cluster::lease::{self, Campaign};
 use crate::cluster::writer::{self, ClusterView};
 use crate::config::Config;
-use crate::config::valid::{Admission, Namespaces, Tls};
+use crate::config::valid::{Admission, ClusterRead, Namespaces, Tls};
+use crate::controllers::credentials::Credentials;
 use crate::controllers::images::Images;
 use crate::controllers::resources::{Heard, RuleResources, StatusWriter, Teller};
 use crate::controllers::scans::Scans;
@@ -108,7 +109,8 @@ async fn daemon(options: ServeOptions) -> Result<(), ServeError> {
         _ => None,
     };
     let allowed = &options.config.exception_namespaces;
-    let watching = shared.start_watching(source, (&leadership, parts), allowed, &mut supervisor);
+    let watched = (source, options.config.secrets.cluster_read);
+    let watching = shared.start_watching(watched, (&leadership, parts), allowed, &mut supervisor);
     shared.start_schedule(&options.config, &watching, &mut supervisor);
     if let Some((webhook, certificates, admission, permit)) = door {
         let state = shared.admission_state(admission, &watching.view);
@@ -129,6 +131,7 @@ fn settings(config: &Config) -> JudgeSettings {
         image_policy: config.image_policy.clone(),
         exceptions: config.exceptions.clone(),
         enforce: config.posture.enforce.clone(),
+        credentials: config.credentials.limits(),
     }
 }
 
@@ -219,15 +222,15 @@ impl Shared {
     /// Starts the watch and schedule doors.
     fn start_watching(
         &self,
-        source: Source,
+        (source, secrets): (Source, ClusterRead),
         (leadership, mut parts): (&LeadershipWatch, Parts),
         allowed: &Namespaces,
         supervisor: &mut Supervisor,
     ) -> Watching {
-        let feeds = [Feed::default(), Feed::default()];
+        let feeds = [Feed::default(), Feed::default(), Feed::default()];
         let (writer, events, view) = writer::index(feeds.to_vec(), parts.permit("cluster"));
         supervisor.spawn(TaskName::Index, writer.run(supervisor.shutdown()));
-        let triggers = [Trigger::default(), Trigger::default()];
+        let triggers = [Trigger::default(), Trigger::default(), Trigger::default()];
         let turn = Turn::new((self.store.clone(), self.recorder.clone()), leadership, supervisor.shutdown());
         match &source {
             // A folder has no custom resources: files alone are the rules.
@@ -245,9 +248,9 @@ impl Shared {
                 self.start_rules(rules, client, (leadership, &turn), supervisor);
             }
         }
-        source.start(events, &self.metrics, supervisor);
-        let [workload_feed, image_feed] = feeds;
-        let [posture_rescan, image_rescan] = triggers.clone();
+        source.start(secrets, events, &self.metrics, supervisor);
+        let [workload_feed, image_feed, credential_feed] = feeds;
+        let [posture_rescan, image_rescan, credential_rescan] = triggers.clone();
         let shared_scans = self.scans();
         let (judge, tally, cluster) = (self.judge.clone(), Arc::clone(&self.tally), view.clone());
         let (scans, shutdown) = (Arc::clone(&shared_scans), supervisor.shutdown());
@@ -258,13 +261,21 @@ impl Shared {
         });
         supervisor.spawn(TaskName::Workloads, workloads);
         let (judge, tally, cluster) = (self.judge.clone(), Arc::clone(&self.tally), view.clone());
-        let shutdown = supervisor.shutdown();
-        let images = turn.write(move |recorder, stored| {
-            let scans = shared_scans(&recorder);
+        let (scans, shutdown) = (Arc::clone(&shared_scans), supervisor.shutdown());
+        let images = turn.clone().write(move |recorder, stored| {
+            let scans = scans(&recorder);
             let (feed, rescan) = (image_feed, image_rescan);
             Images { judge, cluster, feed, recorder, tally, rescan, scans }.run(stored, shutdown)
         });
         supervisor.spawn(TaskName::Images, images);
+        let (judge, tally, cluster) = (self.judge.clone(), Arc::clone(&self.tally), view.clone());
+        let shutdown = supervisor.shutdown();
+        let credentials = turn.write(move |recorder, stored| {
+            let scans = shared_scans(&recorder);
+            let (feed, rescan) = (credential_feed, credential_rescan);
+            Credentials { judge, cluster, feed, recorder, tally, rescan, scans }.run(stored, shutdown)
+        });
+        supervisor.spawn(TaskName::Credentials, credentials);
         Watching { view, readiness: parts.watch(), triggers }
     }
 
@@ -305,9 +316,12 @@ impl Shared {
     }
 
     fn start_schedule(&self, config: &Config, watching: &Watching, supervisor: &mut Supervisor) {
-        let [posture, images] = watching.triggers.clone();
-        let schedules =
-            vec![(config.posture.rescan.clone().into(), posture), (config.image_rescan.clone().into(), images)];
+        let [posture, images, credentials] = watching.triggers.clone();
+        let schedules = vec![
+            (config.posture.rescan.clone().into(), posture),
+            (config.posture.rescan.clone().into(), credentials),
+            (config.image_rescan.clone().into(), images),
+        ];
         supervisor.spawn(TaskName::Scheduler, driver::run(schedules, Timestamp::now, supervisor.shutdown()));
     }
 
@@ -364,5 +378,5 @@ impl Shared {
 struct Watching {
     view: ClusterView,
     readiness: ReadinessWatch,
-    triggers: [Trigger; 2],
+    triggers: [Trigger; 3],
 }

@@ -17,9 +17,17 @@ fn arrows() -> BTreeMap<&'static str, Vec<&'static str>> {
         ("portreeve-trust", vec!["portreeve-policies", "portreeve-reports"]),
         ("portreeve-secrets", vec!["portreeve-reports"]),
         ("portreeve-api", vec!["portreeve-trust", "portreeve-policies", "portreeve-reports"]),
+        // The harness is for its tests alone: how a PostgreSQL is started.
         (
             "portreeve",
-            vec!["portreeve-api", "portreeve-secrets", "portreeve-trust", "portreeve-policies", "portreeve-reports"],
+            vec![
+                "portreeve-api",
+                "portreeve-secrets",
+                "portreeve-trust",
+                "portreeve-policies",
+                "portreeve-reports",
+                "portreeve-tests",
+            ],
         ),
         (
             "portreeve-tests",

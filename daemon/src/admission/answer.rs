@@ -115,7 +115,7 @@ async fn record(state: &AdmissionState, path: ReviewPath, reviewed: &Reviewed, a
     };
     match tokio::time::timeout(RECORD_WITHIN, committed).await {
         Ok(Ok(_)) => {}
-        Ok(Err(error)) => tracing::error!(%error, "a decision was not recorded"),
+        Ok(Err(error)) => tracing::error!(%error, uid = reviewed.request.uid, "a decision was not recorded"),
         Err(_) => {
             state.metrics.admission.uncommitted.inc();
             tracing::warn!(uid = reviewed.request.uid, "a decision was answered before it was committed");

@@ -4,6 +4,7 @@ mod args;
 mod check;
 mod config;
 mod crds;
+mod credentials;
 mod demo;
 mod explain;
 mod gate;
@@ -13,6 +14,7 @@ mod list;
 mod output;
 mod review;
 mod secrets;
+mod seen;
 mod serve;
 mod verify;
 
@@ -99,6 +101,7 @@ enum Command {
     Review(review::ReviewArgs),
     Image(image::ImageArgs),
     Secrets(secrets::SecretsArgs),
+    Credentials(credentials::CredentialsArgs),
     Explain(explain::ExplainArgs),
     List(list::ListArgs),
     Crds(crds::CrdsArgs),
@@ -127,6 +130,7 @@ fn dispatch(command: Command, global: &GlobalArgs) -> Result<ExitCode, Failure> 
         Command::Verify(args) => verify::run(&args, global),
         Command::Review(args) => review::run(&args, global),
         Command::Image(args) => image::run(&args, global),
+        Command::Credentials(args) => credentials::run(&args, global),
         Command::Explain(args) => explain::run(&args),
         Command::List(args) => list::run(&args),
         Command::Crds(args) => crds::run(&args),

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use portreeve_api::{NameForm, dns_name};
+use portreeve_policies::framework::{self, builtin_frameworks};
 use portreeve_reports::source::decode::did_you_mean;
 use portreeve_reports::source::{Place, Problems};
 use portreeve_reports::{Effect, FailOn};
 
-use crate::runtime::telemetry::LogFormat;
+use crate::runtime::telemetry::{self, LogFormat};
 use crate::store::StoreUrl;
 
 use super::raw::{
@@ -52,7 +53,7 @@ impl Config {
         let metrics = http.and_then(|http| http.metrics_listen.as_ref());
         let metrics_listen = check.address(metrics, "http.metricsListen", defaults::METRICS_LISTEN);
         let telemetry = raw.telemetry.as_ref();
-        let log = telemetry.and_then(|telemetry| telemetry.log.as_ref());
+        let log = check.log(telemetry.and_then(|telemetry| telemetry.log.as_ref()));
         let log_format = check.log_format(telemetry.and_then(|telemetry| telemetry.format.as_ref()));
         Some(Self {
             cluster: cluster?,
@@ -70,7 +71,7 @@ impl Config {
             http_listen: http_listen?,
             metrics_listen: metrics_listen?,
             leader: leader?,
-            log: log.map_or_else(|| defaults::LOG.to_owned(), |log| log.value.clone()),
+            log: log?,
             log_format: log_format?,
         })
     }
@@ -145,14 +146,30 @@ impl Check<'_> {
             Ok(fail_on) => Some(fail_on),
             Err(error) => self.fail(place, format!("'posture.failOn': {error}")),
         };
-        let values = |list: &[Placed<String>]| list.iter().map(|item| item.value.clone()).collect();
+        let frameworks = self.frameworks(&raw.frameworks, "posture.frameworks");
+        let enforce = self.frameworks(&raw.enforce, "posture.enforce");
         Some(Posture {
-            frameworks: values(&raw.frameworks),
+            frameworks: frameworks?,
             params: self.path(raw.params.as_ref()),
             rescan: rescan?,
             fail_on: fail_on?,
-            enforce: values(&raw.enforce),
+            enforce: enforce?,
         })
+    }
+
+    fn frameworks(&mut self, raw: &[Placed<String>], key: &str) -> Option<Vec<String>> {
+        let existing = match builtin_frameworks() {
+            Ok(existing) => existing,
+            Err(problems) => return self.fail(Place::default(), problems.to_string()),
+        };
+        let mut names = Vec::with_capacity(raw.len());
+        for (index, name) in raw.iter().enumerate() {
+            match framework::find(&name.value, &existing) {
+                Ok(_) => names.push(name.value.clone()),
+                Err(error) => self.problems.push(name.place, format!("'{key}[{index}]': {error}")),
+            }
+        }
+        (names.len() == raw.len()).then_some(names)
     }
 
     fn secrets(&mut self, raw: Option<&RawSecrets>) -> Option<SecretsConfig> {
@@ -376,6 +393,14 @@ impl Check<'_> {
             Ok(StoreUrl::Sqlite(path)) => Some(format!("sqlite://{}", self.base.join(path).display())),
             Ok(StoreUrl::Postgres(_)) => Some(url.to_owned()),
             Err(error) => self.fail(place, format!("'store.url': {error}")),
+        }
+    }
+
+    fn log(&mut self, raw: Option<&Placed<String>>) -> Option<String> {
+        let (filter, place) = or_default(raw, defaults::LOG);
+        match telemetry::check_filter(filter) {
+            Ok(()) => Some(filter.to_owned()),
+            Err(error) => self.fail(place, error.to_string()),
         }
     }
 

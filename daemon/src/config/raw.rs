@@ -79,8 +79,7 @@ pub struct RawCluster {
     pub context: Option<Placed<String>>,
     /// Folder of manifests that stands in for a cluster; not with `kubeconfig`.
     pub folder: Option<Placed<String>>,
-    /// Identity of a folder cluster in the store.
-    #[schemars(extend("default" = defaults::CLUSTER_NAME))]
+    /// Identity of a folder cluster in the store; `folder` when absent.
     pub name: Option<Placed<String>>,
 }
 
@@ -152,7 +151,7 @@ pub struct RawSecrets {
     pub identities: Vec<RawIdentity>,
     /// Whether Secrets of the cluster are read. RBAC cannot grant metadata alone: `metadata` and `full` both list
     /// Secrets.
-    #[schemars(extend("default" = defaults::CLUSTER_READ, "enum" = ["off", "metadata", "full", false]))]
+    #[schemars(extend("default" = defaults::CLUSTER_READ, "type" = ["string", "boolean", "null"], "enum" = ["off", "metadata", "full", false]))]
     pub cluster_read: Option<Placed<String>>,
     /// Encrypted files that Secrets of the cluster are kept like.
     #[schemars(default)]

@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use portreeve_reports::{Effect, FailOn};
+use portreeve_secrets::credentials::Limits;
 use regex::Regex;
 
 use crate::runtime::telemetry::LogFormat;
@@ -245,6 +247,14 @@ impl Namespaces {
     /// Whether a pattern matches the namespace.
     pub fn contains(&self, namespace: &str) -> bool {
         self.0.iter().any(|glob| glob.is_match(namespace))
+    }
+}
+
+impl CredentialsConfig {
+    /// As credentials are judged by.
+    pub fn limits(&self) -> Limits {
+        let signed = |duration: Duration| SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX);
+        Limits { max_token_lifetime: signed(self.max_token_lifetime), warn_before: signed(self.warn_before_expiry) }
     }
 }
 

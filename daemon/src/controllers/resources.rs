@@ -45,10 +45,10 @@ pub struct RuleResources {
     pub allowed: Namespaces,
     /// What may have to be judged again.
     pub cluster: ClusterView,
-    /// Where it is asked for: of the workloads and of the images.
-    pub feeds: [Feed; 2],
-    /// Whole scans of the workloads and of the images.
-    pub rescans: [Trigger; 2],
+    /// Where it is asked for: of the workloads, the images and the credentials.
+    pub feeds: [Feed; 3],
+    /// Whole scans of the same.
+    pub rescans: [Trigger; 3],
     /// What is to be said about the resources.
     pub heard: watch::Sender<Arc<Heard>>,
     /// Released when all kinds were heard.
@@ -127,10 +127,15 @@ impl RuleResources {
         }
         let reach = Reach::of(changed);
         let everything = self.cluster.everything();
+        let [workloads, images, credentials] = &self.feeds;
         let subjects = everything.subjects.into_iter().filter(|subject| reach.contains(subject)).collect();
-        self.feeds[0].push(Change { subjects, ..Change::default() });
+        workloads.push(Change { subjects, ..Change::default() });
+        let objects = Change { objects: everything.objects, ..Change::default() };
+        if reach.is_cluster {
+            credentials.push(objects.clone());
+        }
         if is_other_policy || reach.is_cluster {
-            self.feeds[1].push(Change { objects: everything.objects, ..Change::default() });
+            images.push(objects);
         }
         work.plan_scan(Instant::now());
     }

@@ -87,7 +87,7 @@ impl Scans {
         let at = Timestamp::now();
         self.metrics().scans.scanned(scanner, running.result, at);
         if scanner == Scanner::Posture {
-            self.resolve_unasked(at).await;
+            Box::pin(self.resolve_unasked(at)).await;
         }
         if running.result == Outcome::Failure {
             return;
@@ -129,7 +129,7 @@ impl Scans {
             let ack = self.inner.recorder.send_when_room(Record::NotAsked { code: code.clone(), at }).await;
             match ack.committed().await {
                 Ok(changes) => {
-                    tracing::info!(code, findings = changes.resolved, "resolved: no rule asks this any more")
+                    tracing::info!(code, findings = changes.resolved, "resolved: no rule asks this any more");
                 }
                 Err(error) => tracing::warn!(%error, code, "findings that nothing asks for any more stay open for now"),
             }

@@ -310,7 +310,7 @@ fn account_of_policy(resource: &Resource, in_force: &[(String, &ImagePolicySpec)
 pub fn finding(id: &ResourceId, account: &Account) -> Option<Finding> {
     if id.kind != RuleKind::ImagePolicy {
         let refused = refused(id, account);
-        return Some(if account.is_accepted() { refused.withdrawn() } else { refused.refused(0) });
+        return Some(if account.is_accepted() { refused.withdrawn() } else { refused.refused() });
     }
     let verdict = if account.is_accepted() { Verdict::Pass } else { Verdict::Fail };
     FindingBuilder::new(INVALID_IMAGE_POLICY.code(), INVALID_IMAGE_POLICY.severity, verdict)

@@ -34,6 +34,8 @@ pub enum TaskName {
     RuleFindings,
     /// Writes statuses of custom resources.
     Status,
+    /// Judges credentials.
+    Credentials,
     /// Fires what is due by cron.
     Scheduler,
     /// Writes findings to the store.
@@ -67,6 +69,7 @@ impl fmt::Display for TaskName {
             Self::Rules => f.write_str("rules"),
             Self::RuleFindings => f.write_str("rule-findings"),
             Self::Status => f.write_str("status"),
+            Self::Credentials => f.write_str("credentials"),
             Self::Scheduler => f.write_str("scheduler"),
             Self::Recorder => f.write_str("recorder"),
             Self::Admission => f.write_str("admission"),

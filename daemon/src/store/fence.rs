@@ -8,7 +8,6 @@ use super::engine::{Session, Statement};
 use super::error::StoreError;
 use crate::runtime::leader::Epoch;
 
-/// As the store keeps it.
 fn stored(epoch: Epoch) -> i64 {
     i64::try_from(epoch.number()).unwrap_or(i64::MAX)
 }
@@ -17,7 +16,6 @@ const ROW: &str = "INSERT INTO fences (cluster, epoch, revision) VALUES ($1, 0, 
 const RAISE: &str = "UPDATE fences SET epoch = $2 WHERE cluster = $1 AND epoch <= $2";
 const PASS: &str = "UPDATE fences SET epoch = epoch WHERE cluster = $1 AND epoch <= $2";
 const CHANGED: &str = "UPDATE fences SET revision = revision + 1 WHERE cluster = $1 RETURNING revision";
-const EPOCH: &str = "SELECT epoch FROM fences WHERE cluster = $1";
 const REVISION: &str = "SELECT revision FROM fences WHERE cluster = $1";
 
 impl Store {
@@ -31,12 +29,12 @@ impl Store {
         if raised == 0 { Err(StoreError::Fenced) } else { Ok(()) }
     }
 
-    /// The newest leader that was here; 0 before the first.
+    /// The newest epoch that has written: a leader's must be greater.
     pub async fn epoch(&self) -> Result<Epoch, StoreError> {
-        let statement = Statement::new(EPOCH).text(self.cluster());
-        let rows = self.inner.readers.rows(&statement).await.map_err(|source| self.failed(source))?;
-        let epoch = rows.first().map_or(Ok(0), |row| row.number("epoch")).map_err(|source| self.failed(source))?;
-        Ok(Epoch::new(u64::try_from(epoch).unwrap_or(0)))
+        let statement = Statement::new("SELECT epoch FROM fences WHERE cluster = $1").text(self.cluster());
+        let rows = self.inner.readers.rows(&statement).await;
+        let number = rows.and_then(|rows| rows.first().map_or(Ok(0), |row| row.number("epoch")));
+        number.map(|number| Epoch::new(number.unsigned_abs())).map_err(|source| self.failed(source))
     }
 
     /// Makes the cluster's row where there is none.

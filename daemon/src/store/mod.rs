@@ -89,7 +89,7 @@ impl Store {
 
     /// [`Store::open`] with the metrics that its writes count in.
     pub async fn open_with(url: &StoreUrl, cluster: &str, metrics: StoreMetrics) -> Result<Self, StoreError> {
-        let opened = open::open(url).await?;
+        let opened = Box::pin(open::open(url)).await?;
         let inner = Inner {
             url: url.clone(),
             cluster: cluster.to_owned(),
@@ -105,8 +105,8 @@ impl Store {
             lock: opened.lock,
         };
         let store = Self { inner: Arc::new(inner) };
-        store.make_fence().await?;
-        store.load_counts().await.map_err(|source| store.failed(source))?;
+        Box::pin(store.make_fence()).await?;
+        Box::pin(store.load_counts()).await.map_err(|source| store.failed(source))?;
         Ok(store)
     }
 

@@ -135,8 +135,8 @@ impl Recorder {
     pub async fn run(self, shutdown: CancellationToken) {
         let store = self.store.clone();
         tokio::select! {
-            () = self.commit_groups(shutdown) => {}
-            () = follow(store) => {}
+            () = Box::pin(self.commit_groups(shutdown)) => {}
+            () = Box::pin(follow(store)) => {}
         }
     }
 

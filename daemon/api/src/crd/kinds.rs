@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::schema::{boolean, day, integer, list, matching, object, one_of, optional, required, text, texts_by_name};
+use crate::schema::{
+    Field, boolean, day, integer, list, matching, object, one_of, optional, required, text, texts_by_name,
+};
 
 /// `spec` of an `Exception` and of a `ClusterException`; decoded by
 /// [`portreeve_reports::exceptions::ExceptionSpec::decode`].
@@ -193,7 +195,10 @@ fn keeping() -> [Field; 6] {
     [
         optional("drift", one_of("What is done about drift; quote off in YAML.", &["off", "warn", "correct"])),
         optional("prune", boolean("Whether objects that are no longer declared are deleted.")),
-        optional("retain", boolean("Whether claims, volumes, namespaces and definitions stay when others are deleted.")),
+        optional(
+            "retain",
+            boolean("Whether claims, volumes, namespaces and definitions stay when others are deleted."),
+        ),
         optional("adopt", boolean("Whether objects that are there and are nobody's of ours are taken over.")),
         optional("maxPrune", integer("The most objects that one run deletes.", 0)),
         optional("healthTimeout", text("How long a component may take to become healthy, such as 5m.")),
@@ -244,9 +249,7 @@ fn component() -> Value {
     let [drift, prune, retain, adopt, max_prune, health_timeout] = keeping();
     object(
         "A part of the platform that is applied and judged as a whole.",
-        [
-            name, namespace, depends_on, source, values, ignore, drift, prune, retain, adopt, max_prune, health_timeout,
-        ],
+        [name, namespace, depends_on, source, values, ignore, drift, prune, retain, adopt, max_prune, health_timeout],
     )
 }
 

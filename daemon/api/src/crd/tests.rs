@@ -14,7 +14,8 @@ fn said(kind: &str, spec: &Value) -> Vec<String> {
             Fields::of(&node, "spec", &mut problems).and_then(|fields| fields.finish_with(ImagePolicySpec::decode));
         }
         "Platform" => {
-            let document = json!({"apiVersion": crate::API_VERSION, "kind": kind, "metadata": {"name": "p"}, "spec": spec});
+            let document =
+                json!({"apiVersion": crate::API_VERSION, "kind": kind, "metadata": {"name": "p"}, "spec": spec});
             problems = crate::document(None, &Node::from_json(&document)).err().unwrap_or(problems);
         }
         _ => drop(ExceptionSpec::decode(&node, &mut problems)),

@@ -77,7 +77,7 @@ impl Held {
     fn apply(&mut self, item: Item, changed: &mut BTreeSet<ResourceId>) {
         let Some(id) = id_of(&item.key()) else { return };
         let (resource, seen) = match &item {
-            Item::Good(object) => {
+            Item::Good(object, _) => {
                 let metadata = object.root.get("metadata");
                 let created = metadata.and_then(|it| it.get("creationTimestamp")?.as_str()).unwrap_or_default();
                 let generation = metadata.and_then(|it| it.get("generation")?.as_int());

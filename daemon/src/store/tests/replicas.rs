@@ -20,7 +20,7 @@ async fn findings_of_an_older_epoch_are_refused_and_nothing_else_is(engine: Engi
     let store = &fixture.store;
     store.fence(Epoch::new(7)).await.unwrap();
     let (recorder, handle) = recorder(store.clone(), Retention::default());
-    let [old, now] = [Epoch::new(6), Epoch::new(7)].map(|epoch| handle.of_leader(epoch));
+    let [old, now] = [6, 7].map(Epoch::new).map(|epoch| handle.of_leader(epoch));
     let refused = [old.send(found(1)), old.send(Record::Deleted { subject: deployment("hub", "").key(), at: at(1) })];
     let answered = [handle.send(Record::Decision(decision("u-1", 1))), old.send(Record::Decision(decision("u-2", 1)))];
     let taken = now.send(found(1));
@@ -43,6 +43,7 @@ async fn an_epoch_never_goes_back(engine: Engine) {
     fixture.store.fence(Epoch::new(7)).await.unwrap();
     assert!(matches!(fixture.store.fence(Epoch::new(6)).await, Err(StoreError::Fenced)));
     let fixture = fixture.reopened().await;
+    assert_eq!(fixture.store.epoch().await.unwrap(), Epoch::new(7));
     assert!(matches!(fixture.store.fence(Epoch::new(6)).await, Err(StoreError::Fenced)));
     let entry = fixture.store.entry(found(1), Some(Epoch::new(6)));
     assert_eq!(fixture.store.commit(&[entry]).await, [Err(NotRecorded::Fenced)]);

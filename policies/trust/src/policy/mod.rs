@@ -486,7 +486,6 @@ impl Canonical {
     }
 
     fn finish(self) -> String {
-        let hex: String = self.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("sha256:{hex}")
+        format!("sha256:{}", portreeve_reports::digest::hex(&self.0.finalize()))
     }
 }

@@ -114,7 +114,8 @@ fn configured(config: &Path, name: &str, exceptions: &[&str]) -> PathBuf {
 
 fn sections(namespace: &str, mode: &str, exception_namespaces: &[&str]) -> Value {
     json!({
-        "posture": {"frameworks": ["nsa"], "enforce": ["nsa"]},
+        // The parameters are of controls that the framework does not ask.
+        "posture": {"frameworks": ["nsa"], "enforce": ["nsa"], "params": null},
         "admission": {"namespaces": [{"match": [namespace], "mode": mode}]},
         "customResources": {"exceptionNamespaces": exception_namespaces},
     })

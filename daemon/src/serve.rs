@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admission::certificates::{Keeper, SecretReader};
 use crate::admission::{AdmissionState, CertificateSource, Webhook};
+use crate::cluster::apply::Applier;
 use crate::cluster::feed::Feed;
 use crate::cluster::kinds::RULE_KINDS;
 use crate::cluster::lease::{self, Campaign};
@@ -26,6 +27,7 @@ use crate::config::Config;
 use crate::config::valid::{Admission, ClusterRead, Namespaces, Tls};
 use crate::controllers::credentials::Credentials;
 use crate::controllers::images::Images;
+use crate::controllers::platform::PlatformController;
 use crate::controllers::resources::{Heard, RuleResources, StatusWriter, Teller};
 use crate::controllers::scans::Scans;
 use crate::controllers::workloads::Workloads;
@@ -108,6 +110,7 @@ async fn daemon(options: ServeOptions) -> Result<(), ServeError> {
         }
         _ => None,
     };
+    shared.keep_platform(&options.config, &source, leadership.clone(), &mut supervisor)?;
     let allowed = &options.config.exception_namespaces;
     let source = (source, options.config.secrets.cluster_read);
     let watching = shared.start_watching(source, (&leadership, parts), allowed, &mut supervisor);
@@ -217,6 +220,29 @@ impl Shared {
             }
         }
         Ok(watch)
+    }
+
+    /// Starts what keeps the platform, when there is one.
+    fn keep_platform(
+        &self,
+        config: &Config,
+        source: &Source,
+        leadership: LeadershipWatch,
+        supervisor: &mut Supervisor,
+    ) -> Result<(), ServeError> {
+        let Some(platform) = config.platform.clone() else { return Ok(()) };
+        let Source::Api(client) = source else { return Err(ServeError::PlatformWithoutApiServer) };
+        let controller = PlatformController {
+            platform,
+            config: config.clone(),
+            registry: self.judge.now().registry().clone(),
+            applier: Applier::new(client.clone()),
+            leadership,
+            recorder: self.recorder.clone(),
+            metrics: self.metrics.platform.clone(),
+        };
+        supervisor.spawn(TaskName::Platform, controller.run(supervisor.shutdown()));
+        Ok(())
     }
 
     /// Starts the watch and schedule doors.

@@ -136,6 +136,14 @@ impl Daemon {
         found.iter().sum()
     }
 
+    /// Waits until a metric has this value.
+    pub async fn wait_for_metric(&self, prefix: &str, wanted: f64) {
+        let is_there = || async { (self.metric(prefix).await == wanted).then_some(()) };
+        if until(START, is_there).await.is_none() {
+            fail(format!("{prefix} did not become {wanted}: {}", self.metric(prefix).await));
+        }
+    }
+
     /// The rows of the recorded decisions, oldest first.
     pub fn decisions(&self) -> Vec<Value> {
         let output = Command::new("python3").args(["-c", DECISIONS]).arg(self.folder.join("store.db")).output();

@@ -103,6 +103,11 @@ impl Running {
         self.until(&format!("port {port}"), START, |_| connects(port)).await;
     }
 
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().or_fail("the state of a program").is_some()
+    }
+
     /// Sends a signal such as `INT` or `TERM`.
     pub fn signal(&self, signal: &str) {
         let status = Command::new("kill").args(["-s", signal, "--", &self.id().to_string()]).status();

@@ -1,11 +1,12 @@
 //! The kinds of portreeve.dev: one schema for file and custom resource.
 //!
 //! The kinds wrap spec types that their own crates decode: [`Exception`] and `ClusterException` from
-//! `portreeve-reports`, `ImagePolicy` from `portreeve-trust`. [`documents`] reads a file of them, [`document`] takes
-//! one tree, from a file or from the API server.
+//! `portreeve-reports`, `ImagePolicy` from `portreeve-trust`; `Platform` is [`platform`]'s own. [`documents`] reads a
+//! file of them, [`document`] takes one tree, from a file or from the API server.
 
 pub mod crd;
 mod header;
+pub mod platform;
 mod schema;
 
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use portreeve_reports::source::decode::did_you_mean;
 use portreeve_reports::source::{Fields, Limits, Node, Place, Problems, yaml};
 
 pub use header::{Header, InvalidName, Metadata, NameForm, dns_name};
+use platform::PlatformSpec;
 
 /// The group of all kinds.
 pub const GROUP: &str = "portreeve.dev";
@@ -24,7 +26,7 @@ pub const VERSION: &str = "v1alpha1";
 pub const API_VERSION: &str = "portreeve.dev/v1alpha1";
 
 /// The kinds that are read here.
-pub const KINDS: [&str; 3] = ["Exception", "ClusterException", "ImagePolicy"];
+pub const KINDS: [&str; 4] = ["Exception", "ClusterException", "ImagePolicy", "Platform"];
 
 /// A decoded document.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,6 +39,13 @@ pub enum Document {
         name: String,
         /// The `spec`, for `portreeve-trust` to decode.
         node: Node,
+    },
+    /// A `Platform`.
+    Platform {
+        /// `metadata.name`.
+        name: String,
+        /// The `spec`.
+        spec: Box<PlatformSpec>,
     },
 }
 
@@ -82,6 +91,7 @@ fn decode(file: Option<&Arc<str>>, node: &Node, problems: &mut Problems) -> Opti
         let spec = spec?;
         match header.kind {
             "ImagePolicy" => image_policy(&header, spec, fields),
+            "Platform" => platform_document(&header, spec, fields),
             _ => exception(file, header, spec, fields),
         }
     })
@@ -107,6 +117,16 @@ fn is_ours(header: &Header<'_>, fields: &mut Fields<'_, '_>) -> bool {
 fn image_policy(header: &Header<'_>, spec: &Node, fields: &mut Fields<'_, '_>) -> Option<Document> {
     let name = cluster_scoped(header, fields)?;
     Some(Document::ImagePolicy { name, node: spec.clone() })
+}
+
+fn platform_document(header: &Header<'_>, spec: &Node, fields: &mut Fields<'_, '_>) -> Option<Document> {
+    let name = cluster_scoped(header, fields);
+    // It is the value of a label and a part of the names of inventories.
+    if let Some(Err(error)) = name.as_deref().map(platform::label) {
+        fields.problem(header.metadata.place, format!("'metadata.name': {error}"));
+    }
+    let spec = PlatformSpec::decode(spec, fields.problems());
+    Some(Document::Platform { name: name?, spec: Box::new(spec?) })
 }
 
 fn exception(

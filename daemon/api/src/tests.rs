@@ -50,8 +50,7 @@ fn a_file_may_hold_all_kinds_and_empty_documents() {
 #[test]
 fn an_unknown_kind_or_version_is_a_problem_with_a_hint() {
     let kind = said(&EXCEPTION.replace("kind: Exception", "kind: Exeption"));
-    let expected =
-        "x.yaml:3:7: kind 'Exeption' is not one of Exception, ClusterException, ImagePolicy; did you mean 'Exception'?";
+    let expected = "x.yaml:3:7: kind 'Exeption' is not one of Exception, ClusterException, ImagePolicy, Platform; did you mean 'Exception'?";
     assert_eq!(kind, expected);
     let version = said(&EXCEPTION.replace("v1alpha1", "v1"));
     assert_eq!(version, "x.yaml:2:13: apiVersion 'portreeve.dev/v1' is not portreeve.dev/v1alpha1");

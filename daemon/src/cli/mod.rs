@@ -12,6 +12,7 @@ mod image;
 mod input;
 mod list;
 mod output;
+mod platform;
 mod review;
 mod secrets;
 mod seen;
@@ -73,6 +74,7 @@ type Outcome = Result<Exit, Failure>;
 ///   portreeve check manifests/                           posture of manifests
 ///   portreeve gate manifests/ --image-policy policy.yaml the whole verdict for CI
 ///   portreeve verify --key cosign.pub quay.io/org/app:1  is this image signed by this key?
+///   portreeve platform plan -f platform.yaml             what would change in the cluster, and is it clean?
 ///   portreeve secrets edit secrets/hub.yaml              an encrypted file in the editor
 ///   portreeve serve --config portreeve.yaml              the daemon
 ///   portreeve explain C-0057                             why a code matters and how to fix it
@@ -100,6 +102,7 @@ enum Command {
     Verify(verify::VerifyArgs),
     Review(review::ReviewArgs),
     Image(image::ImageArgs),
+    Platform(platform::PlatformArgs),
     Secrets(secrets::SecretsArgs),
     Credentials(credentials::CredentialsArgs),
     Explain(explain::ExplainArgs),
@@ -131,6 +134,7 @@ fn dispatch(command: Command, global: &GlobalArgs) -> Result<ExitCode, Failure> 
         Command::Review(args) => review::run(&args, global),
         Command::Image(args) => image::run(&args, global),
         Command::Credentials(args) => credentials::run(&args, global),
+        Command::Platform(args) => platform::run(&args, global),
         Command::Explain(args) => explain::run(&args),
         Command::List(args) => list::run(&args),
         Command::Crds(args) => crds::run(&args),

@@ -7,6 +7,7 @@
 //! * [`once`] lists everything a single time, for `check cluster`.
 //! * Readers use a [`writer::ClusterView`]; none of them waits for the API server.
 
+pub mod apply;
 pub mod client;
 mod covered;
 pub mod feed;

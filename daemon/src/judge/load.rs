@@ -243,10 +243,10 @@ fn read_exceptions(
         for document in portreeve_api::documents(&shown, &bytes, &source::Limits::default()) {
             match document {
                 Ok(Document::Exception(exception)) => valid.push(exception),
-                Ok(Document::ImagePolicy { .. }) => {
+                Ok(Document::ImagePolicy { .. } | Document::Platform { .. }) => {
                     return Err(LoadError::WrongKind {
                         file: shown,
-                        message: "kind Exception or ClusterException is needed here, not ImagePolicy".to_owned(),
+                        message: "kind Exception or ClusterException is needed here, not another".to_owned(),
                     });
                 }
                 Err(problems) => invalid.push(problems.into()),

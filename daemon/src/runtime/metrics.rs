@@ -19,6 +19,8 @@ pub use credentials::CredentialMetrics;
 
 use crate::judge::review::{DecisionReason, request};
 use crate::judge::tally::ImageOutcome;
+use crate::platform::keep::State;
+use crate::platform::plan::DriftClass;
 use crate::registry::RequestOutcome;
 
 /// The content type of [`Metrics::encode`].
@@ -397,6 +399,53 @@ impl LeaderMetrics {
     }
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StateLabel {
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DriftLabel {
+    class: &'static str,
+}
+
+/// What is deployed and kept.
+#[derive(Clone, Debug, Default)]
+pub struct PlatformMetrics {
+    components: Family<StateLabel, Gauge>,
+    drift: Family<DriftLabel, Gauge>,
+    /// Requests that could have changed the cluster.
+    pub writes: Counter,
+}
+
+impl PlatformMetrics {
+    /// Sets how many components are in each state.
+    pub fn set_components(&self, count: impl Fn(State) -> usize) {
+        for state in State::ALL {
+            let value = i64::try_from(count(state)).unwrap_or(i64::MAX);
+            self.components.get_or_create(&StateLabel { state: state.as_str() }).set(value);
+        }
+    }
+
+    /// Sets how many objects have drifted in each way.
+    pub fn set_drift(&self, count: impl Fn(DriftClass) -> usize) {
+        for class in DriftClass::ALL {
+            let value = i64::try_from(count(class)).unwrap_or(i64::MAX);
+            self.drift.get_or_create(&DriftLabel { class: class.as_str() }).set(value);
+        }
+    }
+
+    fn register(&self, registry: &mut Registry) {
+        self.set_components(|_| 0);
+        self.set_drift(|_| 0);
+        registry.register("platform_components", "Components of the platform by state", self.components.clone());
+        let help = "Objects that are not as declared, by how they differ";
+        registry.register("platform_drift", help, self.drift.clone());
+        let help = "Requests of the platform that could have changed the cluster";
+        registry.register("platform_writes", help, self.writes.clone());
+    }
+}
+
 /// All metrics. Parts hold clones of their own struct.
 #[derive(Debug)]
 pub struct Metrics {
@@ -414,6 +463,8 @@ pub struct Metrics {
     pub sources: SourceMetrics,
     /// Of the lease.
     pub leader: LeaderMetrics,
+    /// Of the platform.
+    pub platform: PlatformMetrics,
     findings: Family<FindingLabels, Gauge>,
     registry: Registry,
 }
@@ -430,6 +481,7 @@ impl Metrics {
             credentials: CredentialMetrics::default(),
             sources: SourceMetrics::default(),
             leader: LeaderMetrics::default(),
+            platform: PlatformMetrics::default(),
             findings: Family::default(),
             registry: Registry::default(),
         };
@@ -442,6 +494,7 @@ impl Metrics {
         metrics.credentials.register(&mut registry);
         metrics.sources.register(&mut registry);
         metrics.leader.register(&mut registry);
+        metrics.platform.register(&mut registry);
         register_build(&mut registry, version);
         Self { registry, ..metrics }
     }
@@ -503,6 +556,9 @@ mod tests {
             "portreeve_index_objects 0",
             "portreeve_credentials{class=\"tls-certificate\"} 0",
             "portreeve_credential_expiry_timestamp_seconds{class=\"jwt\"} inf",
+            "portreeve_platform_components{state=\"kept-back\"} 0",
+            "portreeve_platform_drift{class=\"foreign-owner\"} 0",
+            "portreeve_platform_writes_total 0",
             "portreeve_build_info{version=\"1.2.3\"} 1",
         ] {
             assert!(series(&text).contains(&line), "{line} is not in\n{text}");

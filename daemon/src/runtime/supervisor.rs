@@ -36,6 +36,8 @@ pub enum TaskName {
     RuleFindings,
     /// Writes statuses of custom resources.
     Status,
+    /// Keeps the platform as declared.
+    Platform,
     /// Fires what is due by cron.
     Scheduler,
     /// Writes findings to the store.
@@ -70,6 +72,7 @@ impl fmt::Display for TaskName {
             Self::Rules => f.write_str("rules"),
             Self::RuleFindings => f.write_str("rule-findings"),
             Self::Status => f.write_str("status"),
+            Self::Platform => f.write_str("platform"),
             Self::Scheduler => f.write_str("scheduler"),
             Self::Recorder => f.write_str("recorder"),
             Self::Admission => f.write_str("admission"),

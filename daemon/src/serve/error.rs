@@ -28,6 +28,9 @@ pub enum ServeError {
     /// The folder that stands for the cluster is not there.
     #[error("'cluster.folder': {0} is not a folder")]
     NoFolder(String),
+    /// A folder that stands for a cluster takes no objects.
+    #[error("'platform' needs an API server to deploy to, and 'cluster.folder' names a folder; remove one of them")]
+    PlatformWithoutApiServer,
     /// There is no Secret in a folder.
     #[error(
         "'admission.tls.certFile' and 'admission.tls.keyFile' are missing: the API server speaks https to webhooks \
@@ -67,6 +70,7 @@ impl ServeError {
             | Self::StoreUrl(_)
             | Self::Client(_)
             | Self::NoFolder(_)
+            | Self::PlatformWithoutApiServer
             | Self::NoCertificate
             | Self::Admission(_)
             | Self::Listen { .. } => ExitCode::Usage,

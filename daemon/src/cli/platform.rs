@@ -1,0 +1,431 @@
+//! `portreeve platform`: what would change, applying it, and taking it down.
+
+mod print;
+
+use std::collections::BTreeSet;
+use std::io::{BufRead as _, IsTerminal as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use clap::{Args, Subcommand, ValueEnum};
+use portreeve_api::platform::Component;
+use portreeve_reports::Cause;
+use portreeve_reports::gate::ExitCode;
+
+use super::args::{GlobalArgs, RegistryArgs, registry};
+use super::{Failure, Outcome, output};
+use crate::cluster::apply::{ApiFailure, Applier};
+use crate::cluster::client::{KubeSource, connect};
+use crate::cluster::lease::command::acquire_for_command;
+use crate::config::valid::LeaderConfig;
+use crate::config::{ClusterSource, Config};
+use crate::platform::build::Validated;
+use crate::platform::clear::GateRules;
+use crate::platform::deploy::{Deployer, Patience};
+use crate::platform::inventory::{Inventory, WHOLE};
+use crate::platform::keep::{self, Aim, Look, State, Stop, removed_component};
+use crate::runtime::leader::Leading;
+
+/// Where the platform file is looked for.
+const FILE: &str = "platform.yaml";
+/// The pause between two looks at objects whose deletion has begun.
+const LOOK: Duration = Duration::from_millis(300);
+/// How long a lease is waited for at least: a dead holder's runs out in that time.
+const LEAST_WAIT: Duration = Duration::from_secs(12);
+
+/// Deploy a platform and keep it as declared.
+///
+/// Examples:
+///   portreeve platform plan                        what would change, with owners of fields, images and verdicts
+///   portreeve platform apply --yes                 apply what passes the gate, delete what is no longer declared
+///   portreeve platform status                      components, their objects and health
+///   portreeve platform suspend hub                 leave a component alone while you work on it
+///   portreeve platform destroy --yes               take everything down but claims, volumes, namespaces, definitions
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct PlatformArgs {
+    #[command(subcommand)]
+    command: PlatformCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum PlatformCommand {
+    /// Show what applying would do. Nothing is written: the API server answers dry runs.
+    Plan(WhichArgs),
+    /// Apply what passes the gate, wave by wave, and delete what is no longer declared.
+    Apply(ApplyArgs),
+    /// Show components, their objects and health.
+    Status(WhichArgs),
+    /// Leave components alone (all without names) until they are resumed; survives restarts.
+    Suspend(SomeArgs),
+    /// Keep components again (all without names).
+    Resume(SomeArgs),
+    /// Delete what the platform has put into the cluster, in reverse. It stays suspended until it is resumed.
+    Destroy(DestroyArgs),
+}
+
+/// Which platform, and how it is printed.
+#[derive(Debug, Args)]
+struct WhichArgs {
+    /// Platform file [default: platform.yaml].
+    #[arg(short, long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// How to print.
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Table,
+    Json,
+}
+
+#[derive(Debug, Args)]
+struct ApplyArgs {
+    #[command(flatten)]
+    which: WhichArgs,
+    /// Only print the plan.
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not ask before objects are deleted or taken over.
+    #[arg(long)]
+    yes: bool,
+    /// Delete more objects than `maxPrune` allows.
+    #[arg(long)]
+    confirm_prune: bool,
+    /// Do not wait until components are healthy; those that depend on them are then left for later.
+    #[arg(long)]
+    no_wait: bool,
+}
+
+#[derive(Debug, Args)]
+struct SomeArgs {
+    #[command(flatten)]
+    which: WhichArgs,
+    /// Only print what would be.
+    #[arg(long)]
+    dry_run: bool,
+    /// Components; the whole platform when none is named.
+    components: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+struct DestroyArgs {
+    #[command(flatten)]
+    which: WhichArgs,
+    /// Only print what would be deleted.
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not ask.
+    #[arg(long)]
+    yes: bool,
+}
+
+/// Runs the command.
+pub(super) fn run(args: &PlatformArgs, global: &GlobalArgs) -> Outcome {
+    let which = match &args.command {
+        PlatformCommand::Plan(which) | PlatformCommand::Status(which) => which,
+        PlatformCommand::Apply(args) => &args.which,
+        PlatformCommand::Suspend(args) | PlatformCommand::Resume(args) => &args.which,
+        PlatformCommand::Destroy(args) => &args.which,
+    };
+    let session = Session::open(which, global)?;
+    // Requests are bound one by one, and `--timeout` bounds what is waited for: a deployment is not cut in its middle.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::other)?;
+    runtime.block_on(async {
+        let applier = session.connect().await?;
+        match &args.command {
+            PlatformCommand::Plan(_) => session.plan(&applier).await,
+            PlatformCommand::Apply(args) => session.apply(&applier, args).await,
+            PlatformCommand::Status(_) => session.status(&applier).await,
+            PlatformCommand::Suspend(args) => session.suspend(&applier, args, true).await,
+            PlatformCommand::Resume(args) => session.suspend(&applier, args, false).await,
+            PlatformCommand::Destroy(args) => session.destroy(&applier, args).await,
+        }
+    })
+}
+
+/// What every sub-command works with.
+struct Session {
+    validated: Validated,
+    gate: GateRules,
+    source: KubeSource,
+    lease: LeaderConfig,
+    format: Format,
+    deadline: Instant,
+}
+
+impl Session {
+    fn open(which: &WhichArgs, global: &GlobalArgs) -> Result<Self, Failure> {
+        let config = global.load_config()?.config;
+        if global.offline {
+            return Err(Failure::usage("'platform' needs the API server, which --offline blocks"));
+        }
+        let file = which.file.clone().unwrap_or_else(|| PathBuf::from(FILE));
+        let validated = Validated::load(&file).map_err(Failure::usage)?;
+        let registry = registry(&config, &RegistryArgs::default(), global)?;
+        let gate = GateRules::load(&validated.spec.gate, &config, registry);
+        let gate = gate.map_err(|error| Failure::usage_by(&error))?;
+        let deadline = Instant::now() + global.timeout;
+        let lease = config.leader.clone();
+        Ok(Self { validated, gate, source: source(&config)?, lease, format: which.format, deadline })
+    }
+
+    async fn connect(&self) -> Result<Applier, Failure> {
+        Ok(Applier::new(connect(&self.source).await.map_err(Failure::usage)?))
+    }
+
+    async fn look<'a>(&'a self, applier: &'a Applier) -> Result<Look<'a>, Failure> {
+        Look::take(applier, &self.validated, &self.gate, self.validated.build()).await.map_err(not_asked)
+    }
+
+    /// Does what writes while this process holds the lease. A daemon that holds it is asked for it, and gives it between
+    /// two of its steps.
+    async fn leading<T>(
+        &self,
+        applier: &Applier,
+        work: impl AsyncFnOnce(Leading) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        applier.make_own_namespace().await.map_err(not_asked)?;
+        let wait = self.left().max(LEAST_WAIT);
+        let held = acquire_for_command(applier.client().clone(), self.lease.clone(), wait).await;
+        let held = held.map_err(|held| Failure::not_had(Cause::Unreachable, held))?;
+        let leading = held.leading();
+        let done = held.during(work(leading)).await;
+        done.map_err(|lost| Failure::not_had(Cause::Unreachable, format!("{lost}; run the command again")))?
+    }
+
+    fn left(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    async fn plan(&self, applier: &Applier) -> Outcome {
+        let look = self.look(applier).await?;
+        let outcomes = all(&look, Aim::Plan).await;
+        self.show(&outcomes, applier)?;
+        Ok(exit(&outcomes))
+    }
+
+    async fn apply(&self, applier: &Applier, args: &ApplyArgs) -> Outcome {
+        let look = self.look(applier).await?;
+        let planned = all(&look, Aim::Plan).await;
+        if args.dry_run {
+            self.show(&planned, applier)?;
+            return Ok(exit(&planned));
+        }
+        if self.format == Format::Table {
+            self.show(&planned, applier)?;
+        }
+        let (deletes, adopts) = print::destructive(&planned);
+        if deletes + adopts > 0 {
+            confirm(&format!("Delete {deletes} and take over {adopts} object(s)?"), args.yes)?;
+        }
+        let outcomes = self
+            .leading(applier, async |leading| {
+                let wait = if args.no_wait { Duration::ZERO } else { self.left() };
+                // Again: whoever led before may have written.
+                let look = self.look(applier).await?;
+                let aim = Aim::Apply { leading: &leading, confirm_prune: args.confirm_prune, wait };
+                Ok(all(&look, aim).await)
+            })
+            .await?;
+        match self.format {
+            Format::Json => self.show(&outcomes, applier)?,
+            Format::Table => output::print(&print::applied(&outcomes, applier.writes()))?,
+        }
+        Ok(exit(&outcomes))
+    }
+
+    async fn status(&self, applier: &Applier) -> Outcome {
+        let look = self.look(applier).await?;
+        let mut rows = Vec::new();
+        let declared = look.parts.iter().map(|part| part.component.name.clone());
+        for name in declared.chain(look.removed()) {
+            rows.push(print::Row::of(&look, &name, applier).await.map_err(not_asked)?);
+        }
+        output::print(&match self.format {
+            Format::Json => print::status_json(&self.validated.name, &rows),
+            Format::Table => print::status(&rows),
+        })?;
+        let is_well = rows.iter().all(|row| matches!(row.state, State::Healthy | State::Suspended));
+        Ok(if is_well { ExitCode::Clean } else { ExitCode::Unknown })
+    }
+
+    async fn suspend(&self, applier: &Applier, args: &SomeArgs, is_suspended: bool) -> Outcome {
+        let look = self.look(applier).await?;
+        let whole = [WHOLE.to_owned()];
+        let names: &[String] = if args.components.is_empty() { &whole } else { &args.components };
+        let known: Vec<String> =
+            look.parts.iter().map(|part| part.component.name.clone()).chain(look.removed()).collect();
+        if let Some(unknown) = args.components.iter().find(|name| !known.contains(name)) {
+            return Err(Failure::usage(format!("there is no component '{unknown}'; there are {}", known.join(", "))));
+        }
+        let word = if is_suspended { "suspended" } else { "resumed" };
+        let shown = |name: &str| if name == WHOLE { self.validated.name.clone() } else { name.to_owned() };
+        if args.dry_run {
+            let lines = names.iter().map(|name| format!("{} would be {word}\n", shown(name)));
+            output::print(&lines.collect::<String>())?;
+            return Ok(ExitCode::Clean);
+        }
+        self.leading(applier, async |leading| {
+            let mut look = self.look(applier).await?;
+            for name in names {
+                self.mark(applier, (&leading, &mut look), (name, is_suspended)).await?;
+                output::print(&format!("{} is {word}\n", shown(name)))?;
+            }
+            Ok(ExitCode::Clean)
+        })
+        .await
+    }
+
+    /// Stores whether a component or the platform is suspended.
+    async fn mark(
+        &self,
+        applier: &Applier,
+        (leading, look): (&Leading, &mut Look<'_>),
+        (name, is_suspended): (&str, bool),
+    ) -> Result<(), Failure> {
+        let known = look.inventories.remove(name);
+        let mut inventory = known.unwrap_or_else(|| Ok(Inventory::default())).map_err(Failure::other)?;
+        let whose = crate::platform::prune::Whose { platform: &self.validated.name, component: name };
+        let marked =
+            Deployer { applier, leading, whose, patience: NO_PATIENCE }.suspend(&mut inventory, is_suspended).await;
+        marked.map_err(not_asked)?;
+        look.inventories.insert(name.to_owned(), Ok(inventory));
+        Ok(())
+    }
+
+    async fn destroy(&self, applier: &Applier, args: &DestroyArgs) -> Outcome {
+        let look = self.look(applier).await?;
+        let targets = print::doomed(&look);
+        output::print(&print::destruction(&look, &targets))?;
+        if args.dry_run {
+            return Ok(ExitCode::Clean);
+        }
+        confirm(&format!("Take down the platform '{}'?", self.validated.name), args.yes)?;
+        let is_done = self
+            .leading(applier, async |leading| {
+                let mut look = self.look(applier).await?;
+                // First: a daemon that keeps the platform must not bring back what goes.
+                self.mark(applier, (&leading, &mut look), (WHOLE, true)).await?;
+                let mut is_done = true;
+                for component in &print::doomed(&look) {
+                    is_done &= self.take_down(applier, (&leading, &look), component).await?;
+                }
+                Ok(is_done)
+            })
+            .await?;
+        let word = if is_done { "gone" } else { "not gone yet; run it again" };
+        output::print(&format!("platform {} is {word} and stays suspended\n", self.validated.name))?;
+        Ok(if is_done { ExitCode::Clean } else { ExitCode::Unknown })
+    }
+
+    /// Deletes one component's objects until they are gone or the time is over.
+    async fn take_down(
+        &self,
+        applier: &Applier,
+        (leading, look): (&Leading, &Look<'_>),
+        component: &Component,
+    ) -> Result<bool, Failure> {
+        let whose = look.whose(&component.name);
+        let deployer = Deployer { applier, leading, whose, patience: NO_PATIENCE };
+        let mut inventory = match look.inventories.get(&component.name) {
+            Some(Ok(inventory)) => inventory.clone(),
+            Some(Err(damaged)) => return Err(Failure::other(damaged)),
+            None => return Ok(true),
+        };
+        loop {
+            let applied = keep::take_down(&deployer, component, &mut inventory).await.map_err(not_asked)?;
+            output::print(&print::taken_down(&component.name, &applied))?;
+            if applied.is_done() {
+                return Ok(true);
+            }
+            if !applied.failures.is_empty() || self.left() < LOOK {
+                return Ok(false);
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    fn show(&self, outcomes: &[keep::Outcome], applier: &Applier) -> Result<(), Failure> {
+        output::print(&match self.format {
+            Format::Json => print::json(&self.validated.name, outcomes, applier.writes()),
+            Format::Table => print::plan(outcomes),
+        })
+    }
+}
+
+const NO_PATIENCE: Patience = Patience { waves: Duration::ZERO, health: Duration::ZERO };
+
+/// Every component, each after those it depends on, and then what is no longer declared.
+async fn all(look: &Look<'_>, aim: Aim<'_>) -> Vec<keep::Outcome> {
+    let mut healthy = BTreeSet::new();
+    let mut outcomes = Vec::new();
+    for part in &look.parts {
+        let outcome = look.component(part, &healthy, aim).await;
+        if outcome.state == State::Healthy {
+            healthy.insert(part.component.name.clone());
+        }
+        outcomes.push(outcome);
+    }
+    for name in look.removed() {
+        outcomes.push(look.remove(&name, &removed_component(&name), aim).await);
+    }
+    outcomes
+}
+
+fn source(config: &Config) -> Result<KubeSource, Failure> {
+    match &config.cluster {
+        ClusterSource::InCluster => Ok(KubeSource::InCluster),
+        ClusterSource::Kubeconfig { file, context } => {
+            Ok(KubeSource::Kubeconfig { file: file.clone(), context: context.clone() })
+        }
+        ClusterSource::Folder { path, .. } => Err(Failure::usage(format!(
+            "a platform is deployed to an API server, and 'cluster.folder' names {}; set cluster.kubeconfig",
+            shown(path)
+        ))),
+    }
+}
+
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// Exit 4 or 5: the API server could not be asked.
+fn not_asked(failure: ApiFailure) -> Failure {
+    Failure::not_had(failure.cause(), failure)
+}
+
+/// Asks on a terminal; elsewhere `--yes` is the answer.
+fn confirm(question: &str, yes: bool) -> Result<(), Failure> {
+    if yes {
+        return Ok(());
+    }
+    if !std::io::stdin().is_terminal() {
+        return Err(Failure::usage(format!("{question} Without a terminal, say --yes")));
+    }
+    output::say(&format!("{question} [y/N]"));
+    let mut line = String::new();
+    std::io::stdin().lock().read_line(&mut line).map_err(Failure::other)?;
+    if matches!(line.trim(), "y" | "yes") { Ok(()) } else { Err(Failure::usage("nothing was done")) }
+}
+
+/// The exit that all components come to.
+fn exit(outcomes: &[keep::Outcome]) -> ExitCode {
+    ExitCode::worst(outcomes.iter().map(|outcome| match &outcome.stop {
+        Some(Stop::KeptBack(kept)) => kept.exit,
+        Some(Stop::Invalid(_)) => ExitCode::Usage,
+        Some(Stop::Api(failure)) => Failure::not_had(failure.cause(), "").exit,
+        Some(Stop::Refused(refused)) => {
+            let is_forbidden = refused.iter().any(|(_, failure)| matches!(failure, ApiFailure::Forbidden(_)));
+            if is_forbidden { ExitCode::Forbidden } else { ExitCode::Unclassified }
+        }
+        Some(_) => ExitCode::Unclassified,
+        None => match outcome.state {
+            State::Unhealthy | State::Progressing | State::Waiting if outcome.applied.is_some() => ExitCode::Unknown,
+            State::Waiting => ExitCode::Unknown,
+            _ => ExitCode::Clean,
+        },
+    }))
+}

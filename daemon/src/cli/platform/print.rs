@@ -1,0 +1,299 @@
+//! Plans and states, for people and as JSON.
+
+use std::fmt::Write as _;
+
+use portreeve_api::platform::Component;
+use serde_json::{Value, json};
+
+use crate::cluster::apply::{ApiFailure, Applier};
+use crate::platform::deploy::Applied;
+use crate::platform::diff;
+use crate::platform::health::{Health, health};
+use crate::platform::inventory::{Entry, Inventory};
+use crate::platform::keep::{Look, Outcome, State, Stop, removed_component};
+use crate::platform::plan::{self, Action, ComponentPlan, Planned};
+use crate::platform::prune::Fate;
+
+/// How many objects would be deleted and taken over.
+pub(super) fn destructive(outcomes: &[Outcome]) -> (usize, usize) {
+    let plans = || outcomes.iter().filter(|outcome| outcome.stop.is_none()).filter_map(|outcome| outcome.plan.as_ref());
+    let adopts =
+        plans().flat_map(|plan| &plan.objects).filter(|planned| matches!(planned.action, Action::Adopt)).count();
+    (plans().map(ComponentPlan::deletions).sum(), adopts)
+}
+
+/// The plan as text.
+pub(super) fn plan(outcomes: &[Outcome]) -> String {
+    let mut text = String::new();
+    for outcome in outcomes {
+        let component = &outcome.component;
+        let _ = writeln!(text, "{} ({}): {}", component.name, place(component), headline(outcome));
+        if let Some(plan) = &outcome.plan {
+            plan.objects.iter().for_each(|planned| object(&mut text, planned));
+            leftovers(&mut text, plan);
+        }
+        for image in outcome.verdicts.iter().flat_map(|report| &report.images) {
+            let digest = image.digest.as_deref().unwrap_or("digest not known");
+            let _ = writeln!(text, "  image {} {digest}: {}", image.reference, image.verdict);
+        }
+        for drifted in &outcome.drift {
+            let _ = writeln!(text, "  drift {} {}: {}", drifted.class.as_str(), drifted.object, drifted.why);
+        }
+    }
+    text
+}
+
+fn place(component: &Component) -> String {
+    if component.namespace.is_empty() {
+        "no longer in the platform file".to_owned()
+    } else {
+        format!("namespace {}", component.namespace)
+    }
+}
+
+fn headline(outcome: &Outcome) -> String {
+    let mut text = match &outcome.stop {
+        Some(stop) => stop_words(stop),
+        None => outcome.state.as_str().to_owned(),
+    };
+    if let Some(plan) = &outcome.plan {
+        let count = |word: &str| plan.objects.iter().filter(|planned| planned.action.as_str() == word).count();
+        let _ = write!(
+            text,
+            "; {} to create, {} to update, {} to take over, {} to delete, {} unchanged",
+            count("create"),
+            count("update"),
+            count("adopt"),
+            plan.deletions(),
+            count("unchanged")
+        );
+    }
+    if !outcome.waits_for.is_empty() {
+        let _ = write!(text, "; after {}", outcome.waits_for.join(", "));
+    }
+    text
+}
+
+/// Why a component is stopped, in words.
+fn stop_words(stop: &Stop) -> String {
+    let lines = |lines: Vec<String>| lines.iter().fold(String::new(), |text, line| text + "\n    " + line);
+    match stop {
+        Stop::Invalid(mistakes) => {
+            format!("cannot be used:{}", lines(mistakes.iter().map(ToString::to_string).collect()))
+        }
+        Stop::Damaged(damaged) => damaged.to_string(),
+        Stop::KeptBack(kept) => {
+            let told = kept.findings.iter().map(|finding| {
+                format!("{} {} {}: {}", finding.code, finding.severity, finding.subject.display(), finding.message)
+            });
+            format!("kept back by the gate: {}{}", kept.why, lines(told.collect()))
+        }
+        Stop::Foreign(objects) => format!(
+            "not applied: these exist and are not ours (adopt: true takes them over):{}",
+            lines(objects.clone())
+        ),
+        Stop::Refused(refused) => {
+            let told = refused.iter().map(|(key, failure)| format!("{key}: {failure}")).collect();
+            format!("not applied, the API server refuses:{}", lines(told))
+        }
+        Stop::Api(failure) => failure.to_string(),
+        Stop::PruneLimit { deletions, limit } => {
+            format!("not applied: {deletions} objects would be deleted, at most {limit} may be (--confirm-prune)")
+        }
+    }
+}
+
+fn object(text: &mut String, planned: &Planned) {
+    let key = &planned.wanted.address.key;
+    let mark = match &planned.action {
+        Action::Create { .. } => '+',
+        Action::Update | Action::Adopt => '~',
+        Action::Foreign | Action::Refused(_) => '!',
+        Action::Unchanged if planned.yields.is_empty() => return,
+        Action::Unchanged => '=',
+    };
+    let _ = writeln!(text, "  {mark} {} {key}", planned.action.as_str());
+    let told = planned.changes.iter().map(|told| (told, "")).chain(planned.yields.iter().map(|told| (told, "left: ")));
+    for (told, word) in told {
+        let value = |value: Option<&Value>| diff::shown(&key.kind, &told.change.path, value);
+        let owners: Vec<String> = told.owners.iter().map(ToString::to_string).collect();
+        let owner = if owners.is_empty() { String::new() } else { format!("  (owner {})", owners.join(", ")) };
+        let (before, after) = (value(told.change.before.as_ref()), value(told.change.after.as_ref()));
+        let _ = writeln!(text, "      {word}{}: {before} -> {after}{owner}", told.change.path);
+    }
+}
+
+fn leftovers(text: &mut String, plan: &ComponentPlan) {
+    for leftover in &plan.leftovers {
+        let (mark, word) = match &leftover.fate {
+            Fate::Delete(_) => ('-', "delete".to_owned()),
+            Fate::Retain => ('=', "retain".to_owned()),
+            Fate::Gone => ('=', "gone".to_owned()),
+            Fate::Ending => ('=', "ending".to_owned()),
+            Fate::Kept => ('=', "kept (prune: false)".to_owned()),
+            Fate::NotOurs(why) => ('=', format!("left alone ({why})")),
+        };
+        let _ = writeln!(text, "  {mark} {word} {}", leftover.entry.address.key);
+    }
+}
+
+/// What was done, as text.
+pub(super) fn applied(outcomes: &[Outcome], writes: u64) -> String {
+    let mut text = String::new();
+    for outcome in outcomes {
+        let _ = write!(text, "{}: ", outcome.component.name);
+        match (&outcome.stop, &outcome.applied) {
+            (Some(stop), _) => text.push_str(&stop_words(stop)),
+            (None, Some(applied)) => {
+                let _ = write!(text, "{}; {}", outcome.state.as_str(), done(applied));
+            }
+            (None, None) => text.push_str(outcome.state.as_str()),
+        }
+        if !outcome.waits_for.is_empty() {
+            let _ = write!(text, "; after {}", outcome.waits_for.join(", "));
+        }
+        text.push('\n');
+        for (key, health) in outcome.applied.iter().flat_map(|applied| &applied.unhealthy) {
+            let _ = writeln!(text, "  {key}: {}", health_words(health));
+        }
+    }
+    let _ = writeln!(text, "{writes} writes");
+    text
+}
+
+fn done(applied: &Applied) -> String {
+    let mut words = vec![format!("{} written", applied.written.len()), format!("{} deleted", applied.deleted.len())];
+    if !applied.retained.is_empty() {
+        words.push(format!("{} retained", applied.retained.len()));
+    }
+    if !applied.ending.is_empty() {
+        words.push(format!("{} being deleted", applied.ending.len()));
+    }
+    if !applied.left_alone.is_empty() {
+        words.push(format!("{} left alone", applied.left_alone.len()));
+    }
+    words.join(", ")
+}
+
+fn health_words(health: &Health) -> String {
+    match health {
+        Health::Healthy => "healthy".to_owned(),
+        Health::Progressing(why) => format!("progressing: {why}"),
+        Health::Failed(why) => format!("failed: {why}"),
+        Health::Unknown(why) => format!("unknown: {why}"),
+    }
+}
+
+/// Plans and what was done as JSON.
+pub(super) fn json(platform: &str, outcomes: &[Outcome], writes: u64) -> String {
+    let keys = |keys: &[crate::cluster::key::ObjectKey]| keys.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let component = |outcome: &Outcome| {
+        let applied = outcome.applied.as_ref().map(|applied| {
+            json!({"written": keys(&applied.written), "deleted": keys(&applied.deleted),
+                "retained": keys(&applied.retained), "ending": keys(&applied.ending),
+                "unhealthy": applied.unhealthy.iter().map(|(key, health)| {
+                    json!({"object": key.to_string(), "message": health_words(health)})
+                }).collect::<Vec<_>>()})
+        });
+        let images = outcome.verdicts.iter().flat_map(|report| &report.images);
+        json!({
+            "name": outcome.component.name, "namespace": outcome.component.namespace,
+            "state": outcome.state.as_str(), "message": outcome.stop.as_ref().map(stop_words),
+            "waitsFor": outcome.waits_for, "plan": outcome.plan.as_ref().map(plan::to_json), "applied": applied,
+            "images": images.map(|image| json!({"reference": image.reference, "digest": image.digest,
+                "verdict": image.verdict.as_str()})).collect::<Vec<_>>(),
+            "drift": outcome.drift.iter().map(|drifted| json!({"class": drifted.class.as_str(),
+                "object": drifted.object, "message": drifted.why})).collect::<Vec<_>>(),
+        })
+    };
+    let components: Vec<Value> = outcomes.iter().map(component).collect();
+    format!("{:#}\n", json!({"platform": platform, "components": components, "writes": writes}))
+}
+
+/// A component's line of `status`.
+pub(super) struct Row {
+    name: String,
+    pub(super) state: State,
+    objects: usize,
+    unhealthy: Vec<(String, String)>,
+}
+
+impl Row {
+    /// What the inventory and the live objects say.
+    pub(super) async fn of(look: &Look<'_>, name: &str, applier: &Applier) -> Result<Self, ApiFailure> {
+        let mut row = Self { name: name.to_owned(), state: State::Pending, objects: 0, unhealthy: Vec::new() };
+        let Some(known) = look.inventories.get(name) else { return Ok(row) };
+        let Ok(inventory) = known else { return Ok(Self { state: State::Failed, ..row }) };
+        row.objects = inventory.entries().len();
+        row.state = State::Healthy;
+        for Entry { address, .. } in inventory.entries() {
+            let found = match applier.get(address).await? {
+                Some(live) => health(&live),
+                None => Health::Failed("it is not there".to_owned()),
+            };
+            if found != Health::Healthy {
+                let is_coming = matches!(found, Health::Progressing(_)) && row.state != State::Unhealthy;
+                row.state = if is_coming { State::Progressing } else { State::Unhealthy };
+                row.unhealthy.push((address.key.to_string(), health_words(&found)));
+            }
+        }
+        if look.is_suspended(name) {
+            row.state = State::Suspended;
+        }
+        Ok(row)
+    }
+}
+
+/// The states as text.
+pub(super) fn status(rows: &[Row]) -> String {
+    let mut text = String::new();
+    for row in rows {
+        let _ = writeln!(text, "{:<24} {:<12} {} objects", row.name, row.state.as_str(), row.objects);
+        for (key, words) in &row.unhealthy {
+            let _ = writeln!(text, "  {key}: {words}");
+        }
+    }
+    text
+}
+
+/// The states as JSON.
+pub(super) fn status_json(platform: &str, rows: &[Row]) -> String {
+    let row = |row: &Row| {
+        json!({"name": row.name, "state": row.state.as_str(), "objects": row.objects,
+            "unhealthy": row.unhealthy.iter().map(|(object, message)| json!({"object": object, "message": message}))
+                .collect::<Vec<_>>()})
+    };
+    let components: Vec<Value> = rows.iter().map(row).collect();
+    format!("{:#}\n", json!({"platform": platform, "components": components}))
+}
+
+/// Components that have something in the cluster, last applied first.
+pub(super) fn doomed(look: &Look<'_>) -> Vec<Component> {
+    let declared = look.parts.iter().map(|part| part.component.clone());
+    let removed = look.removed().into_iter().map(|name| removed_component(&name));
+    let mut all: Vec<Component> =
+        declared.chain(removed).filter(|component| look.inventories.contains_key(&component.name)).collect();
+    all.reverse();
+    all
+}
+
+/// What would be taken down.
+pub(super) fn destruction(look: &Look<'_>, targets: &[Component]) -> String {
+    let mut text = String::new();
+    for component in targets {
+        let Some(Ok(inventory)) = look.inventories.get(&component.name) else { continue };
+        let _ = writeln!(text, "{}: {} objects", component.name, Inventory::entries(inventory).len());
+        for entry in inventory.entries() {
+            let stays = component.retain && crate::platform::waves::is_retained(&entry.address.key);
+            let word = if stays { "= retain" } else { "- delete" };
+            let _ = writeln!(text, "  {word} {}", entry.address.key);
+        }
+    }
+    text
+}
+
+/// What a round of taking down came to.
+pub(super) fn taken_down(name: &str, applied: &Applied) -> String {
+    let failures = applied.failures.iter().map(|(key, failure)| format!("  {key}: {failure}\n"));
+    format!("{name}: {}\n{}", done(applied), failures.collect::<String>())
+}

@@ -1,0 +1,132 @@
+//! What the API server may say other than yes.
+
+use std::time::Duration;
+
+use portreeve_reports::Cause;
+use portreeve_reports::source::shown;
+
+use crate::runtime::leader::LeadershipLost;
+
+/// Most conflicts and words that are told.
+const MAX_TOLD: usize = 20;
+/// Longest text of the server that is passed on.
+const MAX_WORDS: usize = 400;
+
+/// A field that another manager owns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldConflict {
+    /// `.spec.replicas`, as the server names it.
+    pub field: String,
+    /// Who owns it, in the server's words.
+    pub owner: String,
+}
+
+/// Why a request did not do what it should.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum ApiFailure {
+    /// 401 or 403.
+    #[error("refused: {0}")]
+    Forbidden(String),
+    /// 404: the object, or what it is in.
+    #[error("not found: {0}")]
+    NotFound(String),
+    /// Other managers own fields.
+    #[error("{} field(s) belong to others: {}", .0.len(), told(.0))]
+    Owned(Vec<FieldConflict>),
+    /// 409: it was changed or replaced since it was read.
+    #[error("it changed meanwhile: {0}")]
+    Changed(String),
+    /// 409: there is one already.
+    #[error("it exists already: {0}")]
+    AlreadyExists(String),
+    /// 400 or 422: the object is not one that the server takes.
+    #[error("not accepted: {0}")]
+    Invalid(String),
+    /// The server serves no such kind.
+    #[error("the API server serves no {0}; is its resource definition applied?")]
+    UnknownKind(String),
+    /// 429.
+    #[error("too many requests: {0}")]
+    RateLimited(String),
+    /// No answer in time.
+    #[error("no answer within {} s", .0.as_secs())]
+    TimedOut(Duration),
+    /// No answer, or one that is none.
+    #[error("the API server could not be asked: {0}")]
+    Unreachable(String),
+    /// A cap of ours.
+    #[error("{0}")]
+    TooLarge(String),
+    /// We do not lead any more.
+    #[error(transparent)]
+    Lost(#[from] LeadershipLost),
+}
+
+impl ApiFailure {
+    /// Why a verdict that needed the answer is unknown.
+    pub fn cause(&self) -> Cause {
+        match self {
+            Self::Forbidden(_) => Cause::Forbidden,
+            Self::RateLimited(_) => Cause::RateLimited,
+            Self::TimedOut(_) => Cause::TimedOut,
+            Self::TooLarge(_) => Cause::TooLarge,
+            Self::Unreachable(_) | Self::Lost(_) => Cause::Unreachable,
+            _ => Cause::Unreadable,
+        }
+    }
+
+    /// Whether the server said no, rather than nothing: asking again changes nothing by itself.
+    pub fn is_refusal(&self) -> bool {
+        !matches!(
+            self,
+            Self::RateLimited(_) | Self::TimedOut(_) | Self::Unreachable(_) | Self::Changed(_) | Self::Lost(_)
+        )
+    }
+}
+
+impl From<kube::Error> for ApiFailure {
+    fn from(error: kube::Error) -> Self {
+        let status = match error {
+            kube::Error::Api(status) => status,
+            other => return Self::Unreachable(words(&chain(&other))),
+        };
+        let message = words(&status.message);
+        let causes = status.details.iter().flat_map(|details| &details.causes);
+        let owned: Vec<FieldConflict> = causes
+            .filter(|cause| cause.reason == "FieldManagerConflict")
+            .take(MAX_TOLD)
+            .map(|cause| FieldConflict { field: shown(&cause.field), owner: words(&cause.message) })
+            .collect();
+        match (status.code, status.reason.as_str()) {
+            (401 | 403, _) => Self::Forbidden(message),
+            (404, _) => Self::NotFound(message),
+            (409, _) if !owned.is_empty() => Self::Owned(owned),
+            (409, "AlreadyExists") => Self::AlreadyExists(message),
+            (409, _) => Self::Changed(message),
+            (400 | 405 | 413 | 415 | 422, _) => Self::Invalid(message),
+            // Server-side apply answers so to fields that its schema does not have.
+            (500, _) if message.contains("failed to create typed patch object") => Self::Invalid(message),
+            (429, _) => Self::RateLimited(message),
+            (504, _) => Self::TimedOut(Duration::from_secs(0)),
+            (code, _) => Self::Unreachable(format!("{code} {message}")),
+        }
+    }
+}
+
+fn told(conflicts: &[FieldConflict]) -> String {
+    let list: Vec<String> =
+        conflicts.iter().map(|conflict| format!("{} ({})", conflict.field, conflict.owner)).collect();
+    list.join(", ")
+}
+
+/// The server's words may quote what was sent to it: cut, and without what moves a cursor.
+fn words(text: &str) -> String {
+    let cut: String = text.chars().take(MAX_WORDS).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if text.chars().nth(MAX_WORDS).is_some() { cut + "…" } else { cut }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let words: Vec<String> = causes.map(ToString::to_string).collect();
+    words.join(": ")
+}

@@ -1,0 +1,304 @@
+//! Keeps the platform as declared: on a schedule, and again soon while something is under way. One bad component never
+//! stops the others, and nothing is written without the lease.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{BuildHasher as _, Hasher as _};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use portreeve_api::platform::Gate;
+use portreeve_reports::Finding;
+use tokio_util::sync::CancellationToken;
+
+use crate::cluster::apply::Applier;
+use crate::config::Config;
+use crate::config::valid::PlatformConfig;
+use crate::platform::budget::{Budget, pause};
+use crate::platform::build::{Part, Validated};
+use crate::platform::clear::GateRules;
+use crate::platform::findings;
+use crate::platform::keep::{Aim, Look, Outcome, State, removed_component};
+use crate::platform::plan::DriftClass;
+use crate::registry::RegistryClient;
+use crate::runtime::leader::{LeadershipWatch, Leading};
+use crate::runtime::metrics::PlatformMetrics;
+use crate::runtime::supervisor::blocking;
+use crate::store::{Record, RecorderHandle, SubjectFindings};
+
+/// The first pause while something is under way.
+const SOON: Duration = Duration::from_secs(1);
+
+/// What the controller works with.
+pub struct PlatformController {
+    /// The file, and how often it is looked at.
+    pub platform: PlatformConfig,
+    /// Where the rules of the gate are.
+    pub config: Config,
+    /// Evidence about images.
+    pub registry: RegistryClient,
+    /// The way to the API server.
+    pub applier: Applier,
+    /// Who leads.
+    pub leadership: LeadershipWatch,
+    /// The store.
+    pub recorder: RecorderHandle,
+    /// Counts.
+    pub metrics: PlatformMetrics,
+}
+
+/// What is remembered from round to round. A restart forgets it: nothing but pauses and patience is lost.
+#[derive(Default)]
+struct Memory {
+    gate: Option<(Gate, GateRules)>,
+    budget: Budget,
+    components: BTreeMap<String, Known>,
+    writes: u64,
+}
+
+/// What is remembered of a component.
+#[derive(Default)]
+struct Known {
+    state: Option<State>,
+    drift: BTreeMap<DriftClass, usize>,
+    failures: u32,
+    digest: String,
+    not_before: Option<Instant>,
+    unhealthy_since: Option<Instant>,
+}
+
+impl PlatformController {
+    /// Keeps the platform until the shutdown.
+    pub async fn run(mut self, shutdown: CancellationToken) {
+        let mut memory = Memory::default();
+        let mut busy_rounds = 0;
+        loop {
+            let leading = tokio::select! {
+                leading = self.leadership.leading() => leading,
+                () = shutdown.cancelled() => return,
+            };
+            let is_busy = tokio::select! {
+                is_busy = self.round(&leading, &mut memory) => is_busy,
+                // A write that is cut off is found by the next look: the inventory listed it before.
+                () = shutdown.cancelled() => return,
+            };
+            // Whoever asked for the lease gets it between two rounds.
+            drop(leading);
+            busy_rounds = if is_busy { busy_rounds + 1 } else { 0 };
+            let soon = pause(SOON, busy_rounds, dice()).min(self.platform.interval);
+            let next = if is_busy { soon } else { pause(self.platform.interval, 0, dice()) };
+            tokio::select! {
+                () = tokio::time::sleep(next) => {}
+                () = shutdown.cancelled() => return,
+            }
+        }
+    }
+
+    /// One look at everything; whether something is under way.
+    async fn round(&self, leading: &Leading, memory: &mut Memory) -> bool {
+        let file = self.platform.file.clone();
+        let loaded = blocking(move || {
+            let validated = Validated::load(&file)?;
+            let parts = validated.build();
+            Ok::<_, crate::platform::build::InvalidPlatform>((validated, parts))
+        });
+        let (validated, parts) = match loaded.await {
+            Ok(read) => read,
+            Err(invalid) => {
+                self.unusable(leading, &invalid.to_string()).await;
+                return false;
+            }
+        };
+        if let Err(why) = self.read_gate(&validated, memory) {
+            self.unusable(leading, &why).await;
+            return false;
+        }
+        self.usable(leading).await;
+        let Memory { gate: Some((_, gate)), budget, components, .. } = memory else { return false };
+        let look = match Look::take(&self.applier, &validated, gate, parts).await {
+            Ok(look) => look,
+            Err(failure) => {
+                for component in &validated.spec.components {
+                    let outcome = Outcome::not_looked_at(component, failure.clone());
+                    let known = components.entry(component.name.clone()).or_default();
+                    self.kept(leading, &validated.name, (&outcome, &validated), (budget, known)).await;
+                }
+                return false;
+            }
+        };
+        let is_busy = self.components(leading, (&validated, &look), budget, components).await;
+        self.count(memory);
+        is_busy
+    }
+
+    fn read_gate(&self, validated: &Validated, memory: &mut Memory) -> Result<(), String> {
+        let wanted = &validated.spec.gate;
+        if memory.gate.as_ref().is_none_or(|(gate, _)| gate != wanted) {
+            let rules = GateRules::load(wanted, &self.config, self.registry.clone());
+            memory.gate = Some((wanted.clone(), rules.map_err(|error| format!("spec.gate: {error}"))?));
+        }
+        Ok(())
+    }
+
+    async fn components(
+        &self,
+        leading: &Leading,
+        (validated, look): (&Validated, &Look<'_>),
+        budget: &mut Budget,
+        known: &mut BTreeMap<String, Known>,
+    ) -> bool {
+        let (mut healthy, mut is_busy, now) = (BTreeSet::new(), false, Instant::now());
+        let removed = look.removed();
+        known.retain(|name, _| removed.contains(name) || look.parts.iter().any(|part| part.component.name == *name));
+        for part in &look.parts {
+            let known = known.entry(part.component.name.clone()).or_default();
+            if !known.is_due(&digest(part), now) {
+                continue;
+            }
+            let stalled = budget.stalled(now);
+            let outcome = look.component(part, &healthy, Aim::Keep { leading, stalled: &stalled }).await;
+            if matches!(outcome.state, State::Healthy) {
+                healthy.insert(part.component.name.clone());
+            }
+            is_busy |= self.kept(leading, &validated.name, (&outcome, validated), (budget, known)).await;
+        }
+        for name in &removed {
+            let stalled = BTreeSet::new();
+            let aim = Aim::Keep { leading, stalled: &stalled };
+            let outcome = look.remove(name, &removed_component(name), aim).await;
+            let known = known.entry(name.clone()).or_default();
+            is_busy |= self.kept(leading, &validated.name, (&outcome, validated), (budget, known)).await;
+            if outcome.applied.as_ref().is_some_and(crate::platform::deploy::Applied::is_done) {
+                let subject = findings::subject(&validated.name, name).key();
+                self.record(leading, Record::Deleted { subject, at: Timestamp::now() }).await;
+            }
+        }
+        is_busy
+    }
+
+    /// Notes, logs and records what became of a component; whether to look again soon.
+    async fn kept(
+        &self,
+        leading: &Leading,
+        platform: &str,
+        (outcome, validated): (&Outcome, &Validated),
+        (budget, known): (&mut Budget, &mut Known),
+    ) -> bool {
+        let now = Instant::now();
+        known.note(outcome, now, self.platform.interval);
+        spend(budget, outcome, now);
+        let is_late =
+            known.unhealthy_since.is_some_and(|since| now.duration_since(since) > outcome.component.health_timeout);
+        let component = &outcome.component.name;
+        let place = validated.location(outcome.component.place);
+        let found = findings::findings(platform, outcome, &place, is_late);
+        if let Some(applied) = outcome.applied.as_ref().filter(|applied| !applied.written.is_empty()) {
+            tracing::info!(platform, component, objects = applied.written.len(), "applied");
+        }
+        for finding in found.iter().filter(|finding| finding.verdict.is_open()) {
+            tracing::warn!(platform, component, code = %finding.code, message = finding.message, "platform");
+        }
+        self.findings(leading, platform, component, found).await;
+        let is_late_or_final = is_late || outcome.stop.is_some();
+        let has_written = outcome.applied.as_ref().is_some_and(|applied| !applied.written.is_empty());
+        has_written || (matches!(outcome.state, State::Progressing) && !is_late_or_final)
+    }
+
+    async fn unusable(&self, leading: &Leading, why: &str) {
+        tracing::warn!(file = %self.platform.file.display(), why, "the platform file cannot be used; nothing is changed");
+        self.file_finding(leading, Some(why.to_owned())).await;
+    }
+
+    async fn usable(&self, leading: &Leading) {
+        self.file_finding(leading, None).await;
+    }
+
+    /// About the file as a whole; its platform has no name that could be relied on.
+    async fn file_finding(&self, leading: &Leading, problem: Option<String>) {
+        let shown = crate::judge::source::repository_path(
+            &self.platform.file,
+            crate::judge::source::repository_root().as_deref(),
+        );
+        let found = findings::file(&shown, &shown, problem).into_iter().collect();
+        self.findings(leading, &shown, "", found).await;
+    }
+
+    async fn findings(&self, leading: &Leading, platform: &str, component: &str, findings: Vec<Finding>) {
+        let subject = findings::subject(platform, component).key();
+        self.record(leading, Record::Findings(SubjectFindings { subject, findings, at: Timestamp::now() })).await;
+    }
+
+    async fn record(&self, leading: &Leading, record: Record) {
+        let recorder = self.recorder.of_leader(leading.epoch());
+        if let Err(error) = recorder.send_when_room(record).await.committed().await {
+            tracing::warn!(%error, "what became of a component was not stored; the next round says it again");
+        }
+    }
+
+    fn count(&self, memory: &mut Memory) {
+        let states = || memory.components.values().filter_map(|known| known.state);
+        let of_class = |class| memory.components.values().filter_map(|known| known.drift.get(&class)).sum();
+        self.metrics.set_components(|state| states().filter(|found| *found == state).count());
+        self.metrics.set_drift(of_class);
+        let writes = self.applier.writes();
+        self.metrics.writes.inc_by(writes.saturating_sub(memory.writes));
+        memory.writes = writes;
+    }
+}
+
+impl Known {
+    /// Whether it is tried now: after a failure only when the pause is over, or when its manifests changed.
+    fn is_due(&mut self, digest: &str, now: Instant) -> bool {
+        if self.digest != digest {
+            (self.digest, self.failures, self.not_before) = (digest.to_owned(), 0, None);
+        }
+        self.not_before.is_none_or(|at| now >= at)
+    }
+
+    fn note(&mut self, outcome: &Outcome, now: Instant, interval: Duration) {
+        self.state = Some(outcome.state);
+        self.drift.clear();
+        for drifted in &outcome.drift {
+            *self.drift.entry(drifted.class).or_default() += 1;
+        }
+        let has_written = outcome.applied.as_ref().is_some_and(|applied| !applied.written.is_empty());
+        match outcome.state {
+            State::Failed => {
+                self.not_before = Some(now + pause(interval, self.failures, dice()));
+                self.failures = self.failures.saturating_add(1);
+            }
+            _ => (self.failures, self.not_before) = (0, None),
+        }
+        match outcome.state {
+            State::Progressing | State::Unhealthy if has_written => self.unhealthy_since = Some(now),
+            State::Progressing | State::Unhealthy => {
+                self.unhealthy_since.get_or_insert(now);
+            }
+            _ => self.unhealthy_since = None,
+        }
+    }
+}
+
+/// Counts corrections, and forgets them for what was applied because its manifest changed.
+fn spend(budget: &mut Budget, outcome: &Outcome, now: Instant) {
+    let is_correction = |object: &str| {
+        let corrected = |class| matches!(class, DriftClass::Missing | DriftClass::Modified);
+        outcome.drift.iter().any(|drifted| corrected(drifted.class) && drifted.object == object)
+    };
+    for key in outcome.applied.iter().flat_map(|applied| &applied.written) {
+        if is_correction(&key.to_string()) { budget.corrected(key, now) } else { budget.forget(key) }
+    }
+}
+
+/// What a component's manifests come to.
+fn digest(part: &Part) -> String {
+    match &part.built {
+        Ok(built) => built.objects.iter().map(|wanted| wanted.digest.as_str()).collect(),
+        Err(mistakes) => mistakes.iter().map(ToString::to_string).collect(),
+    }
+}
+
+/// A random byte: pauses of processes that started together must not agree.
+fn dice() -> u8 {
+    let hasher = std::collections::hash_map::RandomState::new().build_hasher();
+    u8::try_from(hasher.finish() & 0xff).unwrap_or_default()
+}

@@ -1,0 +1,187 @@
+//! Who owns which fields: `metadata.managedFields` of the API server, read. Pure.
+
+use serde_json::{Map, Value, json};
+
+use super::path::{Path, Step};
+use crate::cluster::apply::MANAGER;
+
+/// Managers that stand for a person's tool: what they own is taken over with an object, or removals would never take
+/// effect.
+const TOOLS: [&str; 4] = ["kubectl", "helm", "Helm", "Terraform"];
+
+/// One entry of `managedFields`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// The manager's name.
+    pub manager: String,
+    /// Whether it declares the value (server-side apply), rather than having written it once.
+    pub declares: bool,
+    /// The subresource it wrote through: `scale`, `status`.
+    pub subresource: String,
+}
+
+impl Owner {
+    fn of(entry: &Value) -> Self {
+        let text = |key: &str| entry.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        Self { manager: text("manager"), declares: text("operation") == "Apply", subresource: text("subresource") }
+    }
+
+    /// Whether this is us.
+    pub fn is_ours(&self) -> bool {
+        self.manager == MANAGER && self.declares && self.subresource.is_empty()
+    }
+
+    /// Whether it will write the field again: it declares it, or is a controller behind a subresource. Writing over it
+    /// would be a fight.
+    pub fn insists(&self) -> bool {
+        !self.is_ours() && (self.declares || !self.subresource.is_empty())
+    }
+
+    /// Whether it is a tool of a person.
+    fn is_tool(&self) -> bool {
+        self.subresource.is_empty()
+            && !self.is_ours()
+            && TOOLS.iter().any(|tool| {
+                self.manager == *tool
+                    || self.manager.strip_prefix(tool).is_some_and(|rest| rest.starts_with(['-', '_']))
+            })
+    }
+}
+
+impl std::fmt::Display for Owner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let manager = portreeve_reports::source::shown(&self.manager);
+        match self.subresource.as_str() {
+            "" => f.write_str(&manager),
+            subresource => write!(f, "{manager} ({subresource})"),
+        }
+    }
+}
+
+/// All managers of an object.
+pub fn owners(object: &Value) -> Vec<Owner> {
+    entries(object).iter().map(Owner::of).collect()
+}
+
+/// Whether we have applied the object.
+pub fn is_managed(object: &Value) -> bool {
+    owners(object).iter().any(Owner::is_ours)
+}
+
+/// The managers of the field at a path.
+pub fn owners_of(object: &Value, path: &Path) -> Vec<Owner> {
+    let owns = |entry: &&Value| entry.get("fieldsV1").is_some_and(|fields| owns(fields, path.steps()));
+    entries(object).iter().filter(owns).map(Owner::of).collect()
+}
+
+fn entries(object: &Value) -> &[Value] {
+    object.pointer("/metadata/managedFields").and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+/// Whether a set of fields holds the one at the path, something above it as a whole, or something below it.
+fn owns(fields: &Value, steps: &[Step]) -> bool {
+    let Some(map) = fields.as_object() else { return false };
+    let Some((step, rest)) = steps.split_first() else { return true };
+    match step {
+        Step::Key(key) => match map.get(&format!("f:{key}")) {
+            Some(below) => owns(below, rest),
+            None => is_leaf(map),
+        },
+        Step::Item(key, value) => {
+            let mut items = map.iter().filter(|(name, _)| is_item(name, key, value)).peekable();
+            if items.peek().is_none() { is_leaf(map) } else { items.any(|(_, below)| owns(below, rest)) }
+        }
+        Step::Index(_) => is_leaf(map),
+    }
+}
+
+fn is_leaf(map: &Map<String, Value>) -> bool {
+    map.keys().all(|key| key == ".")
+}
+
+fn is_item(name: &str, key: &str, value: &Value) -> bool {
+    let parsed = name.strip_prefix("k:").and_then(|text| serde_json::from_str::<Value>(text).ok());
+    parsed.is_some_and(|keys| keys.get(key) == Some(value))
+}
+
+/// `managedFields` in which the entries of people's tools have become ours; `None` when there are none.
+pub fn taken_over(object: &Value) -> Option<Value> {
+    let (tools, mut kept): (Vec<&Value>, Vec<&Value>) =
+        entries(object).iter().partition(|entry| Owner::of(entry).is_tool());
+    let first = tools.first()?;
+    let ours = kept.iter().position(|entry| Owner::of(entry).is_ours()).map(|at| kept.remove(at));
+    let mut fields = ours.and_then(|entry| entry.get("fieldsV1").cloned()).unwrap_or_else(|| json!({}));
+    tools.iter().filter_map(|entry| entry.get("fieldsV1")).for_each(|more| unite(&mut fields, more));
+    let mine = json!({"manager": MANAGER, "operation": "Apply", "fieldsType": "FieldsV1", "fieldsV1": fields,
+        "apiVersion": ours.unwrap_or(first).get("apiVersion"), "time": first.get("time")});
+    Some(kept.into_iter().cloned().chain([mine]).collect())
+}
+
+/// A set of fields is a tree of keys: the union has the keys of both.
+fn unite(into: &mut Value, from: &Value) {
+    let (Some(into), Some(from)) = (into.as_object_mut(), from.as_object()) else { return };
+    for (key, below) in from {
+        unite(into.entry(key.clone()).or_insert_with(|| json!({})), below);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object() -> Value {
+        json!({"metadata": {"managedFields": [
+            {"manager": "portreeve", "operation": "Apply", "apiVersion": "apps/v1", "fieldsV1": {
+                "f:metadata": {"f:labels": {"f:app": {}}},
+                "f:spec": {"f:template": {"f:spec": {"f:containers": {
+                    "k:{\"name\":\"app\"}": {".": {}, "f:name": {}, "f:image": {}}}}}}}},
+            {"manager": "kube-controller-manager", "operation": "Update", "subresource": "scale",
+                "fieldsV1": {"f:spec": {"f:replicas": {}}}},
+            {"manager": "kubectl-edit", "operation": "Update", "apiVersion": "apps/v1", "time": "2026-01-01T00:00:00Z",
+                "fieldsV1": {"f:spec": {"f:selector": {}, "f:paused": {}}}},
+        ]}})
+    }
+
+    fn names(pointer: &[Step]) -> Vec<String> {
+        owners_of(&object(), &Path::of(pointer)).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn the_owner_of_a_field_is_found_through_maps_items_and_whole_values() {
+        let key = |text: &str| Step::Key(text.to_owned());
+        let container = Step::Item("name".to_owned(), json!("app"));
+        let containers = [key("spec"), key("template"), key("spec"), key("containers"), container];
+        assert_eq!(names(&[&containers[..], &[key("image")]].concat()), ["portreeve"]);
+        assert!(names(&[&containers[..], &[key("command")]].concat()).is_empty());
+        assert_eq!(names(&[key("spec"), key("replicas")]), ["kube-controller-manager (scale)"]);
+        assert_eq!(names(&[key("spec"), key("selector"), key("matchLabels")]), ["kubectl-edit"]);
+    }
+
+    #[test]
+    fn controllers_and_appliers_insist_and_tools_do_not() {
+        let insists: Vec<bool> = owners(&object()).iter().map(Owner::insists).collect();
+        assert_eq!(insists, [false, true, false]);
+        let other = json!({"manager": "portreeve-tests", "operation": "Apply"});
+        assert!(Owner::of(&other).insists());
+    }
+
+    #[test]
+    fn the_fields_of_tools_become_ours_and_those_of_controllers_do_not() {
+        let mut after = object();
+        after["metadata"]["managedFields"] = taken_over(&object()).unwrap();
+        let managers: Vec<String> = owners(&after).iter().map(|owner| owner.manager.clone()).collect();
+        assert_eq!(managers, ["kube-controller-manager", "portreeve"]);
+        let paused = Path::of(&[Step::Key("spec".to_owned()), Step::Key("paused".to_owned())]);
+        assert!(owners_of(&after, &paused).iter().all(Owner::is_ours));
+        let label = Path::of(&["metadata", "labels", "app"].map(|key| Step::Key(key.to_owned())));
+        assert!(owners_of(&after, &label).iter().any(Owner::is_ours), "what was ours stays ours");
+        assert_eq!(taken_over(&after), None);
+    }
+
+    #[test]
+    fn a_name_that_begins_like_a_tools_is_not_one() {
+        let tool = |manager: &str| Owner { manager: manager.to_owned(), declares: false, subresource: String::new() };
+        assert!(tool("kubectl-client-side-apply").is_tool() && tool("helm").is_tool() && tool("Terraform").is_tool());
+        assert!(!tool("helm4operator").is_tool() && !tool("kubelet").is_tool());
+    }
+}

@@ -1,0 +1,222 @@
+//! What became of a component, as findings PR-5xxx. Every question that was decided is answered, so that what is
+//! mended is resolved. Pure.
+
+use portreeve_api::platform::{self as codes, Drift};
+use portreeve_reports::{Cause, CodeEntry, Finding, FindingBuilder, Location, Subject, Verdict};
+
+use super::health::Health;
+use super::keep::{Outcome, State, Stop};
+use super::plan::{DriftClass, Drifted};
+
+/// Most objects that one finding names.
+const MAX_TOLD: usize = 20;
+
+/// The subject of a component's findings.
+pub fn subject(platform: &str, component: &str) -> Subject {
+    Subject::Component { platform: platform.to_owned(), component: component.to_owned() }
+}
+
+/// An answer: what is wrong, with what was seen.
+type Answer = (Verdict, Option<Cause>, String, Vec<(String, String)>);
+
+/// The findings about a component. `is_late` says that its time to become healthy is over.
+pub fn findings(platform: &str, outcome: &Outcome, place: &Location, is_late: bool) -> Vec<Finding> {
+    let asked: [(&CodeEntry, Option<Answer>); 9] = [
+        (&codes::PLATFORM_INVALID, Some(invalid(outcome))),
+        (&codes::GATE_FAILED, gate(outcome)),
+        (&codes::NOT_APPLIED, not_applied(outcome)),
+        (&codes::FOREIGN_OWNER, foreign(outcome)),
+        (&codes::DRIFT, drift(outcome)),
+        (&codes::STALLED, stalled(outcome)),
+        (&codes::UNHEALTHY, unhealthy(outcome, is_late)),
+        (&codes::SUSPENDED, Some(suspended(outcome))),
+        (&codes::PRUNE_STOPPED, prune(outcome)),
+    ];
+    let subject = subject(platform, &outcome.component.name);
+    let answered = asked.into_iter().filter_map(|(entry, answer)| Some((entry, answer?)));
+    answered.filter_map(|(entry, answer)| finding(entry, answer, subject.clone(), place)).collect()
+}
+
+/// The finding about a platform file that cannot be used at all, or that it can be.
+pub fn file(platform: &str, shown: &str, problem: Option<String>) -> Option<Finding> {
+    let answer = match problem {
+        Some(message) => fail(message, Vec::new()),
+        None => pass(),
+    };
+    let place = Location { file: Some(shown.into()), line: Some(1), column: Some(1), ..Location::default() };
+    finding(&codes::PLATFORM_INVALID, answer, subject(platform, ""), &place)
+}
+
+fn finding(
+    entry: &CodeEntry,
+    (verdict, cause, message, evidence): Answer,
+    subject: Subject,
+    place: &Location,
+) -> Option<Finding> {
+    let mut builder = FindingBuilder::new(entry.code(), entry.severity, verdict)
+        .subject(subject)
+        .location(place.clone())
+        .message(if message.is_empty() { entry.title.to_owned() } else { message });
+    if let Some(cause) = cause {
+        builder = builder.cause(cause);
+    }
+    for (name, value) in evidence.into_iter().take(MAX_TOLD) {
+        builder = builder.evidence(name, value);
+    }
+    builder.build().ok()
+}
+
+fn pass() -> Answer {
+    (Verdict::Pass, None, String::new(), Vec::new())
+}
+
+fn fail(message: String, evidence: Vec<(String, String)>) -> Answer {
+    (Verdict::Fail, None, message, evidence)
+}
+
+fn name(outcome: &Outcome) -> &str {
+    &outcome.component.name
+}
+
+fn invalid(outcome: &Outcome) -> Answer {
+    match &outcome.stop {
+        Some(Stop::Invalid(mistakes)) => {
+            let first = mistakes.first().map(ToString::to_string).unwrap_or_default();
+            let evidence = mistakes.iter().map(|mistake| ("mistake".to_owned(), mistake.to_string())).collect();
+            fail(format!("{} is not applied: {first}{}", name(outcome), more(mistakes.len())), evidence)
+        }
+        Some(Stop::Damaged(damaged)) => fail(format!("{} is not applied: {damaged}", name(outcome)), Vec::new()),
+        _ => pass(),
+    }
+}
+
+fn more(count: usize) -> String {
+    if count > 1 { format!(" (and {} more)", count - 1) } else { String::new() }
+}
+
+fn gate(outcome: &Outcome) -> Option<Answer> {
+    match &outcome.stop {
+        Some(Stop::KeptBack(kept)) => {
+            let told = |finding: &Finding| {
+                (finding.code.to_string(), format!("{}: {}", finding.subject.display(), finding.message))
+            };
+            let message = format!("{} is not applied, the version that runs stays: {}", name(outcome), kept.why);
+            Some(fail(message, kept.findings.iter().map(told).collect()))
+        }
+        _ => outcome.verdicts.as_ref().map(|_| pass()),
+    }
+}
+
+fn not_applied(outcome: &Outcome) -> Option<Answer> {
+    match &outcome.stop {
+        Some(Stop::Refused(refused)) => {
+            let (key, failure) = refused.first()?;
+            let evidence = refused.iter().map(|(key, failure)| (key.to_string(), failure.to_string())).collect();
+            let message = format!("{}: {key}: {failure}{}", name(outcome), more(refused.len()));
+            Some(fail(message, evidence))
+        }
+        Some(Stop::Api(failure)) => {
+            let message = format!("{}: {failure}", name(outcome));
+            Some((Verdict::Unknown, Some(failure.cause()), message, Vec::new()))
+        }
+        Some(_) => None,
+        None => outcome.applied.as_ref().map(|_| pass()),
+    }
+}
+
+fn foreign(outcome: &Outcome) -> Option<Answer> {
+    let of_class = |drifted: &&Drifted| drifted.class == DriftClass::ForeignOwner;
+    let drifted: Vec<&Drifted> = outcome.drift.iter().filter(of_class).collect();
+    let evidence: Vec<_> = drifted.iter().map(|drifted| (drifted.object.clone(), drifted.why.clone())).collect();
+    match (&outcome.stop, drifted.first()) {
+        (Some(Stop::Foreign(objects)), _) => {
+            let first = objects.first().map(String::as_str).unwrap_or_default();
+            let message = format!(
+                "{} is not applied: {first} exists and is not ours{}; set adopt: true to take it over",
+                name(outcome),
+                more(objects.len())
+            );
+            Some(fail(message, evidence))
+        }
+        (_, Some(first)) => {
+            let message = format!("{}: {}: {}{}", name(outcome), first.object, first.why, more(drifted.len()));
+            Some(fail(message, evidence))
+        }
+        (_, None) => outcome.plan.as_ref().map(|_| pass()),
+    }
+}
+
+fn drift(outcome: &Outcome) -> Option<Answer> {
+    if outcome.component.drift == Drift::Off {
+        return Some(pass());
+    }
+    let drifted: Vec<&Drifted> =
+        outcome.drift.iter().filter(|drifted| drifted.class != DriftClass::ForeignOwner).collect();
+    let Some(first) = drifted.first() else { return outcome.plan.as_ref().map(|_| pass()) };
+    let told = |drifted: &&Drifted| (drifted.object.clone(), format!("{}: {}", drifted.class.as_str(), drifted.why));
+    let is_corrected = outcome.applied.as_ref().is_some_and(|applied| {
+        drifted.iter().all(|drifted| applied.written.iter().any(|key| key.to_string() == drifted.object))
+    });
+    let message = format!(
+        "{}: {} is {} ({}){}{}",
+        name(outcome),
+        first.object,
+        first.class.as_str(),
+        first.why,
+        more(drifted.len()),
+        if is_corrected { "; corrected" } else { "" }
+    );
+    Some(fail(message, drifted.iter().map(told).collect()))
+}
+
+fn stalled(outcome: &Outcome) -> Option<Answer> {
+    let Some(first) = outcome.stalled.first() else { return outcome.plan.as_ref().map(|_| pass()) };
+    let message =
+        format!("{}: {first} changes as often as it is corrected{}", name(outcome), more(outcome.stalled.len()));
+    let evidence = outcome.stalled.iter().map(|key| ("object".to_owned(), key.to_string())).collect();
+    Some(fail(message, evidence))
+}
+
+fn unhealthy(outcome: &Outcome, is_late: bool) -> Option<Answer> {
+    let applied = outcome.applied.as_ref()?;
+    if applied.unhealthy.is_empty() {
+        return (outcome.state == State::Healthy).then(pass);
+    }
+    let words = |health: &Health| match health {
+        Health::Healthy => String::new(),
+        Health::Progressing(why) | Health::Failed(why) | Health::Unknown(why) => why.clone(),
+    };
+    let is_failed = |health: &Health| match health {
+        Health::Failed(_) => true,
+        Health::Progressing(_) => is_late,
+        _ => false,
+    };
+    let evidence: Vec<_> = applied.unhealthy.iter().map(|(key, health)| (key.to_string(), words(health))).collect();
+    let told = |(key, health): &(crate::cluster::key::ObjectKey, Health)| {
+        format!("{}: {key}: {}", name(outcome), words(health))
+    };
+    if let Some(failed) = applied.unhealthy.iter().find(|(_, health)| is_failed(health)) {
+        return Some(fail(told(failed), evidence));
+    }
+    // A custom object without conditions says nothing: that is not healthy, and not a failure.
+    let unknown = applied.unhealthy.iter().find(|(_, health)| matches!(health, Health::Unknown(_)))?;
+    Some((Verdict::Unknown, Some(Cause::NotVisible), told(unknown), evidence))
+}
+
+fn suspended(outcome: &Outcome) -> Answer {
+    match outcome.state {
+        State::Suspended => fail(format!("{} is suspended", name(outcome)), Vec::new()),
+        _ => pass(),
+    }
+}
+
+fn prune(outcome: &Outcome) -> Option<Answer> {
+    match &outcome.stop {
+        Some(Stop::PruneLimit { deletions, limit }) => {
+            let message =
+                format!("{}: {deletions} objects would be deleted, and at most {limit} may be", name(outcome));
+            Some(fail(message, Vec::new()))
+        }
+        _ => outcome.plan.as_ref().map(|_| pass()),
+    }
+}

@@ -1,0 +1,88 @@
+//! The order of components by what they depend on. Pure.
+
+use portreeve_api::platform::Component;
+
+/// Components that wait for each other.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("components depend on each other in a circle: {}; remove one 'dependsOn'", .0.join(" -> "))]
+pub struct Cycle(pub Vec<String>);
+
+/// Positions of the components, each after those it depends on and else as in the file.
+pub fn order(components: &[Component]) -> Result<Vec<usize>, Cycle> {
+    let mut ordered = Vec::with_capacity(components.len());
+    let is_done = |done: &[usize], name: &str| done.iter().any(|index| components[*index].name == name);
+    while ordered.len() < components.len() {
+        let next = (0..components.len()).find(|index| {
+            !ordered.contains(index) && components[*index].depends_on.iter().all(|name| is_done(&ordered, name))
+        });
+        match next {
+            Some(index) => ordered.push(index),
+            None => return Err(circle(components, &ordered)),
+        }
+    }
+    Ok(ordered)
+}
+
+/// Every component that is left waits for another that is left: following them ends in a circle.
+fn circle(components: &[Component], done: &[usize]) -> Cycle {
+    let left: Vec<&Component> =
+        components.iter().enumerate().filter(|(index, _)| !done.contains(index)).map(|(_, left)| left).collect();
+    let waits_for = |component: &Component| {
+        component.depends_on.iter().find_map(|name| left.iter().copied().find(|other| other.name == *name))
+    };
+    let mut path: Vec<&str> = Vec::new();
+    let mut at = left.first().copied();
+    while let Some(component) = at {
+        if let Some(start) = path.iter().position(|name| *name == component.name) {
+            let circle = path[start..].iter().chain([&path[start]]);
+            return Cycle(circle.map(|name| (*name).to_owned()).collect());
+        }
+        path.push(&component.name);
+        at = waits_for(component);
+    }
+    Cycle(path.into_iter().map(str::to_owned).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use portreeve_api::platform::Drift;
+    use portreeve_reports::source::Place;
+
+    use super::*;
+
+    fn component(name: &str, depends_on: &[&str]) -> Component {
+        Component {
+            name: name.to_owned(),
+            namespace: name.to_owned(),
+            depends_on: depends_on.iter().map(|&name| name.to_owned()).collect(),
+            folder: name.to_owned(),
+            drift: Drift::Warn,
+            prune: true,
+            retain: true,
+            adopt: false,
+            max_prune: 50,
+            health_timeout: Duration::from_secs(1),
+            ignore: Vec::new(),
+            place: Place::default(),
+        }
+    }
+
+    #[test]
+    fn a_component_comes_after_those_it_depends_on_and_else_as_written() {
+        let components =
+            [component("c", &["a", "b"]), component("a", &[]), component("b", &["a"]), component("d", &[])];
+        let names: Vec<&str> =
+            order(&components).unwrap().into_iter().map(|index| components[index].name.as_str()).collect();
+        assert_eq!(names, ["a", "b", "c", "d"]);
+    }
+
+    #[test]
+    fn a_circle_is_named_without_what_only_leads_to_it() {
+        let components = [component("x", &["a"]), component("a", &["b"]), component("b", &["a"]), component("ok", &[])];
+        let said = order(&components).unwrap_err().to_string();
+        assert!(said.contains("a -> b -> a") && !said.contains('x'), "{said}");
+        assert_eq!(order(&[component("self", &["self"])]), Err(Cycle(vec!["self".to_owned(), "self".to_owned()])));
+    }
+}

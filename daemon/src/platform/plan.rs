@@ -1,0 +1,396 @@
+//! What applying a component would do: each object as the API server would make it (a dry run) beside what is there.
+//! Nothing is written.
+
+mod judge;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::future::BoxFuture;
+use futures::{FutureExt as _, StreamExt as _};
+use portreeve_api::platform::{Component, Ignore};
+use serde_json::{Value, json};
+
+use super::build::{Built, Wanted};
+use super::diff::{self, Change};
+use super::fields::{self, Owner};
+use super::inventory::{Entry, Inventory};
+use super::path::{self, Path};
+use super::prune::{Fate, Whose, fate};
+use super::waves::is_retained;
+use crate::cluster::apply::{Address, ApiFailure, Applier, Force};
+use crate::cluster::key::ObjectKey;
+pub use judge::{DriftClass, Drifted, drifted};
+
+/// Requests under way at a time.
+const PARALLEL: usize = 8;
+
+/// What happens to one declared object.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// It is not there. Unless `checked`, its namespace or definition is not there either, and comes first.
+    Create {
+        /// Whether the server has looked at it.
+        checked: bool,
+    },
+    /// It is there and becomes other.
+    Update,
+    /// It exists and is taken over; what tools own of it becomes ours.
+    Adopt,
+    /// It is as declared, as far as it is ours.
+    Unchanged,
+    /// It exists and is not ours.
+    Foreign,
+    /// The server does not take it.
+    Refused(ApiFailure),
+}
+
+impl Action {
+    /// The word for people and JSON.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Create { .. } => "create",
+            Self::Update => "update",
+            Self::Adopt => "adopt",
+            Self::Unchanged => "unchanged",
+            Self::Foreign => "foreign",
+            Self::Refused(_) => "refused",
+        }
+    }
+
+    /// Whether something is written.
+    pub fn writes(&self) -> bool {
+        matches!(self, Self::Create { .. } | Self::Update | Self::Adopt)
+    }
+}
+
+/// A field that would change, and who owns it now.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// The field.
+    pub change: Change,
+    /// Its managers.
+    pub owners: Vec<Owner>,
+}
+
+/// The plan for one declared object.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    /// What is asked for.
+    pub wanted: Wanted,
+    /// What is sent: what is asked for, but for fields that are left to others.
+    pub body: Value,
+    /// What is there.
+    pub live: Option<Value>,
+    /// What happens.
+    pub action: Action,
+    /// What would change.
+    pub changes: Vec<Told>,
+    /// Fields that others insist on. They are left as they are.
+    pub yields: Vec<Told>,
+    /// Whether this very version was applied before: a difference is drift and no change of the manifest.
+    pub was_applied: bool,
+}
+
+/// The plan for an object that is no longer declared.
+#[derive(Clone, Debug)]
+pub struct Leftover {
+    /// What is known of it.
+    pub entry: Entry,
+    /// What becomes of it.
+    pub fate: Fate,
+}
+
+/// The plan for a component.
+#[derive(Clone, Debug)]
+pub struct ComponentPlan {
+    /// The component.
+    pub component: Component,
+    /// Declared objects, in the order they are applied.
+    pub objects: Vec<Planned>,
+    /// Objects that are no longer declared, in the order they are deleted.
+    pub leftovers: Vec<Leftover>,
+    /// Objects with our labels that are in neither: nobody declared them, and they are never deleted.
+    pub extra: Vec<ObjectKey>,
+}
+
+impl ComponentPlan {
+    /// How many objects would be deleted.
+    pub fn deletions(&self) -> usize {
+        self.leftovers.iter().filter(|leftover| matches!(leftover.fate, Fate::Delete(_))).count()
+    }
+
+    /// Whether applying it would write nothing.
+    pub fn is_quiet(&self) -> bool {
+        self.objects.iter().all(|planned| !planned.action.writes())
+            && self.leftovers.iter().all(|leftover| matches!(leftover.fate, Fate::Kept | Fate::Ending))
+    }
+}
+
+/// What earlier waves and components bring: a dry run that misses only these is no refusal.
+#[derive(Clone, Debug, Default)]
+pub struct Promised {
+    namespaces: BTreeSet<String>,
+    kinds: BTreeSet<(String, String)>,
+}
+
+impl Promised {
+    /// What these components declare.
+    pub fn of<'a>(built: impl IntoIterator<Item = &'a Built>) -> Self {
+        let mut promised = Self::default();
+        for wanted in built.into_iter().flat_map(|built| &built.objects) {
+            let key = &wanted.address.key;
+            let text = |pointer: &str| wanted.body.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+            match (&*key.group, &*key.kind) {
+                ("", "Namespace") => {
+                    promised.namespaces.insert(key.name.to_string());
+                }
+                ("apiextensions.k8s.io", "CustomResourceDefinition") => {
+                    promised.kinds.extend(text("/spec/group").zip(text("/spec/names/kind")));
+                }
+                _ => {}
+            }
+        }
+        promised
+    }
+
+    fn excuses(&self, key: &ObjectKey, failure: &ApiFailure) -> bool {
+        match failure {
+            ApiFailure::NotFound(_) => self.namespaces.contains(&*key.namespace),
+            ApiFailure::UnknownKind(_) => self.kinds.contains(&(key.group.to_string(), key.kind.to_string())),
+            _ => false,
+        }
+    }
+}
+
+/// Plans one component.
+pub struct Planner<'a> {
+    /// The way to the API server.
+    pub applier: &'a Applier,
+    /// Whose the objects are.
+    pub whose: Whose<'a>,
+    /// What comes first.
+    pub promised: &'a Promised,
+}
+
+impl Planner<'_> {
+    /// The plan. An error means that the cluster could not be looked at.
+    pub async fn plan(&self, built: &Built, inventory: &Inventory) -> Result<ComponentPlan, ApiFailure> {
+        let labelled = self.labelled(built, inventory).await?;
+        let entry = |wanted: &Wanted| inventory.get(&wanted.address.key);
+        let planning = built.objects.iter();
+        let planning: Vec<_> =
+            planning.map(|wanted| self.object(&built.component, wanted, entry(wanted), &labelled).boxed()).collect();
+        let objects = some_at_a_time(planning).await.into_iter().collect::<Result<_, _>>()?;
+        let declared: BTreeSet<&ObjectKey> = built.objects.iter().map(|wanted| &wanted.address.key).collect();
+        let is_extra = |key: &&ObjectKey| !declared.contains(key) && inventory.get(key).is_none();
+        let extra = labelled.keys().filter(is_extra).cloned().collect();
+        let leftovers = self.leftovers(&built.component, inventory, &declared).await?;
+        Ok(ComponentPlan { component: built.component.clone(), objects, leftovers, extra })
+    }
+
+    /// What is to be deleted of a component of which nothing is declared any more.
+    pub async fn removal(&self, component: &Component, inventory: &Inventory) -> Result<ComponentPlan, ApiFailure> {
+        let leftovers = self.leftovers(component, inventory, &BTreeSet::new()).await?;
+        Ok(ComponentPlan { component: component.clone(), objects: Vec::new(), leftovers, extra: Vec::new() })
+    }
+
+    /// Live objects with our labels, of the kinds that are declared or remembered: a few lists instead of a request
+    /// for each object. A kind that may not be listed is asked object by object.
+    async fn labelled(&self, built: &Built, inventory: &Inventory) -> Result<BTreeMap<ObjectKey, Value>, ApiFailure> {
+        let mut places: BTreeMap<(ObjectKey, std::sync::Arc<str>), Address> = BTreeMap::new();
+        let wanted = built.objects.iter().map(|wanted| &wanted.address);
+        for address in wanted.chain(inventory.entries().map(|entry| &entry.address)) {
+            let place = ObjectKey { name: "".into(), ..address.key.clone() };
+            places.entry((place, address.api_version.clone())).or_insert_with(|| address.clone());
+        }
+        let selector = self.whose.selector();
+        let places: Vec<Address> = places.into_values().collect();
+        let lists: Vec<_> = places.iter().map(|address| self.applier.list(address, &selector).boxed()).collect();
+        let mut found = BTreeMap::new();
+        for (listed, address) in some_at_a_time(lists).await.into_iter().zip(&places) {
+            match listed {
+                Ok(items) => found.extend(items.into_iter().map(|item| (key_of(address, &item), item))),
+                Err(ApiFailure::Forbidden(_) | ApiFailure::NotFound(_) | ApiFailure::UnknownKind(_)) => {}
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok(found)
+    }
+
+    async fn object(
+        &self,
+        component: &Component,
+        wanted: &Wanted,
+        entry: Option<&Entry>,
+        labelled: &BTreeMap<ObjectKey, Value>,
+    ) -> Result<Planned, ApiFailure> {
+        let live = match labelled.get(&wanted.address.key) {
+            Some(live) => Some(live.clone()),
+            None => match self.applier.get(&wanted.address).await {
+                Ok(live) => live,
+                Err(failure) if failure.is_refusal() => return Ok(refused(wanted, None, failure)),
+                Err(failure) => return Err(failure),
+            },
+        };
+        let was_applied = entry.is_some_and(|entry| entry.digest.as_deref() == Some(&wanted.digest));
+        let planned = match live {
+            None => self.missing(wanted).await,
+            Some(live) => {
+                let is_ours = entry.is_some_and(|entry| self.whose.is_entrys(entry, &live))
+                    || (self.whose.has_labels(&live) && fields::is_managed(&live));
+                match (is_ours, component.adopt) {
+                    (false, false) => Ok(foreign(wanted, live)),
+                    (is_ours, _) => self.existing(&component.ignore, wanted, live, is_ours).await,
+                }
+            }
+        };
+        match planned {
+            Ok(planned) => Ok(Planned { was_applied, ..planned }),
+            Err(failure) if failure.is_refusal() => Ok(refused(wanted, None, failure)),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    async fn missing(&self, wanted: &Wanted) -> Result<Planned, ApiFailure> {
+        let checked = match self.applier.dry_run(&wanted.address, &wanted.body, Force::No).await {
+            Ok(_) => true,
+            Err(failure) if self.promised.excuses(&wanted.address.key, &failure) => false,
+            Err(failure) => return Err(failure),
+        };
+        Ok(plain(wanted, None, Action::Create { checked }))
+    }
+
+    /// An object that is there and ours, or becomes it. Two dry runs at most: the second when fields are left to
+    /// others.
+    async fn existing(
+        &self,
+        ignore: &[Ignore],
+        wanted: &Wanted,
+        live: Value,
+        is_ours: bool,
+    ) -> Result<Planned, ApiFailure> {
+        let mut body = wanted.body.clone();
+        for pointer in ignored(ignore, &wanted.address.key) {
+            let path = path::of_pointer(pointer, &live);
+            path::keep_live(&mut body, &live, &path);
+        }
+        // Somebody who deletes and makes it anew meanwhile gets a conflict and not our fields.
+        body["metadata"]["uid"] = live.pointer("/metadata/uid").cloned().unwrap_or(Value::Null);
+        let mut changes = self.changes(wanted, &live, &body).await?;
+        let (yields, kept): (Vec<Told>, Vec<Told>) =
+            changes.into_iter().partition(|told| told.owners.iter().any(Owner::insists));
+        changes = kept;
+        if !yields.is_empty() {
+            let paths: Vec<&Path> = yields.iter().map(|told| &told.change.path).collect();
+            paths.into_iter().for_each(|path| path::keep_live(&mut body, &live, path));
+            changes = self.changes(wanted, &live, &body).await?;
+        }
+        let action = match (is_ours, changes.is_empty()) {
+            (false, _) => Action::Adopt,
+            (true, true) => Action::Unchanged,
+            (true, false) => Action::Update,
+        };
+        Ok(Planned { body, changes, yields, ..plain(wanted, Some(live), action) })
+    }
+
+    async fn changes(&self, wanted: &Wanted, live: &Value, body: &Value) -> Result<Vec<Told>, ApiFailure> {
+        let after = self.applier.dry_run(&wanted.address, body, Force::Yes).await?;
+        let told = |change: Change| Told { owners: fields::owners_of(live, &change.path), change };
+        Ok(diff::diff(live, &after).into_iter().map(told).collect())
+    }
+
+    async fn leftovers(
+        &self,
+        component: &Component,
+        inventory: &Inventory,
+        declared: &BTreeSet<&ObjectKey>,
+    ) -> Result<Vec<Leftover>, ApiFailure> {
+        let mut entries = inventory.left_over(declared);
+        entries.sort_by(|a, b| deletion_order(a).cmp(&deletion_order(b)));
+        let looks: Vec<_> = entries.iter().map(|entry| self.applier.get(&entry.address).boxed()).collect();
+        let lives = some_at_a_time(looks).await;
+        let rules = (component.prune, component.retain);
+        let decided = entries.into_iter().zip(lives).map(|(entry, live)| {
+            let fate = fate(self.whose, &entry, live?.as_ref(), rules);
+            Ok(Leftover { entry, fate })
+        });
+        decided.collect()
+    }
+}
+
+/// The answers in the order of the questions, [`PARALLEL`] of them under way.
+async fn some_at_a_time<T>(questions: Vec<BoxFuture<'_, T>>) -> Vec<T> {
+    futures::stream::iter(questions).buffered(PARALLEL).collect().await
+}
+
+/// The reverse of applying: webhooks first, definitions last, so that custom objects go before what defines them.
+fn deletion_order(entry: &Entry) -> (std::cmp::Reverse<super::waves::Wave>, bool, &ObjectKey) {
+    let key = &entry.address.key;
+    (std::cmp::Reverse(super::waves::Wave::of(key)), is_retained(key), key)
+}
+
+fn key_of(address: &Address, item: &Value) -> ObjectKey {
+    let text = |key: &str| item.pointer("/metadata").and_then(|meta| meta.get(key)?.as_str()).unwrap_or_default();
+    // A cluster-scoped custom object stands in its component's namespace until the server is asked.
+    let namespace = if text("namespace").is_empty() { &*address.key.namespace } else { text("namespace") };
+    ObjectKey { name: text("name").into(), namespace: namespace.into(), ..address.key.clone() }
+}
+
+fn ignored<'a>(rules: &'a [Ignore], key: &ObjectKey) -> impl Iterator<Item = &'a str> {
+    let matches = |rule: &&Ignore| rule.kind == *key.kind && rule.name.as_ref().is_none_or(|name| **name == *key.name);
+    let rules: Vec<&Ignore> = rules.iter().filter(matches).collect();
+    rules.into_iter().flat_map(|rule| rule.paths.iter().map(String::as_str))
+}
+
+fn plain(wanted: &Wanted, live: Option<Value>, action: Action) -> Planned {
+    Planned {
+        wanted: wanted.clone(),
+        body: wanted.body.clone(),
+        live,
+        action,
+        changes: Vec::new(),
+        yields: Vec::new(),
+        was_applied: false,
+    }
+}
+
+fn foreign(wanted: &Wanted, live: Value) -> Planned {
+    plain(wanted, Some(live), Action::Foreign)
+}
+
+fn refused(wanted: &Wanted, live: Option<Value>, failure: ApiFailure) -> Planned {
+    let failure = match failure {
+        ApiFailure::Invalid(words) if words.contains("immutable") || words.contains("may not change") => {
+            ApiFailure::Invalid(format!(
+                "{words}; a field that cannot change means a new object: delete {} yourself, then apply",
+                wanted.address.key
+            ))
+        }
+        other => other,
+    };
+    plain(wanted, live, Action::Refused(failure))
+}
+
+/// The plan as JSON: what `--format json` prints.
+pub fn to_json(plan: &ComponentPlan) -> Value {
+    let told = |kind: &str, told: &Told| {
+        json!({"path": told.change.path.to_string(),
+            "before": diff::shown(kind, &told.change.path, told.change.before.as_ref()),
+            "after": diff::shown(kind, &told.change.path, told.change.after.as_ref()),
+            "owners": told.owners.iter().map(ToString::to_string).collect::<Vec<_>>()})
+    };
+    let object = |planned: &Planned| {
+        let kind = &*planned.wanted.address.key.kind;
+        json!({"object": planned.wanted.address.key.to_string(), "apiVersion": &*planned.wanted.address.api_version,
+            "action": planned.action.as_str(),
+            "message": match &planned.action { Action::Refused(failure) => Some(failure.to_string()), _ => None },
+            "changes": planned.changes.iter().map(|change| told(kind, change)).collect::<Vec<_>>(),
+            "leftToOthers": planned.yields.iter().map(|change| told(kind, change)).collect::<Vec<_>>()})
+    };
+    let leftover = |leftover: &Leftover| json!({"object": leftover.entry.address.key.to_string(), "action": judge::fate_word(&leftover.fate)});
+    json!({
+        "objects": plan.objects.iter().map(object).collect::<Vec<_>>(),
+        "leftovers": plan.leftovers.iter().map(leftover).collect::<Vec<_>>(),
+        "extra": plan.extra.iter().map(ToString::to_string).collect::<Vec<_>>(),
+    })
+}

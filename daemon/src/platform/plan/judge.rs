@@ -1,0 +1,95 @@
+//! What a plan says about drift. Pure.
+
+use super::{Action, ComponentPlan};
+use crate::platform::prune::Fate;
+
+/// How an object is not as declared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum DriftClass {
+    /// It was applied and is not there.
+    Missing,
+    /// A field of ours is other than it was applied.
+    Modified,
+    /// A field or the object is somebody else's now.
+    ForeignOwner,
+    /// It has our labels and nobody declared it.
+    Extra,
+}
+
+impl DriftClass {
+    /// All classes.
+    pub const ALL: [Self; 4] = [Self::Missing, Self::Modified, Self::ForeignOwner, Self::Extra];
+
+    /// The word for people and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Modified => "modified",
+            Self::ForeignOwner => "foreign-owner",
+            Self::Extra => "extra",
+        }
+    }
+}
+
+/// One object that is not as declared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drifted {
+    /// How.
+    pub class: DriftClass,
+    /// The object.
+    pub object: String,
+    /// Fields with their owners, or another reason.
+    pub why: String,
+}
+
+/// Everything in a plan that is drift and no change of the manifests.
+pub fn drifted(plan: &ComponentPlan) -> Vec<Drifted> {
+    let mut found = Vec::new();
+    let mut push = |class, object: String, why: String| found.push(Drifted { class, object, why });
+    for planned in &plan.objects {
+        let object = planned.wanted.address.key.to_string();
+        for told in &planned.yields {
+            let owners: Vec<String> = told.owners.iter().map(ToString::to_string).collect();
+            push(DriftClass::ForeignOwner, object.clone(), format!("{} is {}'s", told.change.path, owners.join(", ")));
+        }
+        match planned.action {
+            Action::Create { .. } if planned.was_applied => {
+                push(DriftClass::Missing, object, "it was deleted".to_owned());
+            }
+            Action::Update if planned.was_applied => {
+                let fields = planned.changes.iter().take(5).map(|told| {
+                    let owners: Vec<String> = told.owners.iter().map(ToString::to_string).collect();
+                    let by = if owners.is_empty() { String::new() } else { format!(" (by {})", owners.join(", ")) };
+                    format!("{}{by}", told.change.path)
+                });
+                push(DriftClass::Modified, object, fields.collect::<Vec<_>>().join(", "));
+            }
+            Action::Foreign => push(DriftClass::ForeignOwner, object, "the object is not ours".to_owned()),
+            _ => {}
+        }
+    }
+    for leftover in &plan.leftovers {
+        let object = leftover.entry.address.key.to_string();
+        match &leftover.fate {
+            Fate::NotOurs(why) => push(DriftClass::ForeignOwner, object, (*why).to_owned()),
+            Fate::Kept => push(DriftClass::Extra, object, "it is no longer declared, and pruning is off".to_owned()),
+            _ => {}
+        }
+    }
+    for key in &plan.extra {
+        push(DriftClass::Extra, key.to_string(), "it has our labels and nobody declared it".to_owned());
+    }
+    found
+}
+
+/// The word for what becomes of an object that is no longer declared.
+pub(super) fn fate_word(fate: &Fate) -> &'static str {
+    match fate {
+        Fate::Delete(_) => "delete",
+        Fate::Retain => "retain",
+        Fate::Gone => "gone",
+        Fate::Ending => "ending",
+        Fate::NotOurs(_) => "left-alone",
+        Fate::Kept => "kept",
+    }
+}

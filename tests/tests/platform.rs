@@ -1,0 +1,11 @@
+//! Platforms on the real API server: by the command line, and kept by the daemon.
+
+#[path = "platform/site.rs"]
+mod site;
+
+#[path = "platform/command.rs"]
+mod command;
+#[path = "platform/faults.rs"]
+mod faults;
+#[path = "platform/kept.rs"]
+mod kept;

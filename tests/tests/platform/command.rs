@@ -1,0 +1,279 @@
+//! `platform plan`, `apply`, `status`, `suspend`, `resume` and `destroy`.
+
+use portreeve_tests::api::documents;
+use serde_json::{Value, json};
+
+use crate::site::{Site, actions, config, pairs};
+
+#[tokio::test]
+async fn a_first_deployment_is_planned_then_applied_and_then_writes_nothing() {
+    let site = Site::new("first").await;
+    site.write("app/a.yaml", &config("a", "1"));
+    site.write("app/secret.yaml", "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\nstringData: {key: hunter2}\n");
+    let (code, plan) = site.plan();
+    assert_eq!((code, &plan["writes"]), (Some(0), &json!(0)), "{plan}");
+    assert_eq!(actions(&plan), pairs(&[("create", "ConfigMap/a"), ("create", "Secret/s")]));
+    assert!(site.api().get(&site.config_map("a")).await.is_err(), "a plan writes nothing");
+
+    let applied = site.apply(&[]);
+    assert_eq!(applied["components"][0]["state"], "healthy", "{applied}");
+    let live = site.api().get(&site.config_map("a")).await.unwrap();
+    assert_eq!(live["metadata"]["labels"]["portreeve.dev/component"], "app");
+    assert_eq!(live["metadata"]["managedFields"][0]["manager"], "portreeve");
+    let rows = site.inventory("app").await;
+    assert_eq!(rows.len(), 2);
+    assert!(rows.iter().any(|row| row[3] == "a" && row[4] == live["metadata"]["uid"]), "{rows:?}");
+
+    let again = site.apply(&[]);
+    assert_eq!(again["writes"], 0, "{again}");
+    let (_, plan) = site.plan();
+    assert_eq!(actions(&plan), pairs(&[("unchanged", "ConfigMap/a"), ("unchanged", "Secret/s")]));
+}
+
+#[tokio::test]
+async fn a_change_shows_the_field_with_its_owner_and_never_a_secrets_value() {
+    let site = Site::new("change").await;
+    let secret =
+        |value: &str| format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: s}}\nstringData: {{k: {value}}}\n");
+    site.write("app/a.yaml", &config("a", "before"));
+    site.write("app/s.yaml", &secret("hunter2"));
+    site.apply(&[]);
+    site.write("app/a.yaml", &config("a", "after"));
+    site.write("app/s.yaml", &secret("correct-horse"));
+    let text = site.run(&["plan"]).stdout;
+    assert!(text.contains("data.value: \"before\" -> \"after\"  (owner portreeve)"), "{text}");
+    assert!(text.contains("data.k: (hidden) -> (hidden)"), "{text}");
+    for value in ["hunter2", "correct-horse", "aHVudGVyMg", "Y29ycmVjdC1ob3JzZQ"] {
+        assert!(!text.contains(value), "{text}");
+    }
+    site.apply(&[]);
+    let live = site.api().get(&site.config_map("a")).await.unwrap();
+    assert_eq!(live["data"]["value"], "after");
+}
+
+#[tokio::test]
+async fn what_leaves_the_manifests_is_deleted_and_what_holds_data_stays() {
+    let site = Site::new("prune").await;
+    let claim = "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: data}\n\
+        spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}\n";
+    site.write("app/a.yaml", &config("a", "1"));
+    site.write("app/b.yaml", &config("b", "1"));
+    site.write("app/claim.yaml", claim);
+    site.run(&["apply", "--yes", "--no-wait"]);
+    site.remove("app/b.yaml");
+    site.remove("app/claim.yaml");
+    let refused = site.run(&["apply"]);
+    assert_eq!(refused.code, Some(2), "without a terminal nothing is deleted unasked");
+    assert!(refused.stderr.contains("--yes"), "{}", refused.stderr);
+    let applied = site.apply(&[]);
+    let done = &applied["components"][0]["applied"];
+    assert_eq!(done["deleted"], json!([format!("{}/ConfigMap/b", site.namespace)]), "{applied}");
+    assert_eq!(done["retained"], json!([format!("{}/PersistentVolumeClaim/data", site.namespace)]));
+    assert!(site.api().get(&site.config_map("b")).await.is_err());
+    let claim = format!("/api/v1/namespaces/{}/persistentvolumeclaims/data", site.namespace);
+    assert!(site.api().get(&claim).await.is_ok());
+    assert_eq!(site.inventory("app").await.len(), 1);
+}
+
+#[tokio::test]
+async fn an_object_made_anew_by_somebody_else_is_not_deleted() {
+    let site = Site::new("anew").await;
+    site.write("app/a.yaml", &config("a", "1"));
+    site.write("app/b.yaml", &config("b", "1"));
+    site.apply(&[]);
+    let live = site.api().get(&site.config_map("b")).await.unwrap();
+    site.api().delete(&site.config_map("b")).await.unwrap();
+    // It even has our labels, as operators copy them.
+    let copy = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {
+        "name": "b", "namespace": site.namespace, "labels": live["metadata"]["labels"]}});
+    site.api().create(&copy).await.unwrap();
+    site.remove("app/b.yaml");
+    let applied = site.apply(&[]);
+    assert_eq!(applied["components"][0]["applied"]["deleted"], json!([]), "{applied}");
+    assert!(site.api().get(&site.config_map("b")).await.is_ok());
+    assert_eq!(site.inventory("app").await.len(), 1);
+}
+
+#[tokio::test]
+async fn an_object_that_exists_is_taken_over_only_when_told_so_and_then_wholly() {
+    let site = Site::new("adopt").await;
+    let existing = json!({"apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "a", "namespace": site.namespace}, "data": {"value": "old", "stale": "yes"}});
+    let path = format!("/api/v1/namespaces/{}/configmaps?fieldManager=kubectl-create", site.namespace);
+    site.api().post(&path, &existing).await.unwrap();
+    site.write("app/a.yaml", &config("a", "new"));
+    let (code, plan) = site.plan();
+    assert_eq!((code, actions(&plan)), (Some(1), pairs(&[("foreign", "ConfigMap/a")])), "{plan}");
+    let refused = site.run(&["apply", "--yes"]);
+    assert!(refused.stdout.contains("adopt: true"), "{}", refused.stdout);
+    assert_eq!(site.api().get(&site.config_map("a")).await.unwrap()["data"]["value"], "old");
+
+    site.component("adopt: true");
+    site.apply(&[]);
+    let live = site.api().get(&site.config_map("a")).await.unwrap();
+    assert_eq!(live["data"], json!({"value": "new"}), "a field that the manifest lacks goes with its owner");
+    assert_eq!(site.apply(&[])["writes"], 0);
+}
+
+#[tokio::test]
+async fn a_plan_that_deletes_too_much_stops_until_it_is_confirmed() {
+    let site = Site::new("limit").await;
+    site.component("maxPrune: 2");
+    for name in ["a", "b", "c", "d"] {
+        site.write(&format!("app/{name}.yaml"), &config(name, "1"));
+    }
+    site.apply(&[]);
+    ["a", "b", "c"].iter().for_each(|name| site.remove(&format!("app/{name}.yaml")));
+    let stopped = site.run(&["apply", "--yes"]);
+    assert_eq!(stopped.code, Some(1), "{}", stopped.stdout);
+    assert!(stopped.stdout.contains("3 objects would be deleted, at most 2 may be"), "{}", stopped.stdout);
+    assert!(site.api().get(&site.config_map("a")).await.is_ok());
+    site.apply(&["--confirm-prune"]);
+    assert!(site.api().get(&site.config_map("a")).await.is_err());
+}
+
+#[tokio::test]
+async fn a_component_that_fails_the_gate_is_not_applied_and_the_running_version_stays() {
+    let site = Site::new("gate").await;
+    let pod = |privileged: bool| {
+        format!(
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: web}}\nspec:\n  replicas: 0\n  selector: {{matchLabels: {{app: web}}}}\n  \
+             template:\n    metadata: {{labels: {{app: web}}}}\n    spec:\n      containers:\n        - {{name: web, image: 'example.org/web:1', \
+             securityContext: {{privileged: {privileged}}}}}\n"
+        )
+    };
+    let high = |site: &Site| {
+        let text = std::fs::read_to_string(site.folder.join("platform.yaml")).unwrap();
+        site.write("platform.yaml", &text.replace("failOn: critical", "failOn: high").replace("[nsa]", "[nsa]"));
+    };
+    site.write("app/web.yaml", &pod(false));
+    site.run(&["apply", "--yes", "--no-wait"]);
+    high(&site);
+    site.write("app/web.yaml", &pod(true));
+    let (code, plan) = site.plan();
+    assert_eq!((code, &plan["components"][0]["state"]), (Some(10), &json!("kept-back")), "{plan}");
+    let message = plan["components"][0]["message"].as_str().unwrap();
+    assert!(message.contains("C-0057"), "{message}");
+    assert_eq!(site.run(&["apply", "--yes", "--no-wait"]).code, Some(10));
+    let path = format!("/apis/apps/v1/namespaces/{}/deployments/web", site.namespace);
+    let live = site.api().get(&path).await.unwrap();
+    assert_eq!(live["spec"]["template"]["spec"]["containers"][0]["securityContext"]["privileged"], false);
+}
+
+#[tokio::test]
+async fn definitions_come_before_their_objects_and_go_after_them() {
+    let site = Site::new("waves").await;
+    let group = format!("{}.example.org", site.name);
+    let definition = format!(
+        "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {{name: things.{group}}}\nspec:\n  group: {group}\n  \
+         scope: Namespaced\n  names: {{plural: things, singular: thing, kind: Thing}}\n  versions:\n    - name: v1\n      served: true\n      \
+         storage: true\n      schema: {{openAPIV3Schema: {{type: object, x-kubernetes-preserve-unknown-fields: true}}}}\n"
+    );
+    let ready = "status: {conditions: [{type: Ready, status: 'True'}]}";
+    let thing = format!("apiVersion: {group}/v1\nkind: Thing\nmetadata: {{name: one}}\nspec: {{size: 1}}\n{ready}\n");
+    site.write("app/thing.yaml", &thing);
+    site.write("app/z-definition.yaml", &definition);
+    site.component("retain: false");
+    let (code, plan) = site.plan();
+    assert_eq!(code, Some(0), "{plan}");
+    // The object says nothing of its health: that is not healthy.
+    let applied = site.run(&["apply", "--yes", "--timeout", "10s"]);
+    assert_eq!(applied.code, Some(5), "{}{}", applied.stdout, applied.stderr);
+    assert!(applied.stdout.contains("unknown: it has no condition"), "{}", applied.stdout);
+    let path = format!("/apis/{group}/v1/namespaces/{}/things/one", site.namespace);
+    assert_eq!(site.api().get(&path).await.unwrap()["spec"]["size"], 1);
+    let destroyed = site.run(&["destroy", "--yes"]);
+    assert_eq!(destroyed.code, Some(0), "{}{}", destroyed.stdout, destroyed.stderr);
+    assert!(site.api().get(&path).await.is_err());
+}
+
+#[tokio::test]
+async fn suspended_is_not_applied_until_it_is_resumed_and_destroy_suspends() {
+    let site = Site::new("suspend").await;
+    site.write("app/a.yaml", &config("a", "1"));
+    site.apply(&[]);
+    assert_eq!(site.run(&["suspend", "app"]).code, Some(0));
+    site.write("app/a.yaml", &config("a", "2"));
+    let value = |object: Value| object["data"]["value"].as_str().unwrap().to_owned();
+    let applied = site.apply(&[]);
+    assert_eq!((&applied["components"][0]["state"], &applied["writes"]), (&json!("suspended"), &json!(0)));
+    assert_eq!(value(site.api().get(&site.config_map("a")).await.unwrap()), "1");
+    let status = site.run(&["status"]);
+    assert!(status.stdout.contains("suspended"), "{}", status.stdout);
+    site.run(&["resume", "app"]);
+    site.apply(&[]);
+    assert_eq!(value(site.api().get(&site.config_map("a")).await.unwrap()), "2");
+
+    assert_eq!(site.run(&["destroy"]).code, Some(2), "it asks");
+    assert_eq!(site.run(&["destroy", "--yes"]).code, Some(0));
+    assert!(site.api().get(&site.config_map("a")).await.is_err());
+    assert!(site.inventory("app").await.is_empty());
+    assert_eq!(site.apply(&[])["components"][0]["state"], "suspended", "what was destroyed does not come back");
+    assert_eq!(site.run(&["suspend", "nobody"]).code, Some(2));
+}
+
+#[tokio::test]
+async fn a_component_waits_for_what_it_depends_on_and_one_bad_one_stops_no_other() {
+    let site = Site::new("graph").await;
+    let namespace = &site.namespace;
+    site.platform(&format!(
+        "- {{name: late, namespace: {namespace}, dependsOn: [broken], source: {{folder: late}}}}\n\
+         - {{name: broken, namespace: {namespace}, source: {{folder: broken}}}}\n\
+         - {{name: well, namespace: {namespace}, source: {{folder: well}}}}"
+    ));
+    site.write("late/a.yaml", &config("late", "1"));
+    site.write("broken/a.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: broken}\ndota: {value: '1'}\n");
+    site.write("well/a.yaml", &config("well", "1"));
+    let output = site.run(&["apply", "--yes", "--format", "json"]);
+    assert_eq!(output.code, Some(1), "{}", output.stdout);
+    let applied: Value = serde_json::from_str(&output.stdout).unwrap();
+    let state = |name: &str| {
+        let components = applied["components"].as_array().unwrap();
+        components.iter().find(|component| component["name"] == name).unwrap()["state"].clone()
+    };
+    assert_eq!([state("late"), state("broken"), state("well")], [json!("waiting"), json!("failed"), json!("healthy")]);
+    assert!(site.api().get(&site.config_map("late")).await.is_err());
+    assert!(site.api().get(&site.config_map("well")).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_component_that_left_the_file_is_taken_down() {
+    let site = Site::new("gone").await;
+    let item = |name: &str| format!("- {{name: {name}, namespace: {}, source: {{folder: {name}}}}}\n", site.namespace);
+    site.write("one/a.yaml", &config("one", "1"));
+    site.write("two/a.yaml", &config("two", "1"));
+    site.platform(&format!("{}{}", item("one"), item("two")));
+    site.apply(&[]);
+    site.platform(&item("one"));
+    site.apply(&[]);
+    assert!(site.api().get(&site.config_map("one")).await.is_ok());
+    assert!(site.api().get(&site.config_map("two")).await.is_err());
+    assert!(site.inventory("two").await.is_empty());
+}
+
+#[tokio::test]
+async fn ignored_fields_and_fields_of_others_are_left_as_they_are() {
+    let site = Site::new("ignore").await;
+    let config = |value: &str| {
+        format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a}}\ndata: {{kept: '{value}', theirs: '{value}', ours: '{value}'}}\n"
+        )
+    };
+    site.component("ignore: [{kind: ConfigMap, name: a, paths: [/data/kept]}]");
+    site.write("app/a.yaml", &config("1"));
+    site.apply(&[]);
+    site.api().merge(&site.config_map("a"), &json!({"data": {"kept": "tuned"}})).await.unwrap();
+    let theirs = documents(&format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a, namespace: {}}}\ndata: {{theirs: operator}}\n",
+        site.namespace
+    ));
+    site.api().apply_object(&theirs[0], "").await.unwrap();
+    let (_, plan) = site.plan();
+    let object = &plan["components"][0]["plan"]["objects"][0];
+    assert_eq!((&object["action"], &object["leftToOthers"][0]["path"]), (&json!("unchanged"), &json!("data.theirs")));
+    assert_eq!(object["leftToOthers"][0]["owners"], json!(["tests"]));
+    site.write("app/a.yaml", &config("2"));
+    site.apply(&[]);
+    let live = site.api().get(&site.config_map("a")).await.unwrap();
+    assert_eq!(live["data"], json!({"kept": "tuned", "theirs": "operator", "ours": "2"}));
+}

@@ -1,0 +1,172 @@
+//! An API server that refuses, hangs or conflicts, and a process that dies after each write in turn.
+
+use portreeve_tests::OrFail as _;
+use portreeve_tests::api_proxy::{ApiProxy, Fault, Kill, Match, Run, after_each_write};
+use portreeve_tests::binary::Portreeve;
+use portreeve_tests::process::{Running, START};
+use serde_json::{Value, json};
+
+use crate::site::{Site, config};
+
+/// What every run ends at, whatever happened before: names and values of the namespace's ConfigMaps, and whether the
+/// inventory lists exactly the objects that are there, by UID.
+async fn end_state(site: &Site) -> (Vec<(String, String)>, bool) {
+    let path = format!("/api/v1/namespaces/{}/configmaps", site.namespace);
+    let listed = site.api().get(&path).await.or_fail("the ConfigMaps of the namespace");
+    let items = listed["items"].as_array().or_fail("a list has items").clone();
+    let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let found = items.iter().map(|item| (word(&item["metadata"]["name"]), word(&item["data"]["value"]))).collect();
+    let labelled = |item: &&Value| item["metadata"]["labels"]["portreeve.dev/component"] == "app";
+    let mut live: Vec<String> = items.iter().filter(labelled).map(|item| word(&item["metadata"]["uid"])).collect();
+    let mut listed: Vec<String> = site.inventory("app").await.iter().map(|row| word(&row[4])).collect();
+    live.sort();
+    listed.sort();
+    (found, live == listed)
+}
+
+/// A site whose commands reach the API server through a proxy.
+async fn proxied(prefix: &str) -> (Site, ApiProxy) {
+    let site = Site::new(prefix).await;
+    let proxy = ApiProxy::start(site.plane).await;
+    site.configure(json!({"cluster": {"kubeconfig": proxy.kubeconfig()}}));
+    (site, proxy)
+}
+
+/// The lease of a dead process would be waited for; that it runs out is the lease's own test.
+async fn forget_lease(site: &Site) {
+    let lease = format!("/apis/coordination.k8s.io/v1/namespaces/portreeve-system/leases/{}", site.name);
+    let _gone = site.api().delete(&lease).await;
+}
+
+/// Runs a command that is killed at its n-th write, if it gets there.
+async fn killed(site: &Site, proxy: &ApiProxy, (n, when): (usize, Kill), arguments: &[&str]) -> Run {
+    let mut command = Portreeve::command();
+    command.current_dir(&site.folder).arg("platform").args(arguments);
+    let mut running = Running::start("portreeve", &mut command);
+    proxy.kill_at(n, running.id(), when);
+    running.ended(START).await;
+    forget_lease(site).await;
+    if proxy.has_killed() { Run::Killed } else { Run::Finished }
+}
+
+/// The crash points of one command: `before` makes the state it starts from, `end` is where a second run ends.
+async fn crashes(
+    (site, proxy): (&Site, &ApiProxy),
+    arguments: &[&str],
+    before: impl AsyncFn(),
+    end: &[(&str, &str)],
+) -> usize {
+    let end: Vec<(String, String)> =
+        end.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let run = |n, when| {
+        let before = &before;
+        async move {
+            before().await;
+            killed(site, proxy, (n, when), arguments).await
+        }
+    };
+    let again = |n| {
+        let end = &end;
+        async move {
+            let output = site.run_async(arguments).await;
+            assert_eq!(output.code, Some(0), "{}{}", output.stdout, output.stderr);
+            assert_eq!(end_state(site).await, (end.clone(), true), "{arguments:?}, write {n}");
+        }
+    };
+    after_each_write(proxy, run, again).await.len()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_after_any_write_of_apply_prune_or_destroy_leaves_the_same_end() {
+    let (site, proxy) = proxied("crash").await;
+    let foreign = json!({"apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "foreign", "namespace": site.namespace}, "data": {"value": "theirs"}});
+    site.api().create(&foreign).await.unwrap();
+    let theirs = ("foreign", "theirs");
+    let manifests = |all: &[(&str, &str)]| {
+        std::fs::remove_dir_all(site.folder.join("app")).unwrap();
+        all.iter().for_each(|(name, value)| site.write(&format!("app/{name}.yaml"), &config(name, value)));
+    };
+    let run = async |arguments: &[&str]| assert_eq!(site.run_async(arguments).await.code, Some(0), "{arguments:?}");
+    let nothing = async || {
+        manifests(&[("a", "1"), ("b", "1")]);
+        run(&["destroy", "--yes"]).await;
+        run(&["resume"]).await;
+    };
+    let first = async || {
+        nothing().await;
+        run(&["apply", "--yes"]).await;
+    };
+    let changed = async || {
+        first().await;
+        manifests(&[("a", "2"), ("c", "1")]);
+    };
+    let both = (&site, &proxy);
+    let points = crashes(both, &["apply", "--yes"], nothing, &[("a", "1"), ("b", "1"), theirs]).await;
+    assert!(points >= 8, "apply: the inventory twice and two objects, before and after the answer, not {points}");
+    let points = crashes(both, &["apply", "--yes"], changed, &[("a", "2"), ("c", "1"), theirs]).await;
+    assert!(points >= 10, "prune: the inventory three times, two objects and a deletion, not {points}");
+    let points = crashes(both, &["destroy", "--yes"], first, &[theirs]).await;
+    assert!(points >= 8, "destroy: suspension, two deletions, the inventory and its end, not {points}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refusals_are_told_with_the_servers_words_and_the_rest_goes_on() {
+    let (site, proxy) = proxied("refuse").await;
+    site.write("app/a.yaml", &config("a", "1"));
+    let object = || Match::path("/configmaps/a").method("PATCH");
+    proxy.fault(object(), Fault::Answer(403), None);
+    let output = site.run_async(&["apply", "--yes"]).await;
+    assert_eq!(output.code, Some(4), "{}{}", output.stdout, output.stderr);
+    assert!(output.stdout.contains("ConfigMap/a: refused: the proxy answers 403"), "{}", output.stdout);
+    proxy.heal();
+
+    // The object is applied and the answer never comes: the next run finds it, and it is ours.
+    let written =
+        || Match::path("/configmaps/a?fieldManager=portreeve&force=false&fieldValidation=Strict").method("PATCH");
+    proxy.fault(Match::path("dryRun").method("PATCH"), Fault::Delay(std::time::Duration::ZERO), None);
+    proxy.fault(written(), Fault::SwallowAnswer, None);
+    let output = site.run_async(&["apply", "--yes"]).await;
+    assert!(output.stdout.contains("no answer within 3 s"), "{}{}", output.stdout, output.stderr);
+    proxy.heal();
+    assert_eq!(site.run_async(&["apply", "--yes"]).await.code, Some(0));
+    assert_eq!(end_state(&site).await, (vec![("a".to_owned(), "1".to_owned())], true));
+
+    // Somebody else writes the inventory: nothing is applied past it.
+    site.write("app/a.yaml", &config("a", "2"));
+    site.write("app/b.yaml", &config("b", "1"));
+    proxy.fault(Match::path("/configmaps/platform.").method("PUT"), Fault::Answer(409), None);
+    let output = site.run_async(&["apply", "--yes"]).await;
+    assert!(output.stdout.contains("it changed meanwhile"), "{}{}", output.stdout, output.stderr);
+    assert_eq!(end_state(&site).await, (vec![("a".to_owned(), "1".to_owned())], true));
+    proxy.heal();
+    proxy.fault(Match::path("/configmaps?labelSelector"), Fault::Hang, None);
+    let output = site.run_async(&["plan"]).await;
+    assert_eq!(output.code, Some(5), "{}{}", output.stdout, output.stderr);
+}
+
+#[tokio::test]
+async fn a_definition_that_never_establishes_is_waited_for_in_vain_and_told() {
+    let site = Site::new("never").await;
+    let group = format!("{}.example.org", site.name);
+    let definition = |plural: &str, kind: &str| {
+        format!(
+            "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {{name: {plural}.{group}}}\nspec:\n  group: {group}\n  \
+             scope: Namespaced\n  names: {{plural: {plural}, kind: {kind}}}\n  versions:\n    - {{name: v1, served: true, storage: true, \
+             schema: {{openAPIV3Schema: {{type: object, x-kubernetes-preserve-unknown-fields: true}}}}}}\n"
+        )
+    };
+    // Two definitions of one kind: the server accepts the names of the first only.
+    site.write("app/first.yaml", &definition("things", "Thing"));
+    site.apply(&[]);
+    site.write("app/second.yaml", &definition("others", "Thing"));
+    site.write("app/object.yaml", &format!("apiVersion: {group}/v1\nkind: Thing\nmetadata: {{name: one}}\n"));
+    site.write("app/z.yaml", &config("z", "1"));
+    let output = site.run(&["apply", "--yes", "--timeout", "3s", "--format", "json"]);
+    let applied: Value = serde_json::from_str(&output.stdout).or_fail(&output.stderr);
+    assert_eq!(applied["components"][0]["state"], "progressing", "{applied}");
+    assert!(applied["components"][0]["applied"]["unhealthy"].to_string().contains("Thing"), "{applied}");
+    assert!(site.api().get(&site.config_map("z")).await.is_err(), "later waves wait");
+    site.component("retain: false");
+    assert_eq!(site.run(&["destroy", "--yes"]).code, Some(0));
+}

@@ -1,0 +1,155 @@
+//! `serve` keeps the platform as declared.
+
+use portreeve_tests::OrFail as _;
+use portreeve_tests::api::documents;
+use portreeve_tests::daemon::Daemon;
+use serde_json::{Value, json};
+
+use crate::site::{Site, config};
+
+/// A daemon that keeps the site's platform and looks at it every second.
+async fn keeping(site: &Site) -> Daemon {
+    let config = json!({
+        "cluster": {"kubeconfig": site.plane.kubeconfig()},
+        "leader": {"lease": site.name},
+        "platform": {"file": site.folder.join("platform.yaml"), "interval": "1s"},
+        "posture": {"frameworks": ["nsa"]},
+    });
+    let mut daemon = Daemon::configured(&config, &[]);
+    daemon.start().await;
+    daemon
+}
+
+fn value(object: &Value) -> Option<&str> {
+    object["data"]["value"].as_str()
+}
+
+/// Waits until a ConfigMap of the component has this value.
+async fn until_value(site: &Site, name: &str, wanted: &str) {
+    let probe = |object: &Value| (value(object) == Some(wanted)).then_some(());
+    site.api().wait_for(&site.config_map(name), wanted, probe).await;
+}
+
+/// The open finding of a code about the component.
+async fn finding(daemon: &Daemon, code: &str) -> Value {
+    daemon.wait_for(&format!("code={code}"), "a finding about the component", |found| found.first().cloned()).await
+}
+
+/// Waits until there is no open finding of a code.
+async fn resolved(daemon: &Daemon, code: &str) {
+    let none = |found: &[Value]| found.is_empty().then_some(());
+    daemon.wait_for(&format!("code={code}"), "no finding any more", none).await;
+}
+
+fn message(finding: &Value) -> &str {
+    finding["message"].as_str().unwrap_or_default()
+}
+
+#[tokio::test]
+async fn drift_is_corrected_and_said_and_changes_of_the_folder_are_followed() {
+    let site = Site::new("correct").await;
+    site.component("drift: correct");
+    site.write("app/a.yaml", &config("a", "1"));
+    site.write("app/b.yaml", &config("b", "1"));
+    let mut daemon = keeping(&site).await;
+    until_value(&site, "a", "1").await;
+    site.api().merge(&site.config_map("a"), &json!({"data": {"value": "other"}})).await.unwrap();
+    until_value(&site, "a", "1").await;
+    let found = daemon.wait_for("code=PR-5005&state=all", "drift", |found| found.first().cloned()).await;
+    assert!(message(&found).contains("ConfigMap/a is modified (data.value"), "{found}");
+    resolved(&daemon, "PR-5005").await;
+    site.api().delete(&site.config_map("b")).await.unwrap();
+    until_value(&site, "b", "1").await;
+    site.write("app/a.yaml", &config("a", "2"));
+    until_value(&site, "a", "2").await;
+    let healthy = "portreeve_platform_components{state=healthy}";
+    daemon.wait_for_metric(healthy, 1.0).await;
+    assert!(daemon.metric("portreeve_platform_writes_total").await >= 5.0);
+    // A broken folder changes nothing, and says so.
+    site.write("app/bad.yaml", "kind: [");
+    site.remove("app/b.yaml");
+    let found = finding(&daemon, "PR-5001").await;
+    assert!(message(&found).contains("bad.yaml"), "{found}");
+    assert!(site.api().get(&site.config_map("b")).await.is_ok());
+    site.remove("app/bad.yaml");
+    resolved(&daemon, "PR-5001").await;
+    let gone = || async { site.api().get(&site.config_map("b")).await.is_err().then_some(()) };
+    portreeve_tests::process::until(portreeve_tests::process::START, gone).await.or_fail("b is deleted");
+    // Suspended outlives a restart.
+    assert_eq!(site.run(&["suspend"]).code, Some(0), "the daemon gives the lease");
+    daemon.kill();
+    site.write("app/a.yaml", &config("a", "3"));
+    daemon.start().await;
+    finding(&daemon, "PR-5008").await;
+    assert_eq!(value(&site.api().get(&site.config_map("a")).await.unwrap()), Some("2"));
+}
+
+#[tokio::test]
+async fn drift_is_only_said_where_the_mode_is_warn_and_never_fought_over() {
+    let site = Site::new("warn").await;
+    site.component("drift: warn");
+    site.write("app/a.yaml", &config("a", "1"));
+    let daemon = keeping(&site).await;
+    until_value(&site, "a", "1").await;
+    site.api().merge(&site.config_map("a"), &json!({"data": {"value": "tuned"}})).await.unwrap();
+    finding(&daemon, "PR-5005").await;
+    daemon.wait_for_metric("portreeve_platform_drift{class=modified}", 1.0).await;
+    let live = site.api().get(&site.config_map("a")).await.unwrap();
+    assert_eq!(value(&live), Some("tuned"));
+    // Somebody declares the field: that is a finding about its owner.
+    let theirs = format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a, namespace: {}}}\ndata: {{value: operator}}\n",
+        site.namespace
+    );
+    site.api().apply_object(&documents(&theirs)[0], "").await.unwrap();
+    let found = finding(&daemon, "PR-5004").await;
+    assert!(message(&found).contains("data.value is tests's"), "{found}");
+    resolved(&daemon, "PR-5005").await;
+    assert_eq!(value(&site.api().get(&site.config_map("a")).await.unwrap()), Some("operator"));
+}
+
+#[tokio::test]
+async fn corrections_that_do_not_last_stop_and_are_said() {
+    let site = Site::new("fight").await;
+    site.component("drift: correct");
+    site.write("app/a.yaml", &config("a", "1"));
+    let daemon = keeping(&site).await;
+    until_value(&site, "a", "1").await;
+    for round in 0..4 {
+        let patch = json!({"data": {"value": format!("fight {round}")}});
+        site.api().merge(&site.config_map("a"), &patch).await.unwrap();
+        if round < 3 {
+            until_value(&site, "a", "1").await;
+        }
+    }
+    let found = finding(&daemon, "PR-5006").await;
+    assert!(message(&found).contains("ConfigMap/a changes as often as it is corrected"), "{found}");
+    assert_eq!(value(&site.api().get(&site.config_map("a")).await.unwrap()), Some("fight 3"));
+    // A new manifest is a new start.
+    site.write("app/a.yaml", &config("a", "2"));
+    until_value(&site, "a", "2").await;
+    resolved(&daemon, "PR-5006").await;
+}
+
+#[tokio::test]
+async fn what_fails_the_gate_or_is_refused_is_a_finding_and_stops_no_other_component() {
+    let site = Site::new("kept").await;
+    let namespace = &site.namespace;
+    let item = |name: &str| format!("- {{name: {name}, namespace: {namespace}, source: {{folder: {name}}}}}\n");
+    site.platform(&["bad", "refused", "well"].map(item).concat());
+    let text = std::fs::read_to_string(site.folder.join("platform.yaml")).unwrap();
+    site.write("platform.yaml", &text.replace("failOn: critical", "failOn: high"));
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: root}\nspec: {containers: [{name: a, image: 'example.org/a:1', \
+        securityContext: {privileged: true}}]}\n";
+    site.write("bad/pod.yaml", pod);
+    site.write("refused/a.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\ndota: {}\n");
+    site.write("well/a.yaml", &config("well", "1"));
+    let daemon = keeping(&site).await;
+    until_value(&site, "well", "1").await;
+    let found = finding(&daemon, "PR-5002").await;
+    assert!(found["evidence"].to_string().contains("privileged"), "{found}");
+    assert_eq!(found["subject"]["type"], "component");
+    let found = finding(&daemon, "PR-5003").await;
+    assert!(message(&found).contains("dota"), "{found}");
+    assert!(site.api().get(&format!("/api/v1/namespaces/{namespace}/pods/root")).await.is_err());
+}

@@ -28,6 +28,7 @@ fn everything() -> Value {
         "registryCredentials": {"existingSecret": "docker"},
         "imagePolicy": {"spec": {"mode": "enforce"}, "files": {"cosign.pub": "-----BEGIN PUBLIC KEY-----\n"}},
         "exceptions": [{"apiVersion": "portreeve.dev/v1alpha1", "kind": "Exception"}],
+        "customResources": {"exceptionNamespaces": ["jhub", "dev-*"]},
         "store": {"persistent": true, "storageClass": "fast"},
         "priorityClassName": "system-cluster-critical",
         "nodeSelector": {"a": "b"},
@@ -81,7 +82,7 @@ async fn the_pod_keeps_the_restricted_standard() {
 }
 
 #[test]
-fn the_rights_are_the_least_that_watching_needs() {
+fn the_rights_are_the_least_that_watching_and_writing_need() {
     let mut values = everything();
     assert!(rights(&rendered(&values)).contains("/secrets"));
     values["secrets"]["clusterRead"] = "metadata".into();
@@ -101,22 +102,60 @@ fn the_rights_are_the_least_that_watching_needs() {
         "batch/cronjobs",
         "batch/jobs",
         "networking.k8s.io/networkpolicies",
+        "portreeve.dev/clusterexceptions",
+        "portreeve.dev/clusterexceptions/status",
+        "portreeve.dev/exceptions",
+        "portreeve.dev/exceptions/status",
+        "portreeve.dev/imagepolicies",
+        "portreeve.dev/imagepolicies/status",
     ];
     assert_eq!(rights(&objects).iter().map(String::as_str).collect::<Vec<_>>(), expected);
     assert_eq!(rights(&rendered(&json!({}))), rights(&objects), "off is the default");
-    let other = objects.iter().filter(|object| ["Role", "RoleBinding"].contains(&object["kind"].as_str().unwrap()));
-    assert_eq!(other.count(), 0, "no other rights");
+    let lease = |verbs: Value, names: Value| {
+        json!({"apiGroups": ["coordination.k8s.io"], "resources": ["leases"],
+        "resourceNames": names, "verbs": verbs})
+    };
+    let mut create = lease(json!(["create"]), Value::Null);
+    create.as_object_mut().unwrap().remove("resourceNames");
+    let update = lease(json!(["get", "update"]), json!(["portreeve"]));
+    assert_eq!(of_kind(&objects, "Role")["rules"], json!([create, update]), "a Secret that is given is not written");
 }
 
-/// What the role may read, as `group/resource`.
+#[test]
+fn what_the_daemon_writes_for_its_own_certificate_is_named_one_by_one() {
+    let objects = rendered(&json!({}));
+    let written = |kind: &str| of_kind(&objects, kind)["rules"].as_array().unwrap().last().unwrap().clone();
+    assert_eq!(
+        written("ClusterRole"),
+        json!({"apiGroups": ["admissionregistration.k8s.io"], "resourceNames": ["portreeve"],
+            "resources": ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"], "verbs": ["get", "patch"]})
+    );
+    assert_eq!(
+        written("Role"),
+        json!({"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["portreeve-webhook"],
+            "verbs": ["get", "update"]})
+    );
+    assert_eq!(of_kind(&objects, "Secret")["data"], Value::Null, "the content is never the chart's");
+    for kind in ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"] {
+        for entry in of_kind(&objects, kind)["webhooks"].as_array().unwrap() {
+            assert_eq!(entry["clientConfig"]["caBundle"], Value::Null, "the daemon writes it");
+        }
+    }
+}
+
+/// What the role may read, as `group/resource`; what it may write is named, and looked at elsewhere.
 fn rights(objects: &[Value]) -> BTreeSet<String> {
     let word = |value: &Value| value.as_str().or_fail("a word of a rule").to_owned();
     let mut rights = BTreeSet::new();
-    for rule in of_kind(objects, "ClusterRole")["rules"].as_array().or_fail("the rules of the role") {
-        let is_secrets = rule["resources"] == json!(["secrets"]);
-        let verbs = if is_secrets { json!(["list", "watch"]) } else { json!(["get", "list", "watch"]) };
-        assert_eq!(rule["verbs"], verbs);
+    let rules = of_kind(objects, "ClusterRole")["rules"].as_array().or_fail("the rules of the role");
+    for rule in rules.iter().filter(|rule| rule["resourceNames"].is_null()) {
         for resource in rule["resources"].as_array().or_fail("the resources of a rule") {
+            let verbs = match word(resource) {
+                name if name == "secrets" => json!(["list", "watch"]),
+                name if name.ends_with("/status") => json!(["patch"]),
+                _ => json!(["get", "list", "watch"]),
+            };
+            assert_eq!(rule["verbs"], verbs, "{resource}");
             rights.insert(format!("{}/{}", word(&rule["apiGroups"][0]), word(resource)));
         }
     }
@@ -139,6 +178,9 @@ async fn the_account_of_the_chart_reads_what_is_watched_and_nothing_else() {
     for path in ["/api/v1/secrets", "/api/v1/nodes", "/apis/rbac.authorization.k8s.io/v1/clusterroles"] {
         assert_eq!(account.get(path).await.unwrap_err().code, 403, "{path}");
     }
+    let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+        "metadata": {"name": "portreeve", "namespace": NAMESPACE}});
+    account.create(&lease).await.unwrap();
     let write = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x", "namespace": NAMESPACE}});
     assert_eq!(account.create(&write).await.unwrap_err().code, 403);
 }

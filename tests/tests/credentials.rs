@@ -130,12 +130,18 @@ impl World {
         until(START, refused).await.or_fail("the webhook comes into force");
     }
 
-    /// A daemon on the same API server, with another `secrets.clusterRead` and the rights that go with it.
-    async fn other(&self, cluster_read: &str) -> Daemon {
+    /// The configuration of another daemon, and its files.
+    async fn configured(&self, cluster_read: &str) -> (Value, Vec<(String, String)>) {
         let (mut config, files) = chart::configuration(&self.objects);
         config["cluster"] = json!({"kubeconfig": self.plane.kubeconfig_for(NAMESPACE, "portreeve").await});
         config["secrets"] = json!({"clusterRead": cluster_read});
         config.as_object_mut().or_fail("a map").remove("admission");
+        (config, files)
+    }
+
+    /// A daemon on the same API server, with another `secrets.clusterRead` and the rights that go with it.
+    async fn other(&self, cluster_read: &str) -> Daemon {
+        let (config, files) = self.configured(cluster_read).await;
         let mut daemon = Daemon::configured(&config, &files);
         daemon.start().await;
         daemon
@@ -289,6 +295,31 @@ async fn the_watch_finds_what_the_files_say_and_no_value_leaves() {
         (!left.contains_key("Secret/past") && !left.contains_key("Secret/future")).then_some(left.len())
     };
     assert_eq!(world.daemon.wait_for("", "resolved by a deletion and a renewal", is_resolved).await, 7);
+}
+
+#[tokio::test]
+async fn a_credential_that_went_away_while_we_were_down_is_resolved_and_one_that_is_not_read_any_more_is_kept() {
+    let world = World::shared().await;
+    let namespace = world.plane.namespace("down").await;
+    let login = |name: &str| secret(&namespace, name, "kubernetes.io/basic-auth", &[("password", CANARY)]);
+    for name in ["gone", "kept"] {
+        world.plane.api().create(&login(name)).await.unwrap();
+    }
+    let mut daemon = world.other("full").await;
+    let names = |found: &[Value]| by_holder(found, &namespace).into_keys().collect::<Vec<_>>();
+    let both = |found: &[Value]| (names(found) == ["Secret/gone", "Secret/kept"]).then_some(());
+    daemon.wait_for("", "both", both).await;
+    daemon.kill();
+    world.plane.api().delete(&format!("/api/v1/namespaces/{namespace}/secrets/gone")).await.unwrap();
+    daemon.start().await;
+    let one = |found: &[Value]| (names(found) == ["Secret/kept"]).then_some(());
+    daemon.wait_for("", "the one that is left", one).await;
+    daemon.kill();
+    world.plane.api().delete(&format!("/api/v1/namespaces/{namespace}/secrets/kept")).await.unwrap();
+    daemon.configure(&world.configured("off").await.0);
+    daemon.start().await;
+    not_visible(&daemon).await;
+    assert_eq!(names(&daemon.findings("").await), ["Secret/kept"], "what is not read proves nothing");
 }
 
 #[tokio::test]

@@ -53,8 +53,23 @@ pub static KINDS: [WatchedKind; 13] = [
 
 /// Secrets of which no value is looked into.
 static SECRETS_METADATA: WatchedKind = WatchedKind { values: Values::Hidden, ..plain("", "Secret", "secrets") };
+const fn rule(kind: &'static str, plural: &'static str) -> WatchedKind {
+    WatchedKind { version: portreeve_api::VERSION, ..plain(portreeve_api::GROUP, kind, plural) }
+}
+
+/// Our own kinds that are rules. They are no subjects, and a cluster need not have them.
+pub static RULE_KINDS: [WatchedKind; 3] = [
+    rule("ClusterException", "clusterexceptions"),
+    rule("Exception", "exceptions"),
+    rule("ImagePolicy", "imagepolicies"),
+];
 
 impl WatchedKind {
+    /// Whether it is one of ours, which is there only after its definition was installed.
+    pub fn is_rule(&self) -> bool {
+        self.group == portreeve_api::GROUP
+    }
+
     /// `apps/v1`, `v1`.
     pub fn api_version(&self) -> String {
         if self.group.is_empty() { self.version.to_owned() } else { format!("{}/{}", self.group, self.version) }

@@ -29,6 +29,8 @@ const STREAM_PATIENCE: Duration = Duration::from_secs(30);
 /// Pauses before a kind that was refused is asked for again.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Pause before a kind of ours that is not installed is asked for again.
+const ABSENT_PAUSE: Duration = Duration::from_secs(2);
 /// Objects of one page of a list.
 const PAGE: u32 = 500;
 
@@ -72,6 +74,8 @@ impl fmt::Debug for Watches {
 enum Restart {
     /// This server has no streaming lists.
     ListInstead,
+    /// The kind is not installed: it has no objects.
+    Absent,
     /// The kind cannot be read.
     Hidden(Cause, String),
     /// The index has ended, and with it the process.
@@ -115,6 +119,13 @@ impl Watches {
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
+                Restart::Absent => {
+                    tracing::debug!(kind = kind.plural, "a kind of ours is not installed");
+                    if self.events.send(Event::Listed(kind, Vec::new())).await.is_err() {
+                        return;
+                    }
+                    tokio::time::sleep(ABSENT_PAUSE).await;
+                }
                 Restart::Ended => return,
             }
         }
@@ -149,6 +160,9 @@ impl Watches {
 
     /// Whether the failure needs more than the watcher's own next try.
     fn failed(&self, kind: &'static WatchedKind, error: &watcher::Error, is_streamed: bool) -> Option<Restart> {
+        if kind.is_rule() && status(error).is_some_and(|status| status.code == 404) {
+            return Some(Restart::Absent);
+        }
         (self.on_restart.0)(kind.plural);
         let Some(status) = status(error) else {
             tracing::warn!(kind = kind.plural, %error, "a watch failed; trying again");
@@ -220,7 +234,8 @@ fn status(error: &watcher::Error) -> Option<&kube::core::Status> {
     }
 }
 
-fn resource(kind: &WatchedKind) -> ApiResource {
+/// The kind as the client names it.
+pub(super) fn resource(kind: &WatchedKind) -> ApiResource {
     ApiResource {
         group: kind.group.to_owned(),
         version: kind.version.to_owned(),

@@ -10,18 +10,18 @@ use portreeve_policies::framework::{self, builtin_frameworks};
 use portreeve_reports::source::decode::did_you_mean;
 use portreeve_reports::source::{Place, Problems};
 use portreeve_reports::{Effect, FailOn};
-use regex::Regex;
 
 use crate::runtime::telemetry::{self, LogFormat};
 use crate::store::StoreUrl;
 
 use super::raw::{
-    Placed, RawAdmission, RawCluster, RawConfig, RawCredentials, RawLeader, RawNamespaceMode, RawPlatform, RawPosture,
-    RawRegistry, RawSecretSync, RawSecrets, RawTls,
+    Placed, RawAdmission, RawCluster, RawConfig, RawCredentials, RawCustomResources, RawLeader, RawNamespaceMode,
+    RawPlatform, RawPosture, RawRegistry, RawSecretSync, RawSecrets, RawTls,
 };
 use super::valid::{
     Admission, AdmissionScope, ClusterRead, ClusterSource, Config, CredentialsConfig, LeaderConfig, ManagedTls,
-    PlatformConfig, Posture, Registry, SecretSync, SecretTarget, SecretsConfig, SyncMode, Tls, TlsFiles,
+    Namespaces, PlatformConfig, Posture, Registry, SecretSync, SecretTarget, SecretsConfig, SyncMode, Tls, TlsFiles,
+    namespace_glob,
 };
 use super::{defaults, duration};
 
@@ -65,6 +65,7 @@ impl Config {
             credentials: credentials?,
             platform: platform.map_or(Some(None), |platform| platform.map(Some))?,
             exceptions: raw.exceptions.iter().map(|file| check.base.join(&file.value)).collect(),
+            exception_namespaces: raw.custom_resources.as_ref().map(exception_namespaces).unwrap_or_default(),
             store_url: store_url?,
             admission: admission.map_or(Some(None), |admission| admission.map(Some))?,
             http_listen: http_listen?,
@@ -424,8 +425,7 @@ fn managed(names: &[Placed<String>], leader: &LeaderConfig) -> ManagedTls {
     ManagedTls { namespace, secret: defaults::WEBHOOK_SECRET.to_owned(), names }
 }
 
-/// A namespace glob: `*` stands for any characters, all else for itself.
-fn namespace_glob(glob: &str) -> Option<Regex> {
-    let escaped: Vec<String> = glob.split('*').map(regex::escape).collect();
-    Regex::new(&format!("^(?:{})$", escaped.join(".*"))).ok()
+fn exception_namespaces(raw: &RawCustomResources) -> Namespaces {
+    let globs: Vec<&str> = raw.exception_namespaces.iter().map(|glob| glob.value.as_str()).collect();
+    Namespaces::of(&globs)
 }

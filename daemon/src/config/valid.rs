@@ -34,6 +34,8 @@ pub struct Config {
     pub platform: Option<PlatformConfig>,
     /// Files of exceptions.
     pub exceptions: Vec<PathBuf>,
+    /// Namespaces whose `Exception` resources count.
+    pub exception_namespaces: Namespaces,
     /// `sqlite://…` or `postgres://…`; the latter may hold a password.
     pub store_url: String,
     /// The webhook; `None` when the section is absent.
@@ -240,6 +242,22 @@ impl CredentialsConfig {
     }
 }
 
+/// Namespaces by patterns of their names, in which `*` stands for any characters.
+#[derive(Clone, Debug, Default)]
+pub struct Namespaces(pub(super) Vec<Regex>);
+
+impl Namespaces {
+    /// Of these patterns.
+    pub fn of<T: AsRef<str>>(globs: &[T]) -> Self {
+        Self(globs.iter().filter_map(|glob| namespace_glob(glob.as_ref())).collect())
+    }
+
+    /// Whether a pattern matches the namespace.
+    pub fn contains(&self, namespace: &str) -> bool {
+        self.0.iter().any(|glob| glob.is_match(namespace))
+    }
+}
+
 impl AdmissionScope {
     /// The scope without configuration: every namespace warns, the standard group may break the glass.
     pub fn standard() -> Self {
@@ -257,4 +275,10 @@ impl AdmissionScope {
     pub fn is_exempt(&self, namespace: &str) -> bool {
         self.exempt.iter().any(|glob| glob.is_match(namespace))
     }
+}
+
+/// A namespace glob: `*` stands for any characters, all else for itself.
+pub(super) fn namespace_glob(glob: &str) -> Option<Regex> {
+    let escaped: Vec<String> = glob.split('*').map(regex::escape).collect();
+    Regex::new(&format!("^(?:{})$", escaped.join(".*"))).ok()
 }

@@ -16,7 +16,7 @@ use crate::cluster::writer::ClusterView;
 use crate::controllers::record::Round;
 use crate::controllers::scans::Scans;
 use crate::judge::tally::Tally;
-use crate::judge::{Judge, JudgeOptions};
+use crate::judge::{CurrentJudge, JudgeOptions};
 use crate::registry::Deadline;
 use crate::runtime::metrics::Scanner;
 use crate::scheduler::driver::Trigger;
@@ -36,7 +36,7 @@ const IDLE: Duration = Duration::from_secs(60);
 #[derive(Clone)]
 pub struct Credentials {
     /// The rules.
-    pub judge: Arc<Judge>,
+    pub judge: CurrentJudge,
     /// The index.
     pub cluster: ClusterView,
     /// Its changes.
@@ -77,8 +77,13 @@ struct Work {
 impl Credentials {
     /// Judges until the shutdown. `stored` are the subjects with open findings as of the start.
     pub async fn run(self, stored: Vec<SubjectKey>, shutdown: CancellationToken) {
+        let ready = async {
+            let is_synced = self.cluster.synced().await;
+            self.judge.settled().await;
+            is_synced
+        };
         let is_synced = tokio::select! {
-            is_synced = self.cluster.synced() => is_synced,
+            is_synced = ready => is_synced,
             () = shutdown.cancelled() => false,
         };
         if !is_synced {
@@ -87,6 +92,7 @@ impl Credentials {
         let mut work = Work::new(stored);
         work.changed(self.cluster.everything());
         self.begin_scan(&mut work);
+        self.resolve_gone(&mut work, Timestamp::now()).await;
         loop {
             if work.scan_ended() {
                 self.scans.ended(Scanner::Credentials).await;
@@ -121,14 +127,15 @@ impl Credentials {
 
     async fn judge(&self, work: &mut Work, keys: Vec<ObjectKey>, now: Timestamp) {
         let options = JudgeOptions { now, deadline: Deadline::after(Duration::ZERO) };
-        let limits = self.judge.rules().credentials.unwrap_or_default();
+        let judge = self.judge.now();
+        let limits = judge.rules().credentials.unwrap_or_default();
         let (world, held) = self.cluster.credentials(keys);
         let mut round = Round::new(&self.recorder, &self.tally, now);
         let mut owners: BTreeMap<SubjectKey, ObjectKey> = BTreeMap::new();
         let mut usage = portreeve_reports::exceptions::Usage::default();
         for (key, credentials) in held {
             let credentials = credentials.unwrap_or_default();
-            let judged = self.judge.credentials(&credentials, &world, &options);
+            let judged = judge.credentials(&credentials, &world, &options);
             usage.merge(&judged.usage);
             let holder = Holder::of(&credentials, &limits, now);
             let before = work.holders.remove(&key).map(|holder| holder.recorded).unwrap_or_default();
@@ -159,7 +166,7 @@ impl Credentials {
                 work.failed.push(key.clone(), Instant::now());
             }
         }
-        self.scans.judged(Scanner::Credentials, &usage, failed.is_empty()).await;
+        self.scans.judged(Scanner::Credentials, (judge.version(), &usage), failed.is_empty()).await;
     }
 
     /// Credentials of an earlier run are gone when all objects of the kind that held them were listed and judged.

@@ -15,7 +15,7 @@ use portreeve_secrets::credentials::Values;
 
 use crate::cluster::kinds::{KINDS, WatchedKind};
 use crate::cluster::writer::{Event, index};
-use crate::judge::{FileSource, Judge, JudgeSettings, Rules};
+use crate::judge::{CurrentJudge, FileSource, Judge, JudgeSettings, Rules};
 use crate::registry::{RegistryClient, RegistryOptions};
 use crate::runtime::readiness::Parts;
 use crate::scheduler::driver::Trigger;
@@ -41,16 +41,13 @@ impl Daemon {
         let (workload_feed, image_feed) = (Feed::default(), Feed::default());
         let permit = Parts::new().permit("index");
         let (writer, events, cluster) = index(vec![workload_feed.clone(), image_feed.clone()], permit);
-        let judge = Arc::new(judge());
+        let judge = CurrentJudge::new(judge());
+        judge.settle();
         let metrics = Arc::new(crate::runtime::metrics::Metrics::new("test"));
-        let scans = super::scans::Scans::new(
-            Arc::clone(&judge),
-            (store.clone(), recorder.clone()),
-            Arc::clone(&tally),
-            metrics,
-        );
+        let scans =
+            super::scans::Scans::new(judge.clone(), (store.clone(), recorder.clone()), Arc::clone(&tally), metrics);
         let workloads = Workloads {
-            judge: Arc::clone(&judge),
+            judge: judge.clone(),
             cluster: cluster.clone(),
             feed: workload_feed,
             recorder: recorder.clone(),

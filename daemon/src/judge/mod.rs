@@ -4,9 +4,11 @@
 //! evidence is the only thing here that waits; the judging itself is pure.
 
 pub mod credentials;
+pub mod current;
 pub mod explain;
 pub mod images;
 pub mod load;
+pub mod resources;
 pub mod review;
 pub mod source;
 pub mod tally;
@@ -24,14 +26,16 @@ use portreeve_reports::{Cause, Code, Finding, FindingBuilder, Subject, Verdict};
 use portreeve_secrets::credentials::rules::TOKEN_REQUEST;
 
 use crate::registry::{Deadline, RegistryClient};
+pub use current::CurrentJudge;
 pub use load::{JudgeSettings, LoadError, Rules};
 pub use source::{FileSource, FileSourceError};
 
-/// The rules and the way to evidence. Shared by all doors of a process.
+/// The rules and the way to evidence. It never changes: where rules do, another takes its seat ([`CurrentJudge`]).
 pub struct Judge {
     rules: Rules,
     registry: RegistryClient,
     keep: Keep,
+    version: u64,
 }
 
 /// Which findings of posture are kept. The doors that record keep all: what passes resolves what is stored.
@@ -74,7 +78,17 @@ pub struct Judged {
 impl Judge {
     /// A judge by these rules.
     pub fn new(rules: Rules, registry: RegistryClient) -> Self {
-        Self { rules, registry, keep: Keep::default() }
+        Self { rules, registry, keep: Keep::default(), version: 0 }
+    }
+
+    /// The judge who comes after this one, by other rules.
+    fn successor(&self, rules: Rules) -> Self {
+        Self { rules, registry: self.registry.clone(), keep: self.keep, version: self.version + 1 }
+    }
+
+    /// Grows with every change of the rules of a process. What is counted per exception is of one version only.
+    pub fn version(&self) -> u64 {
+        self.version
     }
 
     /// The judge of a command that reports and records nothing.

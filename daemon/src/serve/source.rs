@@ -69,15 +69,25 @@ impl Source {
                 supervisor.spawn(TaskName::Folder, folder::run(options, events, shutdown));
             }
             Self::Api(client) => {
-                let metrics = Arc::clone(metrics);
-                let on_restart = OnRestart::new(move |_| {
-                    metrics.sources.watch_restarts.inc();
-                });
-                let watches = Watches { client, events, on_restart, shutdown };
+                let watches = watches(client, events, metrics, shutdown);
                 for kind in &KINDS {
                     supervisor.spawn(TaskName::Watch(kind.plural), watches.clone().run_unless_off(kind, secrets));
                 }
             }
         }
     }
+}
+
+/// Watches of the API server that count their failures.
+pub(super) fn watches(
+    client: kube::Client,
+    events: mpsc::Sender<Event>,
+    metrics: &Arc<Metrics>,
+    shutdown: CancellationToken,
+) -> Watches {
+    let metrics = Arc::clone(metrics);
+    let on_restart = OnRestart::new(move |_| {
+        metrics.sources.watch_restarts.inc();
+    });
+    Watches { client, events, on_restart, shutdown }
 }

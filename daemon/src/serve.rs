@@ -4,43 +4,52 @@ mod carrier;
 mod error;
 mod listeners;
 mod source;
+mod turn;
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::StreamExt as _;
 use jiff::Timestamp;
-use portreeve_reports::SubjectKey;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::admission::{AdmissionState, Webhook};
+use crate::admission::certificates::{Keeper, SecretReader};
+use crate::admission::{AdmissionState, CertificateSource, Webhook};
 use crate::cluster::feed::Feed;
-use crate::cluster::lease::{self, Campaign, LeasePlace};
+use crate::cluster::kinds::RULE_KINDS;
+use crate::cluster::lease::{self, Campaign};
 use crate::cluster::writer::{self, ClusterView};
 use crate::config::Config;
-use crate::config::valid::Admission;
+use crate::config::valid::{Admission, ClusterRead, Namespaces, Tls};
+use crate::controllers::credentials::Credentials;
 use crate::controllers::images::Images;
+use crate::controllers::resources::{Heard, RuleResources, StatusWriter, Teller};
 use crate::controllers::scans::Scans;
 use crate::controllers::workloads::Workloads;
 use crate::demo;
 use crate::http::{self, Hosts, HttpParts, Limits};
 use crate::judge::tally::Tally;
-use crate::judge::{FileSource, Judge, JudgeSettings, Rules};
+use crate::judge::{CurrentJudge, FileSource, Judge, JudgeSettings, Rules};
 use crate::registry::{EvidenceShelf, RegistryClient};
-use crate::runtime::leader::{Epoch, LeadershipWatch, Seat};
+use crate::runtime::leader::{LeadershipWatch, Seat};
 use crate::runtime::metrics::{Metrics, Scanner};
 use crate::runtime::readiness::{Parts, ReadinessWatch};
 use crate::runtime::supervisor::{Supervisor, TaskName, os_signals};
 use crate::runtime::telemetry;
 use crate::scheduler::driver::{self, Trigger};
-use crate::store::{RecorderHandle, Retention, Shelf, Store, StoreUrl, recorder};
+use crate::store::{RecorderHandle, Retention, Shelf, Store, StoreError, StoreUrl, recorder};
 
 use carrier::{Carrier, announce_when_ready};
 pub use error::ServeError;
 use listeners::Listeners;
 use source::Source;
+use turn::Turn;
+
+/// Events of custom resources that wait.
+const RULE_QUEUE: usize = 256;
 
 /// What the daemon runs on.
 pub struct ServeOptions {
@@ -76,7 +85,7 @@ async fn daemon(options: ServeOptions) -> Result<(), ServeError> {
     let store_url = options.config.store_url.parse::<StoreUrl>()?;
     let listeners = Listeners::bind(&options.config)?;
     let webhook = match &options.config.admission {
-        Some(admission) => Some(Webhook::bind(admission.listen, admission.tls.clone()).await?),
+        Some(admission) => Some(Webhook::bind(admission.listen, &admission.tls).await?),
         None => None,
     };
     if let Some((listener, layout)) = options.demo_registry {
@@ -90,12 +99,23 @@ async fn daemon(options: ServeOptions) -> Result<(), ServeError> {
         _ = signals.next() => return Ok(()),
     };
     let shared = Shared::open(&store_url, (rules, options.registry), &cluster, &mut supervisor).await?;
-    let stored = shared.store.subjects().await?;
-    let _leadership = shared.stand_for_lease(&source, &mut supervisor);
-    let watching = shared.start_watching(source, stored, &mut supervisor);
+    let leadership = shared.stand_for_lease(&source, &options.config, &mut supervisor).await?;
+    let mut parts = Parts::new();
+    let door = match (webhook, &options.config.admission) {
+        (Some(webhook), Some(admission)) => {
+            let certificates = certificates(&source, &admission.tls, leadership.clone(), &mut supervisor)?;
+            Some((webhook, certificates, admission, parts.permit("webhook certificate")))
+        }
+        _ => None,
+    };
+    let allowed = &options.config.exception_namespaces;
+    let source = (source, options.config.secrets.cluster_read);
+    let watching = shared.start_watching(source, (&leadership, parts), allowed, &mut supervisor);
     shared.start_schedule(&options.config, &watching, &mut supervisor);
-    if let (Some(webhook), Some(admission)) = (webhook, &options.config.admission) {
-        shared.start_admission(webhook, (admission, &watching.view), &mut supervisor);
+    if let Some((webhook, certificates, admission, permit)) = door {
+        let state = shared.admission_state(admission, &watching.view);
+        let serving = webhook.serve((state, certificates), permit, supervisor.shutdown());
+        supervisor.spawn(TaskName::Admission, serving);
     }
     let announce = std::iter::once(format!("ready http://{}/", listeners.dashboard_address()?)).chain(options.announce);
     shared.start_serving(listeners, watching, announce.collect(), &mut supervisor);
@@ -111,6 +131,25 @@ fn settings(config: &Config) -> JudgeSettings {
         image_policy: config.image_policy.clone(),
         exceptions: config.exceptions.clone(),
         enforce: config.posture.enforce.clone(),
+        credentials: config.credentials.limits(),
+    }
+}
+
+/// Where the webhook's certificate is read from; starts what keeps it when that is ours to do.
+fn certificates(
+    source: &Source,
+    tls: &Tls,
+    leadership: LeadershipWatch,
+    supervisor: &mut Supervisor,
+) -> Result<CertificateSource, ServeError> {
+    match (tls, source) {
+        (Tls::Files(files), _) => Ok(CertificateSource::Files(files.clone())),
+        (Tls::Managed(_), Source::Folder { .. }) => Err(ServeError::NoCertificate),
+        (Tls::Managed(managed), Source::Api(client)) => {
+            let keeper = Keeper::new(client.clone(), managed.clone());
+            supervisor.spawn(TaskName::Certificates, keeper.run(leadership, supervisor.shutdown()));
+            Ok(CertificateSource::Secret(Box::new(SecretReader::new(client.clone(), managed))))
+        }
     }
 }
 
@@ -125,7 +164,7 @@ fn start_demo_registry(supervisor: &mut Supervisor, listener: TcpListener, layou
 
 /// What the doors share.
 struct Shared {
-    judge: Arc<Judge>,
+    judge: CurrentJudge,
     tally: Arc<Tally>,
     store: Store,
     recorder: RecorderHandle,
@@ -147,93 +186,154 @@ impl Shared {
         supervisor.spawn(TaskName::Recorder, writing.run(CancellationToken::new()));
         let shelf = Shelf::of(&store, &recorder).map(|shelf| Arc::new(shelf) as Arc<dyn EvidenceShelf>);
         let judge = Judge::new(rules, registry.sharing(shelf));
-        let tally = Arc::new(Tally::new(judge.rules().unimplemented.len()));
+        let judge = CurrentJudge::new(judge);
+        let tally = Arc::new(Tally::new(judge.now().rules().unimplemented.len()));
         let scans = store.scans().await?;
         for scanner in Scanner::ALL.iter().map(|scanner| scanner.as_str()) {
             scans.get(scanner).into_iter().for_each(|at| tally.scanned(scanner, *at));
         }
-        Ok(Self { judge: Arc::new(judge), tally, store, recorder, metrics })
+        Ok(Self { judge, tally, store, recorder, metrics })
     }
 
     /// Starts what makes this process the one that may write, when it is its turn.
-    fn stand_for_lease(&self, source: &Source, supervisor: &mut Supervisor) -> LeadershipWatch {
+    async fn stand_for_lease(
+        &self,
+        source: &Source,
+        config: &Config,
+        supervisor: &mut Supervisor,
+    ) -> Result<LeadershipWatch, StoreError> {
         let (seat, watch) = Seat::new();
+        let known = self.store.epoch().await?;
         let (metrics, shutdown) = (self.metrics.leader.clone(), supervisor.shutdown());
         match source {
             Source::Folder { path, .. } => {
-                let place = (path.clone(), Epoch::default());
+                let place = (path.clone(), known);
                 supervisor.spawn(TaskName::Leader, lease::folder::run(place, seat, metrics, shutdown));
             }
             Source::Api(client) => {
-                let candidate = (lease::identity(), Epoch::default());
-                let campaign = Campaign::new(client.clone(), LeasePlace::default(), seat, candidate);
+                let candidate = (lease::identity(), known);
+                let campaign = Campaign::new(client.clone(), config.leader.clone(), seat, candidate);
                 supervisor.spawn(TaskName::Leader, campaign.metrics(metrics).run(shutdown));
             }
         }
-        watch
+        Ok(watch)
     }
 
     /// Starts the watch and schedule doors.
-    fn start_watching(&self, source: Source, stored: Vec<SubjectKey>, supervisor: &mut Supervisor) -> Watching {
-        let mut parts = Parts::new();
-        let feeds = [Feed::default(), Feed::default()];
+    fn start_watching(
+        &self,
+        (source, secrets): (Source, ClusterRead),
+        (leadership, mut parts): (&LeadershipWatch, Parts),
+        allowed: &Namespaces,
+        supervisor: &mut Supervisor,
+    ) -> Watching {
+        let feeds = [Feed::default(), Feed::default(), Feed::default()];
         let (writer, events, view) = writer::index(feeds.to_vec(), parts.permit("cluster"));
         supervisor.spawn(TaskName::Index, writer.run(supervisor.shutdown()));
-        source.start(events, &self.metrics, supervisor);
-        let [workload_feed, image_feed] = feeds;
-        let triggers = [Trigger::default(), Trigger::default()];
-        let [posture_rescan, image_rescan] = triggers.clone();
-        let scans = Scans::new(
-            Arc::clone(&self.judge),
-            (self.store.clone(), self.recorder.clone()),
-            Arc::clone(&self.tally),
-            Arc::clone(&self.metrics),
-        );
-        let workloads = Workloads {
-            judge: Arc::clone(&self.judge),
-            cluster: view.clone(),
-            feed: workload_feed,
-            recorder: self.recorder.clone(),
-            tally: Arc::clone(&self.tally),
-            rescan: posture_rescan,
-            scans: scans.clone(),
-        };
-        let images = Images {
-            judge: Arc::clone(&self.judge),
-            cluster: view.clone(),
-            feed: image_feed,
-            recorder: self.recorder.clone(),
-            tally: Arc::clone(&self.tally),
-            rescan: image_rescan,
-            scans,
-        };
-        supervisor.spawn(TaskName::Workloads, workloads.run(stored.clone(), supervisor.shutdown()));
-        supervisor.spawn(TaskName::Images, images.run(stored, supervisor.shutdown()));
+        let triggers = [Trigger::default(), Trigger::default(), Trigger::default()];
+        let turn = Turn::new((self.store.clone(), self.recorder.clone()), leadership, supervisor.shutdown());
+        match &source {
+            // A folder has no custom resources: files alone are the rules.
+            Source::Folder { .. } => self.judge.settle(),
+            Source::Api(client) => {
+                let rules = RuleResources {
+                    judge: self.judge.clone(),
+                    allowed: allowed.clone(),
+                    cluster: view.clone(),
+                    feeds: feeds.clone(),
+                    rescans: triggers.clone(),
+                    heard: watch::Sender::new(Arc::new(Heard::default())),
+                    permit: Some(parts.permit("custom resources")),
+                };
+                self.start_rules(rules, client, (leadership, &turn), supervisor);
+            }
+        }
+        source.start(secrets, events, &self.metrics, supervisor);
+        let [workload_feed, image_feed, credential_feed] = feeds;
+        let [posture_rescan, image_rescan, credential_rescan] = triggers.clone();
+        let shared_scans = self.scans();
+        let (judge, tally, cluster) = (self.judge.clone(), Arc::clone(&self.tally), view.clone());
+        let (scans, shutdown) = (Arc::clone(&shared_scans), supervisor.shutdown());
+        let workloads = turn.clone().write(move |recorder, stored| {
+            let scans = scans(&recorder);
+            let (feed, rescan) = (workload_feed, posture_rescan);
+            Workloads { judge, cluster, feed, recorder, tally, rescan, scans }.run(stored, shutdown)
+        });
+        supervisor.spawn(TaskName::Workloads, workloads);
+        let (judge, tally, cluster) = (self.judge.clone(), Arc::clone(&self.tally), view.clone());
+        let (scans, shutdown) = (Arc::clone(&shared_scans), supervisor.shutdown());
+        let images = turn.clone().write(move |recorder, stored| {
+            let scans = scans(&recorder);
+            let (feed, rescan) = (image_feed, image_rescan);
+            Images { judge, cluster, feed, recorder, tally, rescan, scans }.run(stored, shutdown)
+        });
+        supervisor.spawn(TaskName::Images, images);
+        let (judge, tally, cluster) = (self.judge.clone(), Arc::clone(&self.tally), view.clone());
+        let shutdown = supervisor.shutdown();
+        let credentials = turn.write(move |recorder, stored| {
+            let scans = shared_scans(&recorder);
+            let (feed, rescan) = (credential_feed, credential_rescan);
+            Credentials { judge, cluster, feed, recorder, tally, rescan, scans }.run(stored, shutdown)
+        });
+        supervisor.spawn(TaskName::Credentials, credentials);
         Watching { view, readiness: parts.watch(), triggers }
     }
 
+    /// Starts what follows custom resources, tells the store of them, and writes their status.
+    fn start_rules(
+        &self,
+        rules: RuleResources,
+        client: &kube::Client,
+        (leadership, turn): (&LeadershipWatch, &Turn),
+        supervisor: &mut Supervisor,
+    ) {
+        let (sender, events) = mpsc::channel(RULE_QUEUE);
+        let watches = source::watches(client.clone(), sender, &self.metrics, supervisor.shutdown());
+        for kind in &RULE_KINDS {
+            supervisor.spawn(TaskName::Watch(kind.plural), watches.clone().run(kind));
+        }
+        let (heard, leadership) = (rules.heard.subscribe(), leadership.clone());
+        let writer = StatusWriter { client: client.clone(), heard: heard.clone(), leadership };
+        supervisor.spawn(TaskName::Status, writer.run(supervisor.shutdown()));
+        let shutdown = supervisor.shutdown();
+        let teller = turn.clone().write(move |recorder, stored| Teller { heard, recorder }.run(stored, shutdown));
+        supervisor.spawn(TaskName::RuleFindings, teller);
+        supervisor.spawn(TaskName::Rules, rules.run(events, supervisor.shutdown()));
+    }
+
+    /// Makes the scans that both controllers share, for the first of them whose turn it is.
+    fn scans(&self) -> Arc<dyn Fn(&RecorderHandle) -> Scans + Send + Sync> {
+        let made = OnceLock::new();
+        let (judge, tally) = (self.judge.clone(), Arc::clone(&self.tally));
+        let (store, metrics) = (self.store.clone(), Arc::clone(&self.metrics));
+        Arc::new(move |recorder: &RecorderHandle| {
+            let scans = || {
+                let (judge, tally, metrics) = (judge.clone(), Arc::clone(&tally), Arc::clone(&metrics));
+                Scans::new(judge, (store.clone(), recorder.clone()), tally, metrics)
+            };
+            made.get_or_init(scans).clone()
+        })
+    }
+
     fn start_schedule(&self, config: &Config, watching: &Watching, supervisor: &mut Supervisor) {
-        let [posture, images] = watching.triggers.clone();
-        let schedules =
-            vec![(config.posture.rescan.clone().into(), posture), (config.image_rescan.clone().into(), images)];
+        let [posture, images, credentials] = watching.triggers.clone();
+        let schedules = vec![
+            (config.posture.rescan.clone().into(), posture),
+            (config.posture.rescan.clone().into(), credentials),
+            (config.image_rescan.clone().into(), images),
+        ];
         supervisor.spawn(TaskName::Scheduler, driver::run(schedules, Timestamp::now, supervisor.shutdown()));
     }
 
-    fn start_admission(
-        &self,
-        webhook: Webhook,
-        (admission, view): (&Admission, &ClusterView),
-        supervisor: &mut Supervisor,
-    ) {
-        let state = AdmissionState {
-            judge: Arc::clone(&self.judge),
+    fn admission_state(&self, admission: &Admission, view: &ClusterView) -> AdmissionState {
+        AdmissionState {
+            judge: self.judge.clone(),
             scope: Arc::new(admission.scope.clone()),
             view: view.clone(),
             recorder: self.recorder.clone(),
             metrics: Arc::clone(&self.metrics),
             deadline: admission.deadline,
-        };
-        supervisor.spawn(TaskName::Admission, webhook.serve(state, supervisor.shutdown()));
+        }
     }
 
     /// Starts page, API, health and metrics, and says when everything is ready.
@@ -264,7 +364,7 @@ impl Shared {
         supervisor.spawn(TaskName::Dashboard, http::serve(listeners.dashboard, dashboard, shutdown.clone()));
         supervisor.spawn(TaskName::Health, http::serve(listeners.metrics, health, shutdown.clone()));
         let carrier = Carrier {
-            judge: Arc::clone(&self.judge),
+            judge: self.judge.clone(),
             tally: Arc::clone(&self.tally),
             metrics: Arc::clone(&self.metrics),
             view: watching.view,
@@ -278,5 +378,5 @@ impl Shared {
 struct Watching {
     view: ClusterView,
     readiness: ReadinessWatch,
-    triggers: [Trigger; 2],
+    triggers: [Trigger; 3],
 }

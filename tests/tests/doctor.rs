@@ -2,13 +2,15 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
 
 use portreeve_tests::OrFail;
 use portreeve_tests::binary::{Output, Portreeve};
 use portreeve_tests::control_plane::ControlPlane;
 use portreeve_tests::desk::Desk;
 use portreeve_tests::folder_cluster::FolderCluster;
-use portreeve_tests::process::free_port;
+use portreeve_tests::parts::Part;
+use portreeve_tests::process::{free_port, run};
 use portreeve_tests::registry::Registry;
 use serde_json::{Value, json};
 
@@ -84,8 +86,9 @@ async fn registries_are_asked_with_the_credentials_that_are_configured() {
 #[test]
 fn keys_are_ours_alone_and_are_keys() {
     let desk = Desk::new();
-    let secret = "AGE-SECRET-KEY-1QQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQQ";
-    let file = desk.file("age.key", format!("# created: today\n{secret}\n"));
+    let made = run(&mut Command::new(Part::path("age-keygen")));
+    let secret = made.lines().find(|line| line.starts_with("AGE-")).or_fail("a key of age-keygen");
+    let file = desk.file("age.key", &made);
     let mode = |mode| fs::set_permissions(&file, fs::Permissions::from_mode(mode)).or_fail("a mode");
     let config = "cluster: {folder: .}\nsecrets: {identities: [{file: age.key}]}\n";
     mode(0o600);
@@ -96,9 +99,9 @@ fn keys_are_ours_alone_and_are_keys() {
     let keys = checks(&answer, "keys");
     assert!(keys.iter().any(|[status, _, remedy]| *status == "fail" && remedy.starts_with("chmod 600 ")), "{answer:#}");
     mode(0o600);
-    desk.file("age.key", format!("{secret} and more\n"));
+    desk.file("age.key", format!("{secret}X\n"));
     let output = doctor(&desk, config).expect_exit(10);
-    assert!(output.stdout.contains("is not a file of age identities") && !output.stdout.contains(secret), "{output:?}");
+    assert!(output.stdout.contains("not an age identity") && !output.stdout.contains(secret), "{output:?}");
     desk.file("portreeve.yaml", "cluster: {folder: missing}\nimages: {policy: missing.yaml}\n");
     let table = desk.run(&["doctor"]).expect_exit(10).stdout;
     assert!(table.contains("fail     files") && table.contains("portreeve.yaml:2:18: 'images.policy'"), "{table}");

@@ -125,6 +125,7 @@ impl RuleArgs {
             image_policy: config.image_policy.clone(),
             exceptions: config.exceptions.iter().chain(&self.exceptions).cloned().collect(),
             enforce: config.posture.enforce.clone(),
+            credentials: config.credentials.limits(),
         }
     }
 }

@@ -16,7 +16,6 @@ use super::{Failure, Outcome, block_on, input};
 use crate::config::files::{self, NamedFile};
 use crate::config::load::{FILE_NAME, parse};
 use crate::config::{Config, LoadedConfig, Use};
-use crate::judge::load::digest_of;
 use crate::judge::{FileSource, Judge, JudgeOptions, Judged};
 use crate::registry::Deadline;
 
@@ -81,9 +80,13 @@ pub(super) fn run(args: &GateArgs, global: &GlobalArgs) -> Outcome {
     let (mut judged, objects_read) = block_on(global, async { judge_targets(args, &targets, &judge, &options).await })?;
     judged.findings.extend(judge.audit_exceptions(&judged.usage, options.now));
     let mut report = judge.report(judged, objects_read);
-    report
-        .inputs
-        .insert(0, PolicyInput { name: configuration_name(&source, &loaded), digest: digest_of(&loaded.bytes) });
+    report.inputs.insert(
+        0,
+        PolicyInput {
+            name: configuration_name(&source, &loaded),
+            digest: portreeve_reports::digest::sha256(&loaded.bytes),
+        },
+    );
     output::finish(&report, &args.output, &args.threshold.threshold(&loaded.config), global)
 }
 

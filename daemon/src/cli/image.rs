@@ -14,7 +14,6 @@ use super::args::{self, GlobalArgs, RegistryArgs};
 use super::{Failure, Outcome, block_on, output};
 use crate::config::Use;
 use crate::judge::FileSource;
-use crate::judge::load::digest_of;
 use crate::registry::{self, Deadline, ReferrerManifest, RegistryClient, ResolvedManifest};
 
 /// Environment variable with the password of an encrypted key; the name is cosign's.
@@ -180,7 +179,7 @@ fn existing_layer(layer: &SignatureLayer) -> Result<Descriptor, Failure> {
     };
     Ok(Descriptor {
         media_type: layer.media_type.clone(),
-        digest: Digest::parse(&digest_of(payload)).map_err(Failure::other)?,
+        digest: Digest::parse(&portreeve_reports::digest::sha256(payload)).map_err(Failure::other)?,
         size: payload.len() as u64,
         annotations: layer.annotations.clone(),
     })

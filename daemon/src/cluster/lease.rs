@@ -14,45 +14,17 @@ use kube::Client;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::request::Failed;
+use crate::config::valid::LeaderConfig;
 use crate::runtime::leader::election::{Action, Election};
 use crate::runtime::leader::{DURATION, EVERY, Epoch, LeadershipLost, RENEW_WITHIN, Seat, Tenure};
 use crate::runtime::metrics::LeaderMetrics;
-use wire::{Failed, Leases};
+use wire::Leases;
 
 /// Pause before a write that met another one.
 const AGAIN: Duration = Duration::from_millis(100);
 /// How long what writes may take to stop when the process ends. Less than the drain of the supervisor.
 const RESIGN: Duration = Duration::from_secs(15);
-
-/// Where the lease is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LeasePlace {
-    /// Namespace.
-    pub namespace: String,
-    /// Name.
-    pub name: String,
-}
-
-impl Default for LeasePlace {
-    fn default() -> Self {
-        Self { namespace: "portreeve-system".to_owned(), name: "portreeve".to_owned() }
-    }
-}
-
-impl std::fmt::Display for LeasePlace {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", self.namespace, self.name)
-    }
-}
-
-/// What a lost lease does to the process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnLoss {
-    /// It stands again; what wrote has stopped.
-    StandAgain,
-    /// It ends. For what cannot be stopped and started again within a process.
-    End,
-}
 
 /// The name of this process on a lease: no two processes have the same, not even two of one host.
 pub fn identity() -> String {
@@ -75,7 +47,6 @@ pub struct Campaign {
     leases: Leases,
     seat: Seat,
     election: Election,
-    on_loss: OnLoss,
     metrics: LeaderMetrics,
     tenure: Option<Tenure>,
     /// The lease as it is, as far as we know.
@@ -86,12 +57,11 @@ pub struct Campaign {
 
 impl Campaign {
     /// A campaign that has not begun. `known` is the greatest term that the store has heard of.
-    pub fn new(client: Client, place: LeasePlace, seat: Seat, (identity, known): (String, Epoch)) -> Self {
+    pub fn new(client: Client, place: LeaderConfig, seat: Seat, (identity, known): (String, Epoch)) -> Self {
         Self {
             leases: Leases::new(client, place),
             seat,
             election: Election::new(identity, known),
-            on_loss: OnLoss::StandAgain,
             metrics: LeaderMetrics::default(),
             tenure: None,
             known: None,
@@ -100,61 +70,58 @@ impl Campaign {
         }
     }
 
-    /// The same with another answer to a lost lease.
-    pub fn on_loss(self, on_loss: OnLoss) -> Self {
-        Self { on_loss, ..self }
-    }
-
     /// The same, telling whether it leads.
     pub fn metrics(self, metrics: LeaderMetrics) -> Self {
         Self { metrics, ..self }
     }
 
     /// Campaigns until the shutdown, then gives the lease back when all who write have stopped.
-    pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), LeadershipLost> {
+    pub async fn run(mut self, shutdown: CancellationToken) {
         let mut pause = Duration::ZERO;
         loop {
             let deadline = self.tenure.as_ref().map(Tenure::deadline);
             tokio::select! {
                 () = shutdown.cancelled() => break,
-                () = at(deadline) => self.lose(LeadershipLost::Expired)?,
-                next = self.round_after(pause) => pause = next?,
+                () = at(deadline) => self.lose(LeadershipLost::Expired),
+                next = self.round_after(pause) => pause = next,
             }
         }
         self.resign().await;
-        Ok(())
     }
 
-    async fn round_after(&mut self, pause: Duration) -> Result<Duration, LeadershipLost> {
+    async fn round_after(&mut self, pause: Duration) -> Duration {
         tokio::time::sleep(pause).await;
         self.round().await
     }
 
     /// One look at the lease, and what follows; gives the pause until the next.
-    async fn round(&mut self) -> Result<Duration, LeadershipLost> {
+    async fn round(&mut self) -> Duration {
         if let (Some(_), Some(known)) = (&self.tenure, self.known.clone()) {
-            match self.renew(&known).await? {
-                Some(pause) => return Ok(pause),
+            match self.renew(&known).await {
+                Some(pause) => return pause,
                 None => self.known = None,
             }
         }
         let read = match self.leases.get().await {
             Ok(read) => read,
-            Err(failed) => return Ok(self.wait_after(&failed)),
+            Err(failed) => return self.wait_after(&failed),
         };
         match self.election.elect(Instant::now(), read.as_ref().map(wire::seen).as_ref()) {
-            Action::Take(epoch) => Ok(self.take(epoch, read).await),
+            Action::Take(epoch) => self.take(epoch, read).await,
             Action::Renew => {
                 self.known = read;
-                Ok(AGAIN)
+                AGAIN
             }
             Action::Wait => {
                 if self.election.is_exhausted() {
                     self.say("its leaseTransitions cannot be increased; delete the lease and restart all replicas");
                 }
-                Ok(EVERY)
+                EVERY
             }
-            Action::Stop(lost) => self.lose(lost).map(|()| AGAIN),
+            Action::Stop(lost) => {
+                self.lose(lost);
+                AGAIN
+            }
         }
     }
 
@@ -169,7 +136,7 @@ impl Campaign {
                 (self.known, self.renewed_at) = (Some(lease), sent);
                 self.metrics.leading.set(1);
                 self.said.clear();
-                tracing::info!(lease = %self.leases.place, %epoch, identity = self.election.identity(), "this process leads");
+                tracing::info!(lease = self.leases.shown(), %epoch, identity = self.election.identity(), "this process leads");
                 EVERY
             }
             Err(Failed::Changed) => AGAIN,
@@ -178,16 +145,16 @@ impl Campaign {
     }
 
     /// Renews the lease as it is known, or goes on with giving it back; `None` when it is another by now.
-    async fn renew(&mut self, known: &Lease) -> Result<Option<Duration>, LeadershipLost> {
-        let Some(tenure) = &mut self.tenure else { return Ok(None) };
+    async fn renew(&mut self, known: &Lease) -> Option<Duration> {
+        let tenure = self.tenure.as_mut()?;
         if let Some(by) = wire::requested_by(known) {
-            tenure.ask_back(&by);
+            tenure.ask_back(LeadershipLost::Yielded { to: by });
             if tenure.is_given_back() {
                 self.give_back(known).await;
-                return Ok(Some(EVERY));
+                return Some(EVERY);
             }
             if self.renewed_at.elapsed() < EVERY {
-                return Ok(Some(AGAIN));
+                return Some(AGAIN);
             }
         }
         let sent = Instant::now();
@@ -196,14 +163,15 @@ impl Campaign {
                 let renewed = tenure.renewed(sent);
                 let is_asked = wire::requested_by(&lease).is_some();
                 (self.known, self.renewed_at) = (Some(lease), sent);
-                match renewed {
-                    Ok(()) => Ok(Some(if is_asked { AGAIN } else { EVERY })),
-                    Err(lost) => self.lose(lost).map(|()| Some(AGAIN)),
+                if let Err(lost) = renewed {
+                    self.lose(lost);
+                    return Some(AGAIN);
                 }
+                Some(if is_asked { AGAIN } else { EVERY })
             }
-            Err(Failed::Changed) => Ok(None),
+            Err(Failed::Changed) => None,
             // It may have been renewed all the same; the next try tells.
-            Err(failed) => Ok(Some(self.wait_after(&failed) / 2)),
+            Err(failed) => Some(self.wait_after(&failed) / 2),
         }
     }
 
@@ -214,17 +182,13 @@ impl Campaign {
         }
         self.election.stand_back(Instant::now() + DURATION);
         self.end(LeadershipLost::Released);
-        tracing::info!(lease = %self.leases.place, "the lease was given back");
+        tracing::info!(lease = self.leases.shown(), "the lease was given back");
     }
 
-    fn lose(&mut self, lost: LeadershipLost) -> Result<(), LeadershipLost> {
-        tracing::warn!(lease = %self.leases.place, %lost, "this process does not lead any more");
+    fn lose(&mut self, lost: LeadershipLost) {
+        tracing::warn!(lease = self.leases.shown(), %lost, "this process does not lead any more");
         self.election.stand_back(Instant::now());
-        self.end(lost.clone());
-        match self.on_loss {
-            OnLoss::StandAgain => Ok(()),
-            OnLoss::End => Err(lost),
-        }
+        self.end(lost);
     }
 
     fn end(&mut self, reason: LeadershipLost) {
@@ -239,7 +203,7 @@ impl Campaign {
     async fn resign(mut self) {
         let until = Instant::now() + RESIGN;
         while let Some(tenure) = &mut self.tenure {
-            tenure.stop_handing_out();
+            tenure.ask_back(LeadershipLost::Released);
             if tenure.is_given_back() {
                 break;
             }
@@ -258,14 +222,14 @@ impl Campaign {
     }
 
     fn wait_after(&mut self, failed: &Failed) -> Duration {
-        self.say(&failed.to_string());
+        self.say(&format!("{failed}{}", wire::hint(failed)));
         EVERY
     }
 
     /// Says something once, until it is something else.
     fn say(&mut self, text: &str) {
         if self.said != text {
-            tracing::warn!(lease = %self.leases.place, "the lease cannot be had: {text}");
+            tracing::warn!(lease = self.leases.shown(), "the lease cannot be had: {text}");
             text.clone_into(&mut self.said);
         }
     }

@@ -10,18 +10,18 @@ use portreeve_policies::framework::{self, builtin_frameworks};
 use portreeve_reports::source::decode::did_you_mean;
 use portreeve_reports::source::{Place, Problems};
 use portreeve_reports::{Effect, FailOn};
-use regex::Regex;
 
 use crate::runtime::telemetry::{self, LogFormat};
 use crate::store::StoreUrl;
 
 use super::raw::{
-    Placed, RawAdmission, RawCluster, RawConfig, RawCredentials, RawLeader, RawNamespaceMode, RawPlatform, RawPosture,
-    RawRegistry, RawSecretSync, RawSecrets,
+    Placed, RawAdmission, RawCluster, RawConfig, RawCredentials, RawCustomResources, RawLeader, RawNamespaceMode,
+    RawPlatform, RawPosture, RawRegistry, RawSecretSync, RawSecrets, RawTls,
 };
 use super::valid::{
-    Admission, AdmissionScope, ClusterRead, ClusterSource, Config, CredentialsConfig, LeaderConfig, PlatformConfig,
-    Posture, Registry, SecretSync, SecretTarget, SecretsConfig, SyncMode, TlsFiles,
+    Admission, AdmissionScope, ClusterRead, ClusterSource, Config, CredentialsConfig, LeaderConfig, ManagedTls,
+    Namespaces, PlatformConfig, Posture, Registry, SecretSync, SecretTarget, SecretsConfig, SyncMode, Tls, TlsFiles,
+    namespace_glob,
 };
 use super::{defaults, duration};
 
@@ -44,14 +44,14 @@ impl Config {
         let credentials = check.credentials(raw.credentials.as_ref());
         let platform = raw.platform.as_ref().map(|platform| check.platform(platform));
         let store_url = check.store_url(raw.store.as_ref().and_then(|store| store.url.as_ref()));
-        let admission = raw.admission.as_ref().map(|admission| check.admission(admission));
+        let leader = check.leader(raw.leader.as_ref());
+        let admission = raw.admission.as_ref().map(|admission| check.admission(admission, leader.as_ref()));
         let http = raw.http.as_ref();
         let listen = http.and_then(|http| http.listen.as_ref());
         let http_listen = check.address(listen, "http.listen", defaults::HTTP_LISTEN);
         let http_listen = check.loopback(http_listen, listen);
         let metrics = http.and_then(|http| http.metrics_listen.as_ref());
         let metrics_listen = check.address(metrics, "http.metricsListen", defaults::METRICS_LISTEN);
-        let leader = check.leader(raw.leader.as_ref());
         let telemetry = raw.telemetry.as_ref();
         let log = check.log(telemetry.and_then(|telemetry| telemetry.log.as_ref()));
         let log_format = check.log_format(telemetry.and_then(|telemetry| telemetry.format.as_ref()));
@@ -65,6 +65,7 @@ impl Config {
             credentials: credentials?,
             platform: platform.map_or(Some(None), |platform| platform.map(Some))?,
             exceptions: raw.exceptions.iter().map(|file| check.base.join(&file.value)).collect(),
+            exception_namespaces: raw.custom_resources.as_ref().map(exception_namespaces).unwrap_or_default(),
             store_url: store_url?,
             admission: admission.map_or(Some(None), |admission| admission.map(Some))?,
             http_listen: http_listen?,
@@ -261,26 +262,28 @@ impl Check<'_> {
         Some(LeaderConfig { namespace: namespace?, lease: lease? })
     }
 
-    fn admission(&mut self, raw: &RawAdmission) -> Option<Admission> {
+    fn admission(&mut self, raw: &RawAdmission, leader: Option<&LeaderConfig>) -> Option<Admission> {
         let listen = self.address(raw.listen.as_ref(), "admission.listen", defaults::ADMISSION_LISTEN);
         let deadline = self.duration(raw.deadline.as_ref(), "admission.deadline", defaults::ADMISSION_DEADLINE);
         let deadline = deadline.and_then(|deadline| self.deadline(deadline, raw.deadline.as_ref()));
         let scope = self.scope(raw);
-        let tls = raw.tls.as_ref();
-        let cert = self.path(tls.and_then(|tls| tls.cert_file.as_ref()));
-        let tls = match (cert, self.path(tls.and_then(|tls| tls.key_file.as_ref()))) {
-            (Some(cert), Some(key)) => Some(TlsFiles { cert, key }),
-            _ => {
-                let place = raw.listen.as_ref().map_or_else(Place::default, |listen| listen.place);
-                self.fail(
-                    place,
-                    "'admission.tls.certFile' and 'admission.tls.keyFile' are missing: the API server speaks https to \
-                     webhooks only (the chart makes both)"
-                        .to_owned(),
-                )
-            }
-        };
+        let tls = self.tls(raw.tls.as_ref(), leader);
         Some(Admission { listen: listen?, deadline: deadline?, scope: scope?, tls: tls? })
+    }
+
+    fn tls(&mut self, raw: Option<&RawTls>, leader: Option<&LeaderConfig>) -> Option<Tls> {
+        let (cert, key) = raw.map_or((None, None), |raw| (raw.cert_file.as_ref(), raw.key_file.as_ref()));
+        let names = raw.map_or(&[][..], |raw| &raw.names);
+        match (self.path(cert), self.path(key)) {
+            (Some(cert), Some(key)) => Some(Tls::Files(TlsFiles { cert, key })),
+            (None, None) => Some(Tls::Managed(managed(names, leader?))),
+            _ => {
+                let place = cert.or(key).map_or_else(Place::default, |file| file.place);
+                let message = "'admission.tls.certFile' and 'admission.tls.keyFile' go together; without both, \
+                               Portreeve keeps a certificate of its own in a Secret";
+                self.fail(place, message.to_owned())
+            }
+        }
     }
 
     fn deadline(&mut self, deadline: Duration, raw: Option<&Placed<String>>) -> Option<Duration> {
@@ -411,8 +414,18 @@ fn or_default<'a>(raw: Option<&'a Placed<String>>, default: &'a str) -> (&'a str
     raw.map_or((default, Place::default()), |raw| (raw.value.as_str(), raw.place))
 }
 
-/// A namespace glob: `*` stands for any characters, all else for itself.
-fn namespace_glob(glob: &str) -> Option<Regex> {
-    let escaped: Vec<String> = glob.split('*').map(regex::escape).collect();
-    Regex::new(&format!("^(?:{})$", escaped.join(".*"))).ok()
+/// The certificate that we keep when there are no files, beside the lease.
+fn managed(names: &[Placed<String>], leader: &LeaderConfig) -> ManagedTls {
+    let namespace = leader.namespace.clone();
+    let service = format!("portreeve.{namespace}.svc");
+    let names = match names {
+        [] => vec![format!("{service}.cluster.local"), service],
+        names => names.iter().map(|name| name.value.clone()).collect(),
+    };
+    ManagedTls { namespace, secret: defaults::WEBHOOK_SECRET.to_owned(), names }
+}
+
+fn exception_namespaces(raw: &RawCustomResources) -> Namespaces {
+    let globs: Vec<&str> = raw.exception_namespaces.iter().map(|glob| glob.value.as_str()).collect();
+    Namespaces::of(&globs)
 }

@@ -38,3 +38,5 @@ pub(super) const METRICS_LISTEN: &str = "127.0.0.1:8081";
 pub(super) const LOG: &str = "info";
 /// `telemetry.format`
 pub(super) const LOG_FORMAT: &str = "text";
+/// The Secret of the certificate that we make, in the namespace of the lease.
+pub(super) const WEBHOOK_SECRET: &str = "portreeve-webhook";

@@ -55,6 +55,8 @@ pub struct RawConfig {
     /// Files of exceptions.
     #[schemars(default)]
     pub exceptions: Vec<Placed<String>>,
+    /// Custom resources of the cluster.
+    pub custom_resources: Option<RawCustomResources>,
     /// Where findings and decisions are kept.
     pub store: Option<RawStore>,
     /// The admission webhook; without this section there is none.
@@ -257,6 +259,10 @@ pub struct RawTls {
     pub cert_file: Option<Placed<String>>,
     /// PEM file of its key.
     pub key_file: Option<Placed<String>>,
+    /// Names and addresses by which the API server calls the webhook, for the certificate that Portreeve makes itself
+    /// when there are no files; those of the Service `portreeve` beside the lease when empty.
+    #[schemars(default)]
+    pub names: Vec<Placed<String>>,
 }
 
 /// `http:`
@@ -269,6 +275,15 @@ pub struct RawHttp {
     /// Health and metrics.
     #[schemars(extend("default" = defaults::METRICS_LISTEN))]
     pub metrics_listen: Option<Placed<String>>,
+}
+
+/// `customResources:`
+#[derive(Clone, Debug, Default, JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields, inline)]
+pub struct RawCustomResources {
+    /// Patterns of namespaces whose `Exception` resources count; `*` stands for any characters.
+    #[schemars(default)]
+    pub exception_namespaces: Vec<Placed<String>>,
 }
 
 /// `leader:`
@@ -312,6 +327,9 @@ impl RawConfig {
             credentials: fields.optional_map("credentials", RawCredentials::read),
             platform: fields.optional_map("platform", RawPlatform::read),
             exceptions: placed_list(fields, "exceptions"),
+            custom_resources: fields.optional_map("customResources", |fields| {
+                Some(RawCustomResources { exception_namespaces: placed_list(fields, "exceptionNamespaces") })
+            }),
             store: fields.optional_map("store", |store| Some(RawStore { url: placed(store, "url") })),
             admission: fields.optional_map("admission", RawAdmission::read),
             http: fields.optional_map("http", RawHttp::read),
@@ -411,7 +429,11 @@ impl RawAdmission {
             exempt_namespaces: placed_list(fields, "exemptNamespaces"),
             break_glass_group: placed(fields, "breakGlassGroup"),
             tls: fields.optional_map("tls", |tls| {
-                Some(RawTls { cert_file: placed(tls, "certFile"), key_file: placed(tls, "keyFile") })
+                Some(RawTls {
+                    cert_file: placed(tls, "certFile"),
+                    key_file: placed(tls, "keyFile"),
+                    names: placed_list(tls, "names"),
+                })
             }),
         })
     }

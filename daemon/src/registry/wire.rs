@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use http::header::LINK;
 use portreeve_policies::image::Digest;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 use url::Url;
 
 use super::transport::Answer;
@@ -68,14 +67,7 @@ pub(super) struct SelfDescription {
 
 /// The SHA-256 digest of bytes.
 pub fn digest_of(bytes: &[u8]) -> Digest {
-    use std::fmt::Write;
-    let mut text = String::with_capacity(71);
-    text.push_str("sha256:");
-    for byte in Sha256::digest(bytes) {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    match Digest::parse(&text) {
+    match Digest::parse(&portreeve_reports::digest::sha256(bytes)) {
         Ok(digest) => digest,
         Err(_) => unreachable!("64 hex digits are a digest"),
     }

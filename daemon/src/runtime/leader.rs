@@ -107,7 +107,8 @@ struct Term {
 struct State {
     deadline: Instant,
     lost: Option<LeadershipLost>,
-    asked_by: Option<String>,
+    /// Why no next step may begin.
+    closing: Option<LeadershipLost>,
 }
 
 impl Leading {
@@ -125,10 +126,7 @@ impl Leading {
     /// Whether a next step may begin now: [`check`](Self::check), and nobody asked for the lease.
     pub fn next_step(&self) -> Result<(), LeadershipLost> {
         self.check()?;
-        match &self.term.state().asked_by {
-            Some(to) => Err(LeadershipLost::Yielded { to: to.clone() }),
-            None => Ok(()),
-        }
+        self.term.state().closing.clone().map_or(Ok(()), Err)
     }
 
     /// Cancelled when the term is over.
@@ -231,7 +229,7 @@ impl Seat {
         let (held, gone) = mpsc::channel(1);
         let term = Arc::new(Term {
             epoch,
-            state: Mutex::new(State { deadline, lost: None, asked_by: None }),
+            state: Mutex::new(State { deadline, lost: None, closing: None }),
             lost: CancellationToken::new(),
             yielding: CancellationToken::new(),
         });
@@ -272,20 +270,15 @@ impl Tenure {
         Ok(())
     }
 
-    /// Asks all who write to stop at their next step, because somebody asked for the lease.
-    pub fn ask_back(&mut self, to: &str) {
-        self.term.state().asked_by.get_or_insert_with(|| to.to_owned());
-        self.stop_handing_out();
-    }
-
-    /// No further proof of this term is given.
-    pub fn stop_handing_out(&mut self) {
+    /// Asks all who write to stop at their next step, and hands out no further proof; the first reason stays.
+    pub fn ask_back(&mut self, why: LeadershipLost) {
+        self.term.state().closing.get_or_insert(why);
         self.held = None;
         self.terms.send_replace(None);
         self.term.yielding.cancel();
     }
 
-    /// Whether everybody who wrote has stopped, after [`stop_handing_out`](Self::stop_handing_out).
+    /// Whether everybody who wrote has stopped, after [`ask_back`](Self::ask_back).
     pub fn is_given_back(&mut self) -> bool {
         matches!(self.gone.try_recv(), Err(TryRecvError::Disconnected))
     }

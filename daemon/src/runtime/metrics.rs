@@ -1,6 +1,8 @@
 //! Every metric of the process, registered once. Labels are closed sets, so the number of series is a constant; all
 //! known series exist from the start, at 0. A scrape reads atomics and never triggers work.
 
+mod credentials;
+
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
@@ -12,6 +14,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
+
+pub use credentials::CredentialMetrics;
 
 use crate::judge::review::{DecisionReason, request};
 use crate::judge::tally::ImageOutcome;
@@ -142,6 +146,8 @@ closed_label! {
         Posture => "posture",
         /// Running images.
         Images => "images",
+        /// Credentials in objects.
+        Credentials => "credentials",
     }
 }
 closed_label! {
@@ -262,6 +268,8 @@ pub struct AdmissionMetrics {
     total: Family<AdmissionLabels, Counter>,
     duration: Histogram,
     in_flight: Gauge,
+    /// End of the certificate that the webhook serves, in seconds since 1970.
+    pub certificate_expiry: Gauge,
     /// Answers that went out before their decision was committed.
     pub uncommitted: Counter,
 }
@@ -285,6 +293,7 @@ impl AdmissionMetrics {
             duration: Histogram::new(buckets),
             in_flight: Gauge::default(),
             uncommitted: Counter::default(),
+            certificate_expiry: Gauge::default(),
         }
     }
 
@@ -310,6 +319,8 @@ impl AdmissionMetrics {
         let help = "Time of an admission answer";
         registry.register_with_unit("admission_duration", help, Unit::Seconds, self.duration.clone());
         registry.register("admission_in_flight", "Admission requests being answered", self.in_flight.clone());
+        let help = "End of the certificate that the webhook serves, 0 before there is one";
+        registry.register("webhook_certificate_expiry_timestamp_seconds", help, self.certificate_expiry.clone());
         let help = "Admission answers that went out before their decision was committed";
         registry.register("admission_uncommitted", help, self.uncommitted.clone());
     }
@@ -397,6 +408,8 @@ pub struct Metrics {
     pub admission: AdmissionMetrics,
     /// Of scans.
     pub scans: ScanMetrics,
+    /// Of credentials.
+    pub credentials: CredentialMetrics,
     /// Of registries and the cluster.
     pub sources: SourceMetrics,
     /// Of the lease.
@@ -414,6 +427,7 @@ impl Metrics {
             images: ImageMetrics::new(),
             admission: AdmissionMetrics::new(),
             scans: ScanMetrics::default(),
+            credentials: CredentialMetrics::default(),
             sources: SourceMetrics::default(),
             leader: LeaderMetrics::default(),
             findings: Family::default(),
@@ -425,6 +439,7 @@ impl Metrics {
         metrics.images.register(&mut registry);
         metrics.admission.register(&mut registry);
         metrics.scans.register(&mut registry);
+        metrics.credentials.register(&mut registry);
         metrics.sources.register(&mut registry);
         metrics.leader.register(&mut registry);
         register_build(&mut registry, version);
@@ -457,6 +472,8 @@ fn register_build(registry: &mut Registry, version: &'static str) {
 
 #[cfg(test)]
 mod tests {
+    use portreeve_secrets::credentials::Class;
+
     use super::*;
 
     fn series(text: &str) -> Vec<&str> {
@@ -484,6 +501,8 @@ mod tests {
             "portreeve_store_lost_total 0",
             "portreeve_store_writes_total{result=\"success\"} 0",
             "portreeve_index_objects 0",
+            "portreeve_credentials{class=\"tls-certificate\"} 0",
+            "portreeve_credential_expiry_timestamp_seconds{class=\"jwt\"} inf",
             "portreeve_build_info{version=\"1.2.3\"} 1",
         ] {
             assert!(series(&text).contains(&line), "{line} is not in\n{text}");
@@ -504,6 +523,8 @@ mod tests {
         assert!(metrics.encode().unwrap().contains("portreeve_admission_in_flight 0\n"));
         metrics.admission.answered(Operation::Unreadable, Decision::Error, Duration::ZERO);
         metrics.scans.scanned(Scanner::Posture, Outcome::Success, Timestamp::UNIX_EPOCH);
+        metrics.credentials.set([(Class::Jwt, Some(Timestamp::UNIX_EPOCH)), (Class::Jwt, None)].into_iter());
+        assert!(metrics.encode().unwrap().contains("portreeve_credentials{class=\"jwt\"} 2\n"));
         metrics.sources.registry_requests(crate::registry::RequestOutcome::TimedOut, 1);
         assert_eq!(metrics.encode().unwrap().lines().count(), before);
     }

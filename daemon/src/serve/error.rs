@@ -28,6 +28,12 @@ pub enum ServeError {
     /// The folder that stands for the cluster is not there.
     #[error("'cluster.folder': {0} is not a folder")]
     NoFolder(String),
+    /// There is no Secret in a folder.
+    #[error(
+        "'admission.tls.certFile' and 'admission.tls.keyFile' are missing: the API server speaks https to webhooks \
+         only, and a folder has no Secret for a certificate of our own"
+    )]
+    NoCertificate,
     /// The webhook cannot be served.
     #[error(transparent)]
     Admission(#[from] AdmissionError),
@@ -61,6 +67,7 @@ impl ServeError {
             | Self::StoreUrl(_)
             | Self::Client(_)
             | Self::NoFolder(_)
+            | Self::NoCertificate
             | Self::Admission(_)
             | Self::Listen { .. } => ExitCode::Usage,
             Self::Run(RunError::TaskPanicked { .. }) => ExitCode::Bug,

@@ -108,8 +108,9 @@ impl StoreError {
     }
 }
 
-/// Classes of SQLSTATE that are about the server: connection, resources, locks, an operator's intervention, the system.
-const SERVER: [&str; 5] = ["08", "53", "55", "57", "58"];
+/// Classes of SQLSTATE that are about the server: connection, transactions that are read only (a standby), resources,
+/// locks, an operator's intervention, the system.
+const SERVER: [&str; 6] = ["08", "25", "53", "55", "57", "58"];
 
 enum Kind {
     Full,

@@ -6,15 +6,10 @@
 use super::Store;
 use super::engine::{Session, Statement};
 use super::error::StoreError;
+use crate::runtime::leader::Epoch;
 
-/// How often the lease of the cluster has changed hands: the leader's number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Epoch(pub u64);
-
-impl Epoch {
-    fn stored(self) -> i64 {
-        i64::try_from(self.0).unwrap_or(i64::MAX)
-    }
+fn stored(epoch: Epoch) -> i64 {
+    i64::try_from(epoch.number()).unwrap_or(i64::MAX)
 }
 
 const ROW: &str = "INSERT INTO fences (cluster, epoch, revision) VALUES ($1, 0, 0) ON CONFLICT (cluster) DO NOTHING";
@@ -29,9 +24,17 @@ impl Store {
     /// # Errors
     /// [`StoreError::Fenced`] when a newer leader was here already.
     pub async fn fence(&self, epoch: Epoch) -> Result<(), StoreError> {
-        let statement = Statement::new(RAISE).text(self.cluster()).number(epoch.stored());
+        let statement = Statement::new(RAISE).text(self.cluster()).number(stored(epoch));
         let raised = self.written_alone(&statement).await.map_err(|source| self.failed(source))?;
         if raised == 0 { Err(StoreError::Fenced) } else { Ok(()) }
+    }
+
+    /// The newest epoch that has written: a leader's must be greater.
+    pub async fn epoch(&self) -> Result<Epoch, StoreError> {
+        let statement = Statement::new("SELECT epoch FROM fences WHERE cluster = $1").text(self.cluster());
+        let rows = self.inner.readers.rows(&statement).await;
+        let number = rows.and_then(|rows| rows.first().map_or(Ok(0), |row| row.number("epoch")));
+        number.map(|number| Epoch::new(number.unsigned_abs())).map_err(|source| self.failed(source))
     }
 
     /// Makes the cluster's row where there is none.
@@ -58,7 +61,7 @@ impl Store {
 
 /// Waits for the turn to write findings; whether this epoch may. A process without an epoch always may.
 pub(super) async fn pass(session: &mut Session<'_>, cluster: &str, epoch: Option<Epoch>) -> Result<bool, sqlx::Error> {
-    let epoch = epoch.map_or(i64::MAX, Epoch::stored);
+    let epoch = epoch.map_or(i64::MAX, stored);
     Ok(session.execute(&Statement::new(PASS).text(cluster).number(epoch)).await? > 0)
 }
 

@@ -2,7 +2,7 @@
 //!
 //! * [`engine`] is the only place that knows both; every SQL text is the same for either.
 //! * Acknowledged is committed: every write returns after the engine has synced it, and survives kill -9.
-//! * Findings of a leader carry its [`Epoch`]; those of an older one are refused ([`fence`]).
+//! * Findings of a leader carry its epoch; those of an older one are refused ([`fence`]).
 //! * Processes on one PostgreSQL store share the bytes of evidence ([`evidence`]), and each verifies them for itself.
 //! * [`lifecycle`] decides what a judging does to the rows; nothing else opens or closes one.
 //! * [`Recorder`] commits the records of many doors together, so that no door pays for its own sync.
@@ -41,7 +41,6 @@ use tokio::sync::watch;
 pub use board::{Board, ImageCounts};
 pub use error::StoreError;
 pub use evidence::{SharedEvidence, Shelf};
-pub use fence::Epoch;
 pub use health::{LostCounter, StoreHealth};
 pub use model::{
     Changes, Counts, Decision, FindingQuery, NamespaceRow, Page, Resolution, State, StoredFinding, SubjectFindings,
@@ -90,7 +89,7 @@ impl Store {
 
     /// [`Store::open`] with the metrics that its writes count in.
     pub async fn open_with(url: &StoreUrl, cluster: &str, metrics: StoreMetrics) -> Result<Self, StoreError> {
-        let opened = open::open(url).await?;
+        let opened = Box::pin(open::open(url)).await?;
         let inner = Inner {
             url: url.clone(),
             cluster: cluster.to_owned(),
@@ -106,8 +105,8 @@ impl Store {
             lock: opened.lock,
         };
         let store = Self { inner: Arc::new(inner) };
-        store.make_fence().await?;
-        store.load_counts().await.map_err(|source| store.failed(source))?;
+        Box::pin(store.make_fence()).await?;
+        Box::pin(store.load_counts()).await.map_err(|source| store.failed(source))?;
         Ok(store)
     }
 

@@ -6,10 +6,10 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::fence::Epoch;
 use super::model::{Changes, SubjectFindings};
 use super::write::{Entry, Record, Retention};
 use super::{Store, StoreError, lost};
+use crate::runtime::leader::Epoch;
 
 /// Records that may wait.
 const QUEUE: usize = 4_096;
@@ -135,8 +135,8 @@ impl Recorder {
     pub async fn run(self, shutdown: CancellationToken) {
         let store = self.store.clone();
         tokio::select! {
-            () = self.commit_groups(shutdown) => {}
-            () = follow(store) => {}
+            () = Box::pin(self.commit_groups(shutdown)) => {}
+            () = Box::pin(follow(store)) => {}
         }
     }
 

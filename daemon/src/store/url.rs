@@ -1,9 +1,10 @@
 //! Where the store is: `sqlite://portreeve.db`, or `postgres://user@host/database`.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use url::{Host, Url};
+use url::Url;
 
 /// The place of a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,12 +103,9 @@ impl PostgresUrl {
         if let Some((_, host)) = self.0.query_pairs().find(|(name, _)| name == "host") {
             return host.starts_with('/') || host == "localhost";
         }
-        match self.0.host() {
-            None => true,
-            Some(Host::Domain(name)) => name == "localhost" || name.is_empty() || name.starts_with("%2F"),
-            Some(Host::Ipv4(address)) => address.is_loopback(),
-            Some(Host::Ipv6(address)) => address.is_loopback(),
-        }
+        // Hosts of other schemes than the web's are texts: an address is one too.
+        let host = self.0.host_str().unwrap_or_default().trim_matches(['[', ']']);
+        host.is_empty() || host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
     }
 }
 
@@ -198,7 +196,7 @@ mod tests {
         for local in ["postgres://u@127.0.0.1:5433/p", "postgres://u@localhost/p", "postgres://u@[::1]/p"] {
             assert_eq!(mode(local), None, "{local}");
         }
-        assert_eq!(mode("postgres://u@/p?host=/run/postgresql"), None);
+        assert_eq!(mode("postgres://u@localhost/p?host=/run/postgresql"), None);
         assert_eq!(mode("postgres://u@localhost/p?host=db.example.org").as_deref(), Some("verify-full"));
     }
 

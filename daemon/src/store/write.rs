@@ -9,12 +9,13 @@ use super::decisions::insert_decision;
 use super::engine::{Session, Statement};
 use super::error::StoreError;
 use super::evidence::{self, SharedEvidence};
-use super::fence::{self, Epoch};
+use super::fence;
 use super::lifecycle::{self, Judged, Known, Step};
 use super::model::{Cell, Changes, Counts, Decision, Resolution, SubjectFindings};
 use super::recorder::NotRecorded;
 use super::rows::{self, known, millis};
 use super::{Store, body};
+use crate::runtime::leader::Epoch;
 
 /// What is kept of a message in the column that lists show; the body has it whole.
 const MAX_MESSAGE: usize = 4 * 1024;
@@ -125,6 +126,8 @@ struct Written {
     moves: Vec<Move>,
     /// The number of the change, where something visible changed.
     revision: Option<i64>,
+    /// Whether anything was written: a judging that changes nothing succeeds on a full disk too.
+    is_written: bool,
 }
 
 impl Store {
@@ -146,7 +149,9 @@ impl Store {
             Ok(done) => done.into_iter().map(Ok).collect(),
             Err(_) => self.commit_each(entries).await,
         };
-        if let Some(first) = results.iter_mut().find_map(|result| result.as_mut().ok()) {
+        if self.inner.is_writable.load(Ordering::Relaxed)
+            && let Some(first) = results.iter_mut().find_map(|result| result.as_mut().ok())
+        {
             first.lost = self.inner.lost.take();
         }
         results
@@ -187,11 +192,11 @@ impl Store {
         };
         self.inner.metrics.written(written.is_ok());
         match &written {
-            Ok(_) => self.inner.is_writable.store(true, Ordering::Relaxed),
+            Ok(written) if written.is_written => self.inner.is_writable.store(true, Ordering::Relaxed),
             Err(error) if error.is_outage() => self.inner.is_writable.store(false, Ordering::Relaxed),
-            Err(_) => {}
+            _ => {}
         }
-        let Written { done, moves, revision } = written?;
+        let Written { done, moves, revision, .. } = written?;
         self.publish(&done, moves, revision);
         Ok(done)
     }
@@ -221,7 +226,7 @@ impl Store {
         }
         let mut written = Written::default();
         for entry in entries {
-            let done = self.write(session, entry, &mut written.moves).await?;
+            let done = self.write(session, entry, &mut written).await?;
             written.done.push(done);
         }
         if written.done.iter().any(Changes::is_visible) {
@@ -234,13 +239,14 @@ impl Store {
         &self,
         session: &mut Session<'_>,
         entry: &Entry,
-        moves: &mut Vec<Move>,
+        written: &mut Written,
     ) -> Result<Changes, sqlx::Error> {
         let cluster = self.cluster();
+        written.is_written |= !matches!(&entry.record, Record::Findings(_) | Record::Deleted { .. });
         let (subject, at) = match &entry.record {
             Record::Findings(batch) => (&batch.subject, batch.at),
             Record::Deleted { subject, at } => (subject, *at),
-            Record::NotAsked { code, at } => return not_asked(session, cluster, (code, *at), moves).await,
+            Record::NotAsked { code, at } => return not_asked(session, cluster, (code, *at), &mut written.moves).await,
             Record::Scan { scanner, at } => return scanned(session, cluster, scanner, *at).await,
             Record::Decision(decision) => {
                 insert_decision(session, cluster, &self.decision_id(decision, entry.sequence), decision).await?;
@@ -256,11 +262,12 @@ impl Store {
             Record::Findings(batch) => lifecycle::plan(&rows, judged(&batch.findings), at),
             _ => lifecycle::plan_deletion(&rows),
         };
+        written.is_written |= !steps.is_empty();
         let mut changes = Changes::default();
         for step in steps {
             let target = Target { cluster, subject, at: millis(at) };
             apply(session, &target, &step).await?;
-            changes += account(&step, moves);
+            changes += account(&step, &mut written.moves);
         }
         Ok(changes)
     }

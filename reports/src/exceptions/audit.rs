@@ -39,11 +39,26 @@ impl Exceptions {
             about.entry(subject.key()).or_insert((subject, &exception.origin, Vec::new()));
         }
         for invalid in &self.invalid {
-            let identity = invalid.identity.as_ref().map(|(scope, name)| (scope, name.as_str()));
-            let subject = subject(&invalid.origin, identity);
+            let subject = invalid.subject();
             about.entry(subject.key()).or_insert((subject, &invalid.origin, Vec::new())).2.push(invalid);
         }
         about.into_values().map(|(subject, origin, invalid)| valid_or_not(subject, origin, &invalid)).collect()
+    }
+}
+
+impl InvalidException {
+    /// PR-0004 failed.
+    pub fn refused(&self) -> Finding {
+        valid_or_not(self.subject(), &self.origin, &[self])
+    }
+
+    /// PR-0004 passed: what was wrong no longer is, so that the stored failure resolves.
+    pub fn withdrawn(&self) -> Finding {
+        valid_or_not(self.subject(), &self.origin, &[])
+    }
+
+    fn subject(&self) -> Subject {
+        subject(&self.origin, self.identity.as_ref().map(|(scope, name)| (scope, name.as_str())))
     }
 }
 

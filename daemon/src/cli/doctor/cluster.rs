@@ -11,7 +11,7 @@ use kube::{Api, Client};
 use super::{Check, words};
 use crate::cluster::client::{KubeSource, connect};
 use crate::cluster::kinds::KINDS;
-use crate::config::valid::ClusterRead;
+use crate::config::valid::{ClusterRead, Tls};
 use crate::config::{ClusterSource, Config};
 
 /// A clock that is further off makes leases and short-lived tokens wrong.
@@ -28,6 +28,8 @@ struct Right {
     verbs: &'static [&'static str],
     /// All namespaces when `None`.
     namespace: Option<String>,
+    /// The one object that it is about; roles grant no more. Whoever creates has no name yet.
+    name: Option<String>,
     needed: &'static str,
 }
 
@@ -114,7 +116,7 @@ fn clock(date: Option<&str>, before: Timestamp, after: Timestamp) -> Check {
 fn rights(config: &Config) -> Vec<Right> {
     const READ: &[&str] = &["list", "watch"];
     const WRITE: &[&str] = &["get", "create", "patch"];
-    let right = |group, resource, verbs, needed| Right { group, resource, verbs, namespace: None, needed };
+    let right = |group, resource, verbs, needed| Right { group, resource, verbs, namespace: None, name: None, needed };
     let mut rights: Vec<Right> =
         KINDS.iter().map(|kind| right(kind.group, kind.plural, READ, "to watch the cluster")).collect();
     rights.push(right("", "namespaces", &["get"], "for the cluster's identity"));
@@ -123,8 +125,16 @@ fn rights(config: &Config) -> Vec<Right> {
     }
     rights.push(Right {
         namespace: Some(config.leader.namespace.clone()),
+        name: Some(config.leader.lease.clone()),
         ..right("coordination.k8s.io", "leases", &["get", "create", "update"], "for the lease of the writer")
     });
+    if let Some(Tls::Managed(tls)) = config.admission.as_ref().map(|admission| &admission.tls) {
+        rights.push(Right {
+            namespace: Some(tls.namespace.clone()),
+            name: Some(tls.secret.clone()),
+            ..right("", "secrets", &["get", "update"], "for the webhook's certificate")
+        });
+    }
     let targets = config.secrets.sync.iter().filter_map(|sync| sync.target.as_ref());
     let mut namespaces: Vec<String> = targets.map(|target| target.namespace.clone()).collect();
     namespaces.sort();
@@ -171,6 +181,7 @@ async fn review(client: &Client, right: &Right, verb: &str) -> Result<bool, kube
         resource: Some(right.resource.to_owned()),
         verb: Some(verb.to_owned()),
         namespace: right.namespace.clone(),
+        name: right.name.clone().filter(|_| verb != "create"),
         ..ResourceAttributes::default()
     };
     let spec = SelfSubjectAccessReviewSpec { resource_attributes: Some(attributes), ..Default::default() };

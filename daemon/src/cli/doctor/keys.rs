@@ -3,6 +3,8 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use portreeve_secrets::sops::Identities;
+
 use super::{Check, words};
 use crate::config::Config;
 use crate::config::load::read_capped;
@@ -36,14 +38,7 @@ fn identity(file: &Path) -> Vec<Check> {
             return vec![Check::fail(AREA, format!("{shown} could not be read: {error}"), remedy)];
         }
     };
-    let mut checks = Vec::new();
-    checks.push(match String::from_utf8(bytes).as_deref().map(identities) {
-        Ok(Some(count)) if count > 0 => Check::ok(AREA, format!("{shown} has {count} age identities")),
-        _ => {
-            let remedy = "a line of it reads AGE-SECRET-KEY-1… or AGE-PLUGIN-…, all others are comments with '#'";
-            Check::fail(AREA, format!("{shown} is not a file of age identities"), remedy)
-        }
-    });
+    let mut checks = vec![usable(&bytes, &shown.to_string())];
     if about.permissions().mode() & 0o077 != 0 {
         let mode = about.permissions().mode() & 0o777;
         checks.push(Check::fail(
@@ -55,12 +50,13 @@ fn identity(file: &Path) -> Vec<Check> {
     checks
 }
 
-/// How many identities a file has; `None` when a line is neither one nor a comment. What they are is not said.
-fn identities(text: &str) -> Option<usize> {
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-    let is_identity = |line: &str| {
-        let known = ["AGE-SECRET-KEY-1", "AGE-PLUGIN-"].iter().any(|prefix| line.starts_with(prefix));
-        known && line.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'-')
-    };
-    lines.map(|line| is_identity(line).then_some(1)).sum()
+/// Whether decryption would take the file.
+fn usable(bytes: &[u8], shown: &str) -> Check {
+    let remedy = "write one identity of age-keygen a line; other lines are comments with '#'";
+    let mut identities = Identities::default();
+    match std::str::from_utf8(bytes).map(|text| identities.add(text, shown)) {
+        Ok(Ok(())) if !identities.is_empty() => Check::ok(AREA, format!("the identities in {shown} can be used")),
+        Ok(Err(error)) => Check::fail(AREA, error.to_string(), remedy),
+        _ => Check::fail(AREA, format!("{shown} has no age identity"), remedy),
+    }
 }

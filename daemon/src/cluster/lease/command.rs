@@ -6,7 +6,8 @@ use kube::Client;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{Campaign, LeasePlace, OnLoss, identity, wire};
+use super::{Campaign, identity, wire};
+use crate::config::valid::LeaderConfig;
 use crate::runtime::leader::{Epoch, LeadershipLost, Leading, Seat};
 
 /// Pause between two looks at a lease that somebody else holds.
@@ -16,8 +17,8 @@ const LOOK: Duration = Duration::from_millis(500);
 #[derive(Debug, thiserror::Error)]
 #[error("the lease {place} {state}")]
 pub struct HeldBy {
-    /// The lease.
-    pub place: LeasePlace,
+    /// The lease, `namespace/name`.
+    pub place: String,
     /// Who holds it; `None` when it could not be had for another reason.
     pub holder: Option<String>,
     state: String,
@@ -30,10 +31,10 @@ pub struct CommandLease {
 }
 
 /// Asks the holder for the lease and waits for it, at most for `wait`.
-pub async fn acquire_for_command(client: Client, place: LeasePlace, wait: Duration) -> Result<CommandLease, HeldBy> {
+pub async fn acquire_for_command(client: Client, place: LeaderConfig, wait: Duration) -> Result<CommandLease, HeldBy> {
     let until = Instant::now() + wait;
     let (seat, mut watch) = Seat::new();
-    let mut campaign = Campaign::new(client, place, seat, (identity(), Epoch::default())).on_loss(OnLoss::End);
+    let mut campaign = Campaign::new(client, place, seat, (identity(), Epoch::default()));
     let mut has_asked = false;
     loop {
         // Nothing is held yet that could be lost.
@@ -60,22 +61,20 @@ impl CommandLease {
     /// Does the work, which is dropped when the lease is lost; then gives the lease back.
     pub async fn during<T>(self, work: impl Future<Output = T>) -> Result<T, LeadershipLost> {
         let stop = CancellationToken::new();
-        drop(self.leading);
-        let working = async {
-            let done = work.await;
-            stop.cancel();
+        let (leading, stopping) = (self.leading, stop.clone());
+        let working = async move {
+            let lost = leading.lost().clone();
+            let done = tokio::select! {
+                biased;
+                () = lost.cancelled() => Err(leading.check().err().unwrap_or(LeadershipLost::Expired)),
+                done = work => Ok(done),
+            };
+            drop(leading);
+            stopping.cancel();
             done
         };
-        let renewing = self.campaign.run(stop.clone());
-        tokio::pin!(working, renewing);
-        tokio::select! {
-            biased;
-            done = &mut working => {
-                renewing.await?;
-                Ok(done)
-            }
-            ended = &mut renewing => Err(ended.err().unwrap_or(LeadershipLost::Released)),
-        }
+        let ((), done) = tokio::join!(self.campaign.run(stop), working);
+        done
     }
 }
 
@@ -86,7 +85,7 @@ async fn refusal(campaign: Campaign, has_asked: bool, wait: Duration) -> HeldBy 
         let _taken_back = campaign.leases.ask(None).await;
     }
     let read = campaign.leases.get().await;
-    let place = campaign.leases.place.clone();
+    let place = campaign.leases.shown();
     let lease = match read {
         Ok(lease) => lease.unwrap_or_default(),
         Err(failed) => return HeldBy { place, holder: None, state: format!("cannot be had: {failed}") },

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{AGAIN, RESIGN};
-use crate::runtime::leader::{EVERY, Epoch, Seat};
+use crate::runtime::leader::{EVERY, Epoch, LeadershipLost, Seat};
 use crate::runtime::metrics::LeaderMetrics;
 
 /// A term of a lock has no end of its own.
@@ -21,7 +21,7 @@ pub async fn run((folder, known): (PathBuf, Epoch), seat: Seat, metrics: LeaderM
     metrics.leading.set(1);
     shutdown.cancelled().await;
     let until = Instant::now() + RESIGN;
-    tenure.stop_handing_out();
+    tenure.ask_back(LeadershipLost::Released);
     while !tenure.is_given_back() && Instant::now() < until {
         tokio::time::sleep(AGAIN).await;
     }

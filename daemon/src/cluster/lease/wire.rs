@@ -6,33 +6,19 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 
-use super::LeasePlace;
+use crate::cluster::request::{Failed, within};
+use crate::config::valid::LeaderConfig;
 use crate::runtime::leader::election::SeenLease;
-use crate::runtime::leader::{DURATION, Epoch, REQUEST};
+use crate::runtime::leader::{DURATION, Epoch};
 
 /// Who asks for the lease, and since when by its own clock.
 const REQUESTED_BY: &str = "portreeve.dev/requested-by";
 
-/// Why a request about the lease came to nothing.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Failed {
-    /// Somebody else wrote or deleted it meanwhile.
-    #[error("it was changed by somebody else meanwhile")]
-    Changed,
-    /// No answer in time; whether it was done is not known.
-    #[error("the API server did not answer within {} s", REQUEST.as_secs())]
-    TimedOut,
-    /// Refused, or not reached.
-    #[error("{0}{hint}", hint = hint(.0))]
-    Refused(kube::Error),
-}
-
-fn hint(error: &kube::Error) -> &'static str {
-    match error {
-        kube::Error::Api(status) if status.code == 403 => {
-            "; the account needs get, create and update of leases.coordination.k8s.io in that namespace"
-        }
-        kube::Error::Api(status) if status.code == 404 => "; create the namespace, or set 'leader.namespace'",
+/// What an administrator can do about a refusal.
+pub(super) fn hint(failed: &Failed) -> &'static str {
+    match failed.code() {
+        Some(403) => "; the account needs get, create and update of leases.coordination.k8s.io in that namespace",
+        Some(404) => "; create the namespace, or set 'leader.namespace'",
         _ => "",
     }
 }
@@ -40,25 +26,30 @@ fn hint(error: &kube::Error) -> &'static str {
 /// The lease at the API server.
 pub(super) struct Leases {
     api: Api<Lease>,
-    pub(super) place: LeasePlace,
+    pub(super) place: LeaderConfig,
 }
 
 impl Leases {
-    pub(super) fn new(client: Client, place: LeasePlace) -> Self {
+    pub(super) fn new(client: Client, place: LeaderConfig) -> Self {
         Self { api: Api::namespaced(client, &place.namespace), place }
+    }
+
+    /// `namespace/name`
+    pub(super) fn shown(&self) -> String {
+        format!("{}/{}", self.place.namespace, self.place.lease)
     }
 
     /// The lease; `None` when there is none.
     pub(super) async fn get(&self) -> Result<Option<Lease>, Failed> {
-        within(self.api.get_opt(&self.place.name)).await
+        within(self.api.get_opt(&self.place.lease)).await
     }
 
     /// Writes a lease that was read, if nobody did since, or creates one that was not there.
     pub(super) async fn put(&self, lease: &Lease) -> Result<Lease, Failed> {
         let params = PostParams { field_manager: Some("portreeve".to_owned()), ..PostParams::default() };
         match lease.metadata.resource_version {
-            Some(_) => match within(self.api.replace(&self.place.name, &params, lease)).await {
-                Err(Failed::Refused(kube::Error::Api(status))) if status.code == 404 => Err(Failed::Changed),
+            Some(_) => match within(self.api.replace(&self.place.lease, &params, lease)).await {
+                Err(failed) if failed.code() == Some(404) => Err(Failed::Changed),
                 other => other,
             },
             None => within(self.api.create(&params, lease)).await,
@@ -69,16 +60,7 @@ impl Leases {
     pub(super) async fn ask(&self, who: Option<&str>) -> Result<(), Failed> {
         let value = who.map(|who| format!("{who} {}", Timestamp::now()));
         let patch = serde_json::json!({"metadata": {"annotations": {REQUESTED_BY: value}}});
-        within(self.api.patch(&self.place.name, &PatchParams::default(), &Patch::Merge(&patch))).await.map(drop)
-    }
-}
-
-async fn within<T>(request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Failed> {
-    match tokio::time::timeout(REQUEST, request).await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(kube::Error::Api(status))) if status.code == 409 => Err(Failed::Changed),
-        Ok(Err(error)) => Err(Failed::Refused(error)),
-        Err(_) => Err(Failed::TimedOut),
+        within(self.api.patch(&self.place.lease, &PatchParams::default(), &Patch::Merge(&patch))).await.map(drop)
     }
 }
 
@@ -99,10 +81,10 @@ pub(super) fn requested_by(lease: &Lease) -> Option<String> {
 }
 
 /// The lease in our hands; a request for it is answered by that.
-pub(super) fn taken(read: Option<Lease>, place: &LeasePlace, identity: &str, epoch: Epoch) -> Lease {
+pub(super) fn taken(read: Option<Lease>, place: &LeaderConfig, identity: &str, epoch: Epoch) -> Lease {
     let mut lease = read.unwrap_or_else(|| Lease {
         metadata: ObjectMeta {
-            name: Some(place.name.clone()),
+            name: Some(place.lease.clone()),
             namespace: Some(place.namespace.clone()),
             ..ObjectMeta::default()
         },

@@ -36,7 +36,7 @@ async fn who_is_asked_to_yield_finishes_its_step_and_begins_none() {
     let (seat, mut watch) = seat();
     let mut tenure = seat.begin(Epoch::new(1), soon());
     let leading = watch.leading().await;
-    tenure.ask_back("laptop");
+    tenure.ask_back(LeadershipLost::Yielded { to: "laptop".to_owned() });
     assert_eq!(leading.check(), Ok(()));
     assert_eq!(leading.next_step(), Err(LeadershipLost::Yielded { to: "laptop".to_owned() }));
     assert_eq!(leading.over().await.to_string(), "the lease is handed over to laptop");

@@ -35,8 +35,13 @@ async fn a_full_disk_is_an_error_that_is_counted_and_reported_on_recovery() {
         let error = store.record(large(&format!("d-{n}"), 1)).await.unwrap_err();
         assert!(error.to_string().contains("is full"), "{error:?}");
     }
-    assert_eq!(store.health(), StoreHealth { is_writable: false, lost_pending: 3, lost_total: 3 });
+    let away = StoreHealth { is_writable: false, lost_pending: 3, lost_total: 3 };
+    assert_eq!(store.health(), away);
     assert_eq!(store.counts().borrow().with_verdict(Verdict::Fail), 0);
+    // A judging that changes nothing needs no room, and proves none.
+    let unchanged = hub(vec![judged(deployment("hub", "app"), "C-0057", Verdict::Pass)], 1);
+    assert_eq!(store.record(unchanged).await.unwrap(), Changes::default());
+    assert_eq!(store.health(), away);
     limit_pages(store, None).await;
     let changes = store.record(large("d-0", 2)).await.unwrap();
     assert_eq!(changes, Changes { opened: 1, lost: 3, ..Changes::default() });
@@ -192,6 +197,25 @@ async fn an_outage_of_postgresql_is_counted_and_told_on_recovery() {
     assert_eq!(changes, Changes { opened: 1, lost: 3, ..Changes::default() });
     assert_eq!(store.health(), StoreHealth { is_writable: true, lost_pending: 0, lost_total: 3 });
     assert_eq!(store.decisions(9).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_postgresql_that_only_reads_is_an_outage_in_which_pages_are_read() {
+    let fixture = Fixture::new(Engine::Postgres).await;
+    let store = &fixture.store;
+    store.record(large("d-0", 1)).await.unwrap();
+    let end_sessions = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                        WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    let name = fixture.url.to_string().rsplit('/').next().unwrap().to_owned();
+    let url = fixture.url.to_string();
+    execute(&url, &format!("ALTER DATABASE {name} SET default_transaction_read_only = on")).await;
+    execute(&url, end_sessions).await;
+    assert!(store.record(large("d-1", 1)).await.is_err());
+    assert_eq!(store.health(), StoreHealth { is_writable: false, lost_pending: 1, lost_total: 1 });
+    assert_eq!(store.subjects().await.unwrap().len(), 1);
+    let writable = format!("SET TRANSACTION READ WRITE; ALTER DATABASE {name} RESET default_transaction_read_only");
+    execute(&url, &writable).await;
+    assert_eq!(store.record(large("d-1", 2)).await.unwrap().lost, 1);
 }
 
 #[tokio::test]

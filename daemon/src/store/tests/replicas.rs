@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::registry::EvidenceShelf as _;
+use crate::runtime::leader::Epoch;
 
 fn found(second: i64) -> Record {
     Record::Findings(hub(vec![judged(deployment("hub", "app"), "C-0057", Verdict::Fail)], second))
@@ -17,9 +18,9 @@ fn found(second: i64) -> Record {
 async fn findings_of_an_older_epoch_are_refused_and_nothing_else_is(engine: Engine) {
     let fixture = Fixture::new(engine).await;
     let store = &fixture.store;
-    store.fence(Epoch(7)).await.unwrap();
+    store.fence(Epoch::new(7)).await.unwrap();
     let (recorder, handle) = recorder(store.clone(), Retention::default());
-    let [old, now] = [Epoch(6), Epoch(7)].map(|epoch| handle.of_leader(epoch));
+    let [old, now] = [6, 7].map(Epoch::new).map(|epoch| handle.of_leader(epoch));
     let refused = [old.send(found(1)), old.send(Record::Deleted { subject: deployment("hub", "").key(), at: at(1) })];
     let answered = [handle.send(Record::Decision(decision("u-1", 1))), old.send(Record::Decision(decision("u-2", 1)))];
     let taken = now.send(found(1));
@@ -38,12 +39,13 @@ async fn findings_of_an_older_epoch_are_refused_and_nothing_else_is(engine: Engi
 
 async fn an_epoch_never_goes_back(engine: Engine) {
     let fixture = Fixture::new(engine).await;
-    fixture.store.fence(Epoch(7)).await.unwrap();
-    fixture.store.fence(Epoch(7)).await.unwrap();
-    assert!(matches!(fixture.store.fence(Epoch(6)).await, Err(StoreError::Fenced)));
+    fixture.store.fence(Epoch::new(7)).await.unwrap();
+    fixture.store.fence(Epoch::new(7)).await.unwrap();
+    assert!(matches!(fixture.store.fence(Epoch::new(6)).await, Err(StoreError::Fenced)));
     let fixture = fixture.reopened().await;
-    assert!(matches!(fixture.store.fence(Epoch(6)).await, Err(StoreError::Fenced)));
-    let entry = fixture.store.entry(found(1), Some(Epoch(6)));
+    assert_eq!(fixture.store.epoch().await.unwrap(), Epoch::new(7));
+    assert!(matches!(fixture.store.fence(Epoch::new(6)).await, Err(StoreError::Fenced)));
+    let entry = fixture.store.entry(found(1), Some(Epoch::new(6)));
     assert_eq!(fixture.store.commit(&[entry]).await, [Err(NotRecorded::Fenced)]);
 }
 
@@ -56,14 +58,14 @@ on_both_engines! {
 async fn a_fence_that_another_process_raises_holds_here() {
     let fixture = Fixture::new(Engine::Postgres).await;
     let other = Store::open(&fixture.url, "demo").await.unwrap();
-    let [before, after] = [(); 2].map(|()| fixture.store.entry(found(1), Some(Epoch(1))));
-    fixture.store.fence(Epoch(1)).await.unwrap();
+    let [before, after] = [(); 2].map(|()| fixture.store.entry(found(1), Some(Epoch::new(1))));
+    fixture.store.fence(Epoch::new(1)).await.unwrap();
     assert!(fixture.store.commit(&[before]).await[0].is_ok());
-    other.fence(Epoch(2)).await.unwrap();
+    other.fence(Epoch::new(2)).await.unwrap();
     assert_eq!(fixture.store.commit(&[after]).await, [Err(NotRecorded::Fenced)]);
     // Another cluster in the same database has leaders of its own.
     let elsewhere = Store::open(&fixture.url, "elsewhere").await.unwrap();
-    elsewhere.fence(Epoch(1)).await.unwrap();
+    elsewhere.fence(Epoch::new(1)).await.unwrap();
 }
 
 #[tokio::test]

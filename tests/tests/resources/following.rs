@@ -141,8 +141,8 @@ async fn kinds_that_may_not_be_read_are_unknown_until_they_may() {
     binding["roleRef"]["name"] = "restricted".into();
     binding["subjects"][0]["name"] = "restricted".into();
     let rules = role["rules"].as_array_mut().unwrap();
-    let ours: Vec<Value> = rules.extract_if(.., |rule| rule["apiGroups"] == json!(["portreeve.dev"])).collect();
-    assert_eq!(ours.len(), 2, "reading, and the status");
+    let taken: Vec<Value> = rules.extract_if(.., |rule| rule["apiGroups"] == json!(["portreeve.dev"])).collect();
+    assert_eq!(taken.len(), 2, "reading, and the status");
     leading["metadata"]["name"] = "restricted".into();
     leading["subjects"][0]["name"] = "restricted".into();
     for object in [&account, &role, &binding, &leading] {

@@ -24,15 +24,21 @@ pub(super) struct ExplainArgs {
 pub(super) fn run(args: &ExplainArgs) -> Outcome {
     let (severity, text) = explanation(&args.code).ok_or_else(|| no_such_code(&args.code))?;
     output::print(&format!(
-        "{code}: {title} ({severity})\n\nWhy: {why}\n\nFix: {fix}\n\nExcept: a file for `exceptions:` in the \
+        "{code}: {title} ({severity})\n\nWhy: {why}\n\nFix: {fix}\n\n{references}Except: a file for `exceptions:` in the \
          configuration or --exceptions:\n\n{exception}",
         code = args.code,
         title = text.title,
         why = text.why,
         fix = text.fix,
+        references = references(&text.references),
         exception = exception_template(&args.code),
     ))?;
     Ok(ExitCode::Clean)
+}
+
+fn references(list: &[String]) -> String {
+    let lines: String = list.iter().map(|reference| format!("  {reference}\n")).collect();
+    if lines.is_empty() { lines } else { format!("References:\n{lines}\n") }
 }
 
 fn no_such_code(code: &str) -> Failure {

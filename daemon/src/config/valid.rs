@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use portreeve_reports::source::{Place, Problems};
 use portreeve_reports::{Effect, FailOn};
-use regex::Regex;
+use portreeve_trust::policy::NamespacePattern;
 
 use crate::runtime::telemetry::LogFormat;
 
@@ -115,8 +115,8 @@ pub struct TlsFiles {
 /// Which namespaces are judged how strictly, and who may pass all the same.
 #[derive(Clone, Debug, Default)]
 pub struct AdmissionScope {
-    modes: Vec<(Regex, Effect)>,
-    exempt: Vec<Regex>,
+    modes: Vec<(NamespacePattern, Effect)>,
+    exempt: Vec<NamespacePattern>,
     /// Group of the break-glass users.
     pub break_glass_group: String,
 }
@@ -136,13 +136,13 @@ impl AdmissionScope {
     /// The mode of a namespace as the effect a failure may have there at most; `warn` where nothing matches.
     /// Where several globs match, the strictest holds.
     pub fn mode_of(&self, namespace: &str) -> Effect {
-        let matching = self.modes.iter().filter(|(glob, _)| glob.is_match(namespace)).map(|(_, mode)| *mode);
+        let matching = self.modes.iter().filter(|(glob, _)| glob.matches(namespace)).map(|(_, mode)| *mode);
         matching.max().unwrap_or(Effect::Warn)
     }
 
     /// Whether a namespace is exempt.
     pub fn is_exempt(&self, namespace: &str) -> bool {
-        self.exempt.iter().any(|glob| glob.is_match(namespace))
+        self.exempt.iter().any(|glob| glob.matches(namespace))
     }
 }
 
@@ -267,15 +267,24 @@ impl Check<'_> {
         for item in &raw.namespaces {
             let mode = self.mode(item);
             for glob in &item.globs {
-                modes.extend(namespace_glob(&glob.value).zip(mode));
+                modes.extend(self.namespaces(glob).zip(mode));
             }
         }
+        let exempt = raw.exempt_namespaces.iter().filter_map(|glob| self.namespaces(glob)).collect();
         let group = raw.break_glass_group.as_ref();
         Some(AdmissionScope {
             modes,
-            exempt: raw.exempt_namespaces.iter().filter_map(|glob| namespace_glob(&glob.value)).collect(),
+            exempt,
             break_glass_group: group.map_or_else(|| BREAK_GLASS_GROUP.to_owned(), |group| group.value.clone()),
         })
+    }
+
+    /// A name of namespaces, written as in image policies.
+    fn namespaces(&mut self, glob: &Placed<String>) -> Option<NamespacePattern> {
+        match NamespacePattern::parse(&glob.value) {
+            Ok(pattern) => Some(pattern),
+            Err(error) => self.fail(glob.place, format!("'admission': {error}")),
+        }
     }
 
     fn mode(&mut self, raw: &RawNamespaceMode) -> Option<Effect> {
@@ -348,10 +357,4 @@ impl Check<'_> {
             }
         }
     }
-}
-
-/// A namespace glob: `*` stands for any characters, all else for itself.
-fn namespace_glob(glob: &str) -> Option<Regex> {
-    let escaped: Vec<String> = glob.split('*').map(regex::escape).collect();
-    Regex::new(&format!("^(?:{})$", escaped.join(".*"))).ok()
 }

@@ -120,6 +120,13 @@ impl Judge {
         self.excepted(findings, images, options)
     }
 
+    /// The images of objects where there is no image policy: each of its questions is open, which lowers coverage. A
+    /// gate says so; the doors that record have nothing to record.
+    pub fn unasked_images(&self, uses: &[ImageUse], options: &JudgeOptions) -> Judged {
+        let findings = if self.has_image_policy() { Vec::new() } else { images::unasked(uses) };
+        self.excepted(findings, Vec::new(), options)
+    }
+
     /// Findings that were made elsewhere (unreadable input), with exceptions applied.
     pub fn excepted(&self, findings: Vec<Finding>, images: Vec<ImageReport>, options: &JudgeOptions) -> Judged {
         let (findings, usage) = self.rules.exceptions.apply(findings, options.now);

@@ -21,7 +21,10 @@ fn arrows() -> BTreeMap<&'static str, Vec<&'static str>> {
             "portreeve",
             vec!["portreeve-api", "portreeve-secrets", "portreeve-trust", "portreeve-policies", "portreeve-reports"],
         ),
-        ("portreeve-tests", vec!["portreeve-api", "portreeve-secrets", "portreeve-trust", "portreeve-policies", "portreeve-reports"]),
+        (
+            "portreeve-tests",
+            vec!["portreeve-api", "portreeve-secrets", "portreeve-trust", "portreeve-policies", "portreeve-reports"],
+        ),
     ])
 }
 

@@ -6,10 +6,9 @@ use clap::Args;
 use jiff::Timestamp;
 use portreeve_policies::world::World;
 
-use super::args::{self, GlobalArgs, RegistryArgs, RuleArgs, ThresholdArgs};
+use super::args::{self, GlobalArgs, ManifestArgs, RegistryArgs};
 use super::input::{self, Inputs};
-use super::output::{self, OutputArgs};
-use super::{Failure, Outcome, block_on};
+use super::{Failure, Outcome, block_on, output};
 use crate::cluster::client::{KubeSource, connect};
 use crate::cluster::once;
 use crate::config::ClusterSource;
@@ -30,26 +29,18 @@ pub(super) struct CheckArgs {
     /// Files and folders of manifests, `-` for standard input, or the word `cluster`.
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
-    /// Namespace of objects that name none.
-    #[arg(short, long, default_value = "default")]
-    namespace: String,
-    /// The files are a part of the world: what they do not hold is unknown, not missing.
-    #[arg(long)]
-    partial: bool,
     #[command(flatten)]
-    rules: RuleArgs,
-    #[command(flatten)]
-    threshold: ThresholdArgs,
-    #[command(flatten)]
-    output: OutputArgs,
+    manifests: ManifestArgs,
 }
 
 /// Runs the command.
 pub(super) fn run(args: &CheckArgs, global: &GlobalArgs) -> Outcome {
+    let _heartbeat = output::heartbeat()?;
     let loaded = global.load_config()?;
-    let registry = args::registry(&loaded.config, &RegistryArgs::default(), global)?;
-    let settings = args.rules.settings(&loaded.config);
-    let judge = args::judge(&settings, &FileSource::WorkingTree, registry)?.keeping(args.output.keep());
+    let registry = args::registry((&loaded.config, &FileSource::WorkingTree), &RegistryArgs::default(), global)?;
+    let ManifestArgs { rules, threshold, output, .. } = &args.manifests;
+    let settings = rules.settings(&loaded.config);
+    let judge = args::judge(&settings, &FileSource::WorkingTree, registry)?.keeping(output.keep());
     let options = JudgeOptions { now: Timestamp::now(), deadline: Deadline::after(global.timeout) };
     let (mut judged, objects_read) = if args.paths.iter().any(|path| path.as_os_str() == "cluster") {
         judge_cluster(args, global, &loaded.config.cluster, (&judge, &options))?
@@ -58,15 +49,16 @@ pub(super) fn run(args: &CheckArgs, global: &GlobalArgs) -> Outcome {
     };
     judged.findings.extend(judge.audit_exceptions(&judged.usage, options.now));
     let report = judge.report(judged, objects_read);
-    output::finish(&report, &args.output, &args.threshold.threshold(&loaded.config), global)
+    let anchor = output::anchor(loaded.file.as_deref());
+    output::finish(&report, output, &threshold.threshold(&loaded.config), (global, anchor))
 }
 
 fn judge_files(args: &CheckArgs, judge: &Judge, options: &JudgeOptions) -> Result<(Judged, usize), Failure> {
-    Ok(judge_inputs(input::read(&args.paths, &args.namespace)?, args, judge, options))
+    Ok(judge_inputs(input::read(&args.paths, &args.manifests.namespace)?, args, judge, options))
 }
 
 fn judge_inputs(inputs: Inputs, args: &CheckArgs, judge: &Judge, options: &JudgeOptions) -> (Judged, usize) {
-    let world = World::of_files(&inputs.objects, args.partial);
+    let world = World::of_files(&inputs.objects, args.manifests.partial);
     let mut judged = judge.posture(&inputs.objects, &world, options);
     judged.merge(judge.excepted(inputs.unreadable, Vec::new(), options));
     (judged, inputs.objects.len())
@@ -86,7 +78,7 @@ fn judge_cluster(
     }
     let source = match source {
         ClusterSource::Folder { path, .. } => {
-            let inputs = input::read(std::slice::from_ref(path), &args.namespace)?;
+            let inputs = input::read(std::slice::from_ref(path), &args.manifests.namespace)?;
             return Ok(judge_inputs(inputs, args, judge, options));
         }
         ClusterSource::InCluster => KubeSource::InCluster,

@@ -4,6 +4,7 @@ use std::fs::Permissions;
 use std::io::{IsTerminal as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
 use portreeve_reports::formats::{Format, RenderOptions, Shown, Style, render};
@@ -12,12 +13,15 @@ use portreeve_reports::report::Report;
 
 use super::args::{Color, GlobalArgs};
 use super::{Failure, Outcome};
+use crate::judge::source::{repository_path, repository_root};
 use crate::judge::{Keep, explain};
+use crate::runtime::supervisor::{Ticker, every};
 
 /// Formats and where they go.
 #[derive(Debug, Default, Args)]
 pub(super) struct OutputArgs {
-    /// Format, optionally with a file: table, json, sarif, prometheus. Repeatable, as in `--format sarif=out.sarif`.
+    /// Format, optionally with a file: table, json, sarif, junit, html, prometheus. Repeatable, as in
+    /// `--format sarif=out.sarif`.
     #[arg(long, value_name = "FORMAT[=FILE]", value_parser = target)]
     pub format: Vec<Target>,
     /// Print passing and not applicable questions too.
@@ -48,8 +52,30 @@ fn target(text: &str) -> Result<Target, String> {
     Ok(Target { format, file: file.map(PathBuf::from) })
 }
 
+/// The file that findings without a file of their own point to, relative to the repository.
+pub(super) fn anchor(file: Option<&Path>) -> Option<String> {
+    file.map(|file| repository_path(file, repository_root().as_deref()))
+}
+
+/// How often a command without a terminal says that it still runs: CI systems end what is silent.
+const HEARTBEAT: Duration = Duration::from_secs(30);
+
+/// Says every 30 s that the command still runs, until the value is dropped. A terminal needs no such line.
+pub(super) fn heartbeat() -> Result<Option<Ticker>, Failure> {
+    if std::io::stderr().is_terminal() {
+        return Ok(None);
+    }
+    let ticker = every(HEARTBEAT, |elapsed| say(&format!("still working after {} s", elapsed.as_secs())));
+    ticker.map(Some).map_err(Failure::other)
+}
+
 /// Renders a report to all targets, says why it exits as it does, and exits so.
-pub(super) fn finish(report: &Report, args: &OutputArgs, threshold: &Threshold, global: &GlobalArgs) -> Outcome {
+pub(super) fn finish(
+    report: &Report,
+    args: &OutputArgs,
+    threshold: &Threshold,
+    (global, anchor): (&GlobalArgs, Option<String>),
+) -> Outcome {
     let default = [Target { format: Format::Table, file: None }];
     let targets = if args.format.is_empty() { &default } else { args.format.as_slice() };
     if targets.iter().filter(|target| target.file.is_none()).count() > 1 {
@@ -59,7 +85,7 @@ pub(super) fn finish(report: &Report, args: &OutputArgs, threshold: &Threshold, 
     }
     let mut exits = Vec::new();
     for target in targets {
-        let text = render(target.format, report, &options(args, target, global));
+        let text = render(target.format, report, &options(args, target, (global, anchor.as_deref())));
         let written = match &target.file {
             Some(file) => write_atomically(file, text.as_bytes()),
             None => print(&text),
@@ -76,10 +102,16 @@ pub(super) fn finish(report: &Report, args: &OutputArgs, threshold: &Threshold, 
     Ok(ExitCode::worst(exits))
 }
 
-fn options(args: &OutputArgs, target: &Target, global: &GlobalArgs) -> RenderOptions<'static> {
+fn options<'a>(
+    args: &OutputArgs,
+    target: &Target,
+    (global, anchor): (&GlobalArgs, Option<&'a str>),
+) -> RenderOptions<'a> {
     let style = if target.file.is_none() && is_coloured(global.color) { Style::Colour } else { Style::Plain };
     let shown = if args.all_verdicts { Shown::All } else { Shown::Open };
-    RenderOptions { shown, style, rules: &explain::rule_text, ..RenderOptions::default() }
+    let default = RenderOptions::default();
+    let fallback_file = anchor.unwrap_or(default.fallback_file);
+    RenderOptions { shown, style, rules: &explain::rule_text, fallback_file, ..default }
 }
 
 /// Colour on a terminal, unless the environment says otherwise (no-color.org, bixense.com/clicolors).

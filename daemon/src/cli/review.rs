@@ -49,7 +49,7 @@ pub(super) fn run(args: &ReviewArgs, global: &GlobalArgs) -> Outcome {
     let loaded = global.load_config()?;
     let mut settings = args.rules.settings(&loaded.config);
     settings.image_policy = args.image_policy.clone().or(settings.image_policy);
-    let registry = args::registry(&loaded.config, &args.registry, global)?;
+    let registry = args::registry((&loaded.config, &FileSource::WorkingTree), &args.registry, global)?;
     let judge = args::judge(&settings, &FileSource::WorkingTree, registry)?;
     let scope = loaded.config.admission.map_or_else(AdmissionScope::standard, |admission| admission.scope);
     let bytes = read(&args.file)?;

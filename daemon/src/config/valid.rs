@@ -133,6 +133,13 @@ impl AdmissionScope {
         Self { break_glass_group: BREAK_GLASS_GROUP.to_owned(), ..Self::default() }
     }
 
+    /// A scope that enforces in one namespace.
+    #[cfg(test)]
+    pub fn enforcing(namespace: &str) -> Self {
+        let modes = NamespacePattern::parse(namespace).map(|pattern| (pattern, Effect::Block)).into_iter().collect();
+        Self { modes, ..Self::standard() }
+    }
+
     /// The mode of a namespace as the effect a failure may have there at most; `warn` where nothing matches.
     /// Where several globs match, the strictest holds.
     pub fn mode_of(&self, namespace: &str) -> Effect {

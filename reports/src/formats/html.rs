@@ -18,7 +18,9 @@ const STYLE: &str = include_str!("html.css");
 pub fn render(report: &Report, options: &RenderOptions<'_>) -> String {
     let mut page = Page::default();
     page.raw("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
-    page.raw("<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n");
+    page.raw(
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n",
+    );
     page.raw("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n");
     page.element("title", &format!("Portreeve: {}", verdict_of(report)));
     page.raw("<style>\n").raw(STYLE).raw("</style>\n</head>\n<body>\n<main>\n");

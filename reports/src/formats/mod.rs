@@ -150,7 +150,12 @@ impl std::fmt::Debug for RenderOptions<'_> {
 /// The text of this crate's own codes.
 pub fn own_rule(code: &Code) -> Option<RuleText> {
     let entry = crate::code::CODES.iter().find(|entry| entry.code == code.as_str())?;
-    Some(RuleText { title: entry.title.to_owned(), why: entry.why.to_owned(), fix: entry.fix.to_owned(), references: Vec::new() })
+    Some(RuleText {
+        title: entry.title.to_owned(),
+        why: entry.why.to_owned(),
+        fix: entry.fix.to_owned(),
+        references: Vec::new(),
+    })
 }
 
 /// The report in a format, ending with a newline.

@@ -27,7 +27,9 @@ pub fn render(report: &Report, options: &RenderOptions<'_>) -> String {
         lines.push(String::new());
     }
     push_images(&mut lines, &report.images);
-    lines.extend(report.inputs.iter().map(|input| plain(&format!("judged by {} ({})", input.name, input.digest)).into_owned()));
+    lines.extend(
+        report.inputs.iter().map(|input| plain(&format!("judged by {} ({})", input.name, input.digest)).into_owned()),
+    );
     lines.push(summary(report));
     lines.join("\n") + "\n"
 }

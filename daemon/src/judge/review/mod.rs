@@ -257,7 +257,8 @@ fn decide(judge: &Judge, scope: &AdmissionScope, request: &ReviewRequest, findin
     Decision {
         allowed,
         reason: if allowed { DecisionReason::Allowed } else { DecisionReason::Denied },
-        message: (!allowed).then(|| denial(blocking.iter().map(|finding| sentence(finding)).chain(sentences).collect())),
+        message: (!allowed)
+            .then(|| denial(blocking.iter().map(|finding| sentence(finding)).chain(sentences).collect())),
         warnings: warning.iter().map(|finding| format!("portreeve: {}", sentence(finding))).collect(),
         codes,
         unpinned: unpinned.iter().map(|image| image.location.object_path.clone()).collect(),
@@ -364,7 +365,8 @@ fn replaced(node: &Node, steps: &[&str], text: &str) -> Node {
                 false => entry.clone(),
             };
             // The keys are those of a map, so they are unique.
-            Map::new(map.iter().map(entry).collect()).map_or_else(|_| node.value.clone(), |map| SourceValue::Map(map.into()))
+            Map::new(map.iter().map(entry).collect())
+                .map_or_else(|_| node.value.clone(), |map| SourceValue::Map(map.into()))
         }
         other => other.clone(),
     };

@@ -25,6 +25,12 @@ impl Digest {
         }
     }
 
+    /// The digest that a SHA-256 hash is.
+    pub fn of_hash(hash: &[u8; 32]) -> Self {
+        let digits: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+        Self(format!("sha256:{digits}").into())
+    }
+
     /// With the algorithm: `sha256:…`.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -2,6 +2,8 @@
 
 use clap::Args;
 use portreeve_policies::control::builtin_controls;
+use portreeve_reports::Code;
+use portreeve_reports::code::Topic;
 use portreeve_reports::gate::ExitCode;
 use portreeve_reports::source::decode::did_you_mean;
 
@@ -51,7 +53,7 @@ fn no_such_code(code: &str) -> Failure {
 
 fn exception_template(code: &str) -> String {
     // Images belong to no namespace.
-    let (kind, namespace, subjects) = if code.starts_with("PR-1") {
+    let (kind, namespace, subjects) = if Code::parse(code).is_ok_and(|code| code.topic() == Topic::ImageTrust) {
         ("ClusterException", "", "{kinds: [Image], names: [HOST/REPOSITORY]}")
     } else {
         ("Exception", ", namespace: NAMESPACE", "{kinds: [Deployment], names: [NAME]}")

@@ -1,13 +1,13 @@
 //! Writing what a command found: data to stdout or to files, whole or not at all; everything else to stderr.
 
 use std::fs::Permissions;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{BufWriter, IsTerminal as _, Write};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use portreeve_reports::formats::{Format, RenderOptions, Shown, Style, render};
+use portreeve_reports::formats::{Format, RenderOptions, Shown, Style, write};
 use portreeve_reports::gate::{self, ExitCode, Threshold};
 use portreeve_reports::report::Report;
 
@@ -85,10 +85,11 @@ pub(super) fn finish(
     }
     let mut exits = Vec::new();
     for target in targets {
-        let text = render(target.format, report, &options(args, target, (global, anchor.as_deref())));
+        let options = options(args, target, (global, anchor.as_deref()));
+        let content = |out: &mut dyn Write| write(target.format, report, &options, out);
         let written = match &target.file {
-            Some(file) => write_atomically(file, text.as_bytes()),
-            None => print(&text),
+            Some(file) => write_whole(file, content),
+            None => print_by(content),
         };
         // A report that is not written does not make the verdict a lesser one.
         if let Err(failure) = written {
@@ -131,9 +132,12 @@ fn is_coloured(color: Color) -> bool {
 
 /// Writes data to stdout. A reader that went away is not a verdict.
 pub(super) fn print(text: &str) -> Result<(), Failure> {
-    let mut stdout = std::io::stdout().lock();
-    stdout
-        .write_all(text.as_bytes())
+    print_by(|out| out.write_all(text.as_bytes()))
+}
+
+fn print_by(content: impl Fn(&mut dyn Write) -> std::io::Result<()>) -> Result<(), Failure> {
+    let mut stdout = BufWriter::new(std::io::stdout().lock());
+    content(&mut stdout)
         .and_then(|()| stdout.flush())
         .map_err(|error| Failure::other(format!("standard output could not be written: {error}")))
 }
@@ -151,14 +155,16 @@ pub(super) fn complain(message: &str) {
 }
 
 /// Writes a file whole or not at all: a temporary file beside it, synced, then renamed over it.
-pub(super) fn write_atomically(file: &Path, bytes: &[u8]) -> Result<(), Failure> {
+fn write_whole(file: &Path, content: impl Fn(&mut dyn Write) -> std::io::Result<()>) -> Result<(), Failure> {
     let fail = |error: std::io::Error| Failure::other(format!("{} could not be written: {error}", file.display()));
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // A report is for others to read: the mode that the umask leaves, not the private one of temporary files.
     let mode = Permissions::from_mode(0o666);
     let mut temporary =
         tempfile::Builder::new().prefix(".portreeve-").permissions(mode).tempfile_in(folder).map_err(fail)?;
-    temporary.write_all(bytes).map_err(fail)?;
+    let mut buffered = BufWriter::new(&mut temporary);
+    content(&mut buffered).and_then(|()| buffered.flush()).map_err(fail)?;
+    drop(buffered);
     temporary.as_file().sync_all().map_err(fail)?;
     temporary.persist(file).map_err(|error| fail(error.error))?;
     Ok(())

@@ -16,6 +16,7 @@ use jiff::Timestamp;
 use portreeve_policies::object::{Object, Unreadable};
 use portreeve_policies::workload::{ImageUse, image_uses};
 use portreeve_policies::world::World;
+use portreeve_reports::code::Topic;
 use portreeve_reports::exceptions::Usage;
 use portreeve_reports::report::{Counted, ImageReport, PolicyInput, Report};
 use portreeve_reports::{Cause, Code, Finding, FindingBuilder, Subject, Verdict};
@@ -155,7 +156,7 @@ impl Judge {
     /// Whether a failure of this code denies at admission: image trust by its rule's mode, posture when one of the
     /// frameworks in `posture.enforce` asks the question.
     pub fn denies(&self, code: &Code) -> bool {
-        code.as_str().starts_with("PR-1") || self.rules.enforced.contains(code)
+        code.topic() == Topic::ImageTrust || self.rules.enforced.contains(code)
     }
 
     /// Whether images are judged at all.

@@ -68,17 +68,7 @@ pub(super) struct SelfDescription {
 
 /// The SHA-256 digest of bytes.
 pub fn digest_of(bytes: &[u8]) -> Digest {
-    use std::fmt::Write;
-    let mut text = String::with_capacity(71);
-    text.push_str("sha256:");
-    for byte in Sha256::digest(bytes) {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    match Digest::parse(&text) {
-        Ok(digest) => digest,
-        Err(_) => unreachable!("64 hex digits are a digest"),
-    }
+    Digest::of_hash(&Sha256::digest(bytes).into())
 }
 
 /// The URL of the next page, when there is one (RFC 8288, `rel="next"`).

@@ -1,4 +1,4 @@
-//! Renderers of a report. Each is a pure function from a report to text; none reads the environment or the clock.
+//! Renderers of a report. Each is a pure function from a report to bytes; none reads the environment or the clock.
 //!
 //! * [`json`]: `json-v1`, the contract that scripts rely on.
 //! * [`table`]: for people at a terminal.
@@ -15,6 +15,8 @@ pub mod prometheus;
 pub mod sarif;
 pub mod table;
 pub mod text;
+
+use std::io;
 
 use crate::code::Code;
 use crate::finding::Finding;
@@ -158,16 +160,17 @@ pub fn own_rule(code: &Code) -> Option<RuleText> {
     })
 }
 
-/// The report in a format, ending with a newline.
-pub fn render(format: Format, report: &Report, options: &RenderOptions<'_>) -> String {
-    match format {
+/// Writes the report in a format, ending with a newline.
+pub fn write(format: Format, report: &Report, options: &RenderOptions<'_>, out: &mut dyn io::Write) -> io::Result<()> {
+    let text = match format {
+        Format::Json => return json::write(report, options, out),
+        Format::Sarif => return sarif::write(report, options, out),
         Format::Table => table::render(report, options),
-        Format::Json => json::render(report, options),
-        Format::Sarif => sarif::render(report, options),
         Format::Prometheus => prometheus::render(report),
         Format::Junit => junit::render(report, options),
         Format::Html => html::render(report, options),
-    }
+    };
+    out.write_all(text.as_bytes())
 }
 
 #[cfg(test)]

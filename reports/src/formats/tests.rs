@@ -39,6 +39,13 @@ fn all() -> RenderOptions<'static> {
     RenderOptions { shown: Shown::All, ..RenderOptions::default() }
 }
 
+/// The report as text.
+fn render(format: Format, report: &Report, options: &RenderOptions<'_>) -> String {
+    let mut bytes = Vec::new();
+    write(format, report, options, &mut bytes).unwrap();
+    String::from_utf8(bytes).unwrap()
+}
+
 fn parsed(format: Format, report: &Report, options: &RenderOptions<'_>) -> Value {
     serde_json::from_str(&render(format, report, options)).unwrap()
 }

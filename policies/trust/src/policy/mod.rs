@@ -20,7 +20,6 @@ use jiff::Timestamp;
 use portreeve_policies::image::{Digest, Repository};
 use portreeve_reports::Effect;
 use portreeve_reports::source::{Problem, Problems};
-use sha2::{Digest as _, Sha256};
 
 pub use pattern::{ImagePattern, InvalidPattern, NamespacePattern};
 pub use spec::ImagePolicySpec;
@@ -106,7 +105,6 @@ pub struct ImagePolicy {
     mode: Mode,
     no_match: NoMatch,
     rules: Vec<Rule>,
-    digest: String,
 }
 
 /// A rule of a policy.
@@ -191,7 +189,7 @@ impl ImagePolicy {
     pub fn build(spec: &ImagePolicySpec, keys: &BTreeMap<String, Vec<u8>>) -> Result<Self, Problems> {
         let mut problems = Problems::new(&spec.file);
         let rules = spec.rules.iter().filter_map(|rule| build_rule(rule, spec.mode, keys, &mut problems)).collect();
-        let policy = Self::new(spec.mode, spec.no_match, rules);
+        let policy = Self { mode: spec.mode, no_match: spec.no_match, rules };
         problems.into_result(policy)
     }
 
@@ -216,20 +214,7 @@ impl ImagePolicy {
             mode: Mode::Enforce,
             basis: Basis::Keys(authorities),
         };
-        Ok(Self::new(Mode::Enforce, NoMatch::Deny, vec![rule]))
-    }
-
-    fn new(mode: Mode, no_match: NoMatch, rules: Vec<Rule>) -> Self {
-        let mut canonical = Canonical::new();
-        canonical.text(mode.as_str()).text(no_match.as_str()).number(rules.len());
-        rules.iter().for_each(|rule| rule.write(&mut canonical));
-        Self { mode, no_match, rules, digest: canonical.finish() }
-    }
-
-    /// `sha256:` and the digest of what the policy says, keys included: equal policies judge alike. Names the policy
-    /// in reports and is part of the key of every cached verdict.
-    pub fn digest(&self) -> &str {
-        &self.digest
+        Ok(Self { mode: Mode::Enforce, no_match: NoMatch::Deny, rules: vec![rule] })
     }
 
     /// The mode of rules that have none, and of images that no rule names.
@@ -288,19 +273,6 @@ impl Rule {
         let narrowest = matching.map(NamespacePattern::specificity).max()?;
         Some(Rank(image, Some(narrowest), true))
     }
-
-    fn write(&self, canonical: &mut Canonical) {
-        canonical.text(&self.name).text(self.mode.as_str());
-        canonical.number(self.images.len());
-        self.images.iter().for_each(|pattern| _ = canonical.text(&pattern.to_string()));
-        canonical.number(self.namespaces.len());
-        self.namespaces.iter().for_each(|pattern| _ = canonical.text(&pattern.to_string()));
-        match &self.basis {
-            Basis::Keys(authorities) => authorities.write(canonical),
-            Basis::Allow(allow) => allow.write(canonical),
-            Basis::Deny { reason } => _ = canonical.text("deny").text(reason),
-        }
-    }
 }
 
 impl KeyAuthorities {
@@ -327,22 +299,6 @@ impl KeyAuthorities {
         let required = authorities().all(|(index, authority)| !authority.required || vouching.contains(&index));
         // A policy is never built with a threshold of 0; if it were, nobody's word would still be too little.
         required && !keys.is_empty() && keys.len() >= self.threshold
-    }
-
-    fn write(&self, canonical: &mut Canonical) {
-        canonical.text("keys").number(self.threshold).number(self.list.len());
-        for authority in &self.list {
-            canonical.text(&authority.name).number(usize::from(authority.required)).bytes(authority.key.spki());
-            canonical.time(authority.not_before).time(authority.not_after);
-        }
-    }
-}
-
-impl StaticAllow {
-    fn write(&self, canonical: &mut Canonical) {
-        canonical.text("allow").number(self.digests.len());
-        self.digests.iter().for_each(|digest| _ = canonical.text(digest.as_str()));
-        canonical.text(&self.owner).text(&self.reason).time(Some(self.expires));
     }
 }
 
@@ -423,38 +379,4 @@ fn tie<'rules>(one: &'rules RuleSpec, other: &'rules RuleSpec) -> Option<(&'rule
     }
     let pairs = one.images.iter().flat_map(|left| other.images.iter().map(move |right| (left, right)));
     pairs.into_iter().find(|(left, right)| left.specificity() == right.specificity() && left.overlaps(right))
-}
-
-/// A hash over length-prefixed parts, so that no two different policies are written alike.
-struct Canonical(Sha256);
-
-impl Canonical {
-    fn new() -> Self {
-        let mut canonical = Self(Sha256::new());
-        canonical.text("portreeve-image-policy-v1");
-        canonical
-    }
-
-    fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
-        self.0.update((bytes.len() as u64).to_be_bytes());
-        self.0.update(bytes);
-        self
-    }
-
-    fn text(&mut self, text: &str) -> &mut Self {
-        self.bytes(text.as_bytes())
-    }
-
-    fn number(&mut self, number: usize) -> &mut Self {
-        self.bytes(&(number as u64).to_be_bytes())
-    }
-
-    fn time(&mut self, time: Option<Timestamp>) -> &mut Self {
-        self.text(&time.map_or_else(String::new, |time| time.to_string()))
-    }
-
-    fn finish(self) -> String {
-        let hex: String = self.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("sha256:{hex}")
-    }
 }

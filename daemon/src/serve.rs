@@ -1,45 +1,49 @@
 //! The daemon's composition: which parts there are, what each of them is given, and in which order they start.
 
-use std::io::Write as _;
-use std::net::{SocketAddr, TcpListener};
+mod carrier;
+mod error;
+mod listeners;
+mod source;
+mod turn;
+
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::StreamExt as _;
 use jiff::Timestamp;
-use portreeve_reports::SubjectKey;
-use portreeve_reports::gate::ExitCode;
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::admission::{AdmissionError, AdmissionState, Webhook};
-use crate::cluster::client::{ClientError, KubeSource, cluster_id, connect};
+use crate::admission::certificates::{Keeper, SecretReader};
+use crate::admission::{AdmissionState, CertificateSource, Webhook};
 use crate::cluster::feed::Feed;
-use crate::cluster::folder::{self, FolderOptions};
-use crate::cluster::kinds::KINDS;
-use crate::cluster::watches::{OnRestart, Watches};
-use crate::cluster::writer::{self, ClusterView, Event};
-use crate::config::valid::Admission;
-use crate::config::{ClusterSource, Config};
+use crate::cluster::lease::{self, Campaign};
+use crate::cluster::writer::{self, ClusterView};
+use crate::config::Config;
+use crate::config::valid::{Admission, ClusterRead, Tls};
+use crate::controllers::credentials::Credentials;
 use crate::controllers::images::Images;
 use crate::controllers::scans::Scans;
 use crate::controllers::workloads::Workloads;
 use crate::demo;
 use crate::http::{self, Hosts, HttpParts, Limits};
-use crate::judge::source::{repository_path, repository_root};
 use crate::judge::tally::Tally;
-use crate::judge::{FileSource, Judge, JudgeSettings, LoadError, Rules};
-use crate::registry::RegistryClient;
+use crate::judge::{FileSource, Judge, JudgeSettings, Rules};
+use crate::registry::{EvidenceShelf, RegistryClient};
+use crate::runtime::leader::{LeadershipWatch, Seat};
 use crate::runtime::metrics::{Metrics, Scanner};
 use crate::runtime::readiness::{Parts, ReadinessWatch};
-use crate::runtime::supervisor::{RunError, Supervisor, TaskName, os_signals};
+use crate::runtime::supervisor::{Supervisor, TaskName, os_signals};
 use crate::runtime::telemetry;
 use crate::scheduler::driver::{self, Trigger};
-use crate::store::{RecorderHandle, Retention, Store, StoreError, StoreUrl, recorder};
+use crate::store::{RecorderHandle, Retention, Shelf, Store, StoreError, StoreUrl, recorder};
 
-/// How often counters that other parts keep are carried into the metrics.
-const CARRY_EVERY: Duration = Duration::from_millis(500);
+use carrier::{Carrier, announce_when_ready};
+pub use error::ServeError;
+use listeners::Listeners;
+use source::Source;
+use turn::Turn;
 
 /// What the daemon runs on.
 pub struct ServeOptions {
@@ -51,54 +55,6 @@ pub struct ServeOptions {
     pub announce: Vec<String>,
     /// The demo's registry: its listener and the OCI layout it serves.
     pub demo_registry: Option<(TcpListener, PathBuf)>,
-}
-
-/// Why the daemon did not start, or ended other than by a signal.
-#[derive(Debug, thiserror::Error)]
-pub enum ServeError {
-    /// A file of rules cannot be used.
-    #[error(transparent)]
-    Rules(#[from] LoadError),
-    /// The store cannot be used.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The store's address cannot be used.
-    #[error("'store.url': {0}")]
-    StoreUrl(#[from] crate::store::InvalidStoreUrl),
-    /// The API server's address or credentials cannot be used.
-    #[error(transparent)]
-    Client(#[from] ClientError),
-    /// The folder that stands for the cluster is not there.
-    #[error("'cluster.folder': {0} is not a folder")]
-    NoFolder(String),
-    /// The webhook cannot be served.
-    #[error(transparent)]
-    Admission(#[from] AdmissionError),
-    /// An address is taken or not ours.
-    #[error("cannot listen on {address}: {reason}")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// The system's words.
-        reason: String,
-    },
-    /// Logs, signals or threads.
-    #[error("{0}")]
-    Process(String),
-    /// A task ended, or the drain took too long.
-    #[error(transparent)]
-    Run(#[from] RunError),
-}
-
-impl ServeError {
-    /// The exit code of the process.
-    pub fn exit(&self) -> ExitCode {
-        match self {
-            Self::Rules(_) | Self::StoreUrl(_) | Self::Client(_) | Self::NoFolder(_) => ExitCode::Usage,
-            Self::Run(RunError::TaskPanicked { .. }) => ExitCode::Bug,
-            _ => ExitCode::Unclassified,
-        }
-    }
 }
 
 /// Runs the daemon until a signal.
@@ -123,7 +79,7 @@ async fn daemon(options: ServeOptions) -> Result<(), ServeError> {
     let store_url = options.config.store_url.parse::<StoreUrl>()?;
     let listeners = Listeners::bind(&options.config)?;
     let webhook = match &options.config.admission {
-        Some(admission) => Some(Webhook::bind(admission.listen, admission.tls.clone()).await?),
+        Some(admission) => Some(Webhook::bind(admission.listen, &admission.tls).await?),
         None => None,
     };
     if let Some((listener, layout)) = options.demo_registry {
@@ -136,13 +92,23 @@ async fn daemon(options: ServeOptions) -> Result<(), ServeError> {
         ended = listeners.serve_starting() => return Err(process(ended)),
         _ = signals.next() => return Ok(()),
     };
-    let judge = Judge::new(rules, options.registry);
-    let shared = Shared::open(&store_url, judge, &cluster, &mut supervisor).await?;
-    let stored = shared.store.subjects().await?;
-    let watching = shared.start_watching(source, stored, &mut supervisor);
+    let shared = Shared::open(&store_url, (rules, options.registry), &cluster, &mut supervisor).await?;
+    let leadership = shared.stand_for_lease(&source, &options.config, &mut supervisor).await?;
+    let mut parts = Parts::new();
+    let door = match (webhook, &options.config.admission) {
+        (Some(webhook), Some(admission)) => {
+            let certificates = certificates(&source, &admission.tls, leadership.clone(), &mut supervisor)?;
+            Some((webhook, certificates, admission, parts.permit("webhook certificate")))
+        }
+        _ => None,
+    };
+    let watching =
+        shared.start_watching((source, options.config.secrets.cluster_read), (&leadership, parts), &mut supervisor);
     shared.start_schedule(&options.config, &watching, &mut supervisor);
-    if let (Some(webhook), Some(admission)) = (webhook, &options.config.admission) {
-        shared.start_admission(webhook, (admission, &watching.view), &mut supervisor);
+    if let Some((webhook, certificates, admission, permit)) = door {
+        let state = shared.admission_state(admission, &watching.view);
+        let serving = webhook.serve((state, certificates), permit, supervisor.shutdown());
+        supervisor.spawn(TaskName::Admission, serving);
     }
     let announce = std::iter::once(format!("ready http://{}/", listeners.dashboard_address()?)).chain(options.announce);
     shared.start_serving(listeners, watching, announce.collect(), &mut supervisor);
@@ -158,6 +124,25 @@ fn settings(config: &Config) -> JudgeSettings {
         image_policy: config.image_policy.clone(),
         exceptions: config.exceptions.clone(),
         enforce: config.posture.enforce.clone(),
+        credentials: config.credentials.limits(),
+    }
+}
+
+/// Where the webhook's certificate is read from; starts what keeps it when that is ours to do.
+fn certificates(
+    source: &Source,
+    tls: &Tls,
+    leadership: LeadershipWatch,
+    supervisor: &mut Supervisor,
+) -> Result<CertificateSource, ServeError> {
+    match (tls, source) {
+        (Tls::Files(files), _) => Ok(CertificateSource::Files(files.clone())),
+        (Tls::Managed(_), Source::Folder { .. }) => Err(ServeError::NoCertificate),
+        (Tls::Managed(managed), Source::Api(client)) => {
+            let keeper = Keeper::new(client.clone(), managed.clone());
+            supervisor.spawn(TaskName::Certificates, keeper.run(leadership, supervisor.shutdown()));
+            Ok(CertificateSource::Secret(Box::new(SecretReader::new(client.clone(), managed))))
+        }
     }
 }
 
@@ -168,95 +153,6 @@ fn start_demo_registry(supervisor: &mut Supervisor, listener: TcpListener, layou
     let stop = supervisor.shutdown().cancelled_owned();
     supervisor.spawn(TaskName::DemoRegistry, demo::registry::serve(layout, listener, stop));
     Ok(())
-}
-
-/// The two addresses of http.
-struct Listeners {
-    dashboard: TcpListener,
-    metrics: TcpListener,
-}
-
-impl Listeners {
-    fn bind(config: &Config) -> Result<Self, ServeError> {
-        let bind = |address: SocketAddr| {
-            TcpListener::bind(address).map_err(|error| ServeError::Listen { address, reason: error.to_string() })
-        };
-        Ok(Self { dashboard: bind(config.http_listen)?, metrics: bind(config.metrics_listen)? })
-    }
-
-    fn dashboard_address(&self) -> Result<SocketAddr, ServeError> {
-        self.dashboard.local_addr().map_err(process)
-    }
-
-    /// Health before the cluster is known: alive, not ready.
-    async fn serve_starting(&self) -> http::ServeError {
-        let served = match self.metrics.try_clone() {
-            Ok(listener) => http::serve(listener, http::starting(), CancellationToken::new()).await,
-            Err(error) => Err(error.into()),
-        };
-        match served {
-            Err(error) => error,
-            Ok(()) => std::future::pending().await,
-        }
-    }
-}
-
-/// Where objects come from.
-enum Source {
-    Api(kube::Client),
-    Folder { path: PathBuf, name: String },
-}
-
-impl Source {
-    async fn connect(cluster: &ClusterSource) -> Result<Self, ServeError> {
-        let kube = match cluster {
-            ClusterSource::Folder { path, name } => {
-                if !path.is_dir() {
-                    return Err(ServeError::NoFolder(path.display().to_string()));
-                }
-                return Ok(Self::Folder { path: path.clone(), name: name.clone() });
-            }
-            ClusterSource::InCluster => KubeSource::InCluster,
-            ClusterSource::Kubeconfig { file, context } => {
-                KubeSource::Kubeconfig { file: file.clone(), context: context.clone() }
-            }
-        };
-        Ok(Self::Api(connect(&kube).await?))
-    }
-
-    /// What the store keys findings by.
-    async fn identity(&self, shutdown: CancellationToken) -> String {
-        match self {
-            Self::Folder { name, .. } => name.clone(),
-            Self::Api(client) => match cluster_id(client, &shutdown).await {
-                Some(id) => id,
-                None => std::future::pending().await,
-            },
-        }
-    }
-
-    /// Starts what turns events into the index's.
-    fn start(self, events: mpsc::Sender<Event>, metrics: &Arc<Metrics>, supervisor: &mut Supervisor) {
-        let shutdown = supervisor.shutdown();
-        match self {
-            Self::Folder { path, .. } => {
-                // The same name for a file as at the CI door, and so the same fingerprint.
-                let shown = repository_path(&path, repository_root().as_deref());
-                let options = FolderOptions { shown, ..FolderOptions::new(path) };
-                supervisor.spawn(TaskName::Folder, folder::run(options, events, shutdown));
-            }
-            Self::Api(client) => {
-                let metrics = Arc::clone(metrics);
-                let on_restart = OnRestart::new(move |_| {
-                    metrics.sources.watch_restarts.inc();
-                });
-                let watches = Watches { client, events, on_restart, shutdown };
-                for kind in &KINDS {
-                    supervisor.spawn(TaskName::Watch(kind.plural), watches.clone().run(kind));
-                }
-            }
-        }
-    }
 }
 
 /// What the doors share.
@@ -272,7 +168,7 @@ impl Shared {
     /// Opens the store and starts what writes to it.
     async fn open(
         url: &StoreUrl,
-        judge: Judge,
+        (rules, registry): (Rules, RegistryClient),
         cluster: &str,
         supervisor: &mut Supervisor,
     ) -> Result<Self, ServeError> {
@@ -281,6 +177,8 @@ impl Shared {
         let (writing, recorder) = recorder(store.clone(), Retention::default());
         // The recorder ends after the doors: when the last of them has dropped its handle.
         supervisor.spawn(TaskName::Recorder, writing.run(CancellationToken::new()));
+        let shelf = Shelf::of(&store, &recorder).map(|shelf| Arc::new(shelf) as Arc<dyn EvidenceShelf>);
+        let judge = Judge::new(rules, registry.sharing(shelf));
         let tally = Arc::new(Tally::new(judge.rules().unimplemented.len()));
         let scans = store.scans().await?;
         for scanner in Scanner::ALL.iter().map(|scanner| scanner.as_str()) {
@@ -289,67 +187,106 @@ impl Shared {
         Ok(Self { judge: Arc::new(judge), tally, store, recorder, metrics })
     }
 
+    /// Starts what makes this process the one that may write, when it is its turn.
+    async fn stand_for_lease(
+        &self,
+        source: &Source,
+        config: &Config,
+        supervisor: &mut Supervisor,
+    ) -> Result<LeadershipWatch, StoreError> {
+        let (seat, watch) = Seat::new();
+        let known = self.store.epoch().await?;
+        let (metrics, shutdown) = (self.metrics.leader.clone(), supervisor.shutdown());
+        match source {
+            Source::Folder { path, .. } => {
+                let place = (path.clone(), known);
+                supervisor.spawn(TaskName::Leader, lease::folder::run(place, seat, metrics, shutdown));
+            }
+            Source::Api(client) => {
+                let candidate = (lease::identity(), known);
+                let campaign = Campaign::new(client.clone(), config.leader.clone(), seat, candidate);
+                supervisor.spawn(TaskName::Leader, campaign.metrics(metrics).run(shutdown));
+            }
+        }
+        Ok(watch)
+    }
+
     /// Starts the watch and schedule doors.
-    fn start_watching(&self, source: Source, stored: Vec<SubjectKey>, supervisor: &mut Supervisor) -> Watching {
-        let mut parts = Parts::new();
-        let feeds = [Feed::default(), Feed::default()];
+    fn start_watching(
+        &self,
+        (source, secrets): (Source, ClusterRead),
+        (leadership, mut parts): (&LeadershipWatch, Parts),
+        supervisor: &mut Supervisor,
+    ) -> Watching {
+        let feeds = [Feed::default(), Feed::default(), Feed::default()];
         let (writer, events, view) = writer::index(feeds.to_vec(), parts.permit("cluster"));
         supervisor.spawn(TaskName::Index, writer.run(supervisor.shutdown()));
-        source.start(events, &self.metrics, supervisor);
-        let [workload_feed, image_feed] = feeds;
-        let triggers = [Trigger::default(), Trigger::default()];
-        let [posture_rescan, image_rescan] = triggers.clone();
-        let scans = Scans::new(
-            Arc::clone(&self.judge),
-            (self.store.clone(), self.recorder.clone()),
-            Arc::clone(&self.tally),
-            Arc::clone(&self.metrics),
-        );
-        let workloads = Workloads {
-            judge: Arc::clone(&self.judge),
-            cluster: view.clone(),
-            feed: workload_feed,
-            recorder: self.recorder.clone(),
-            tally: Arc::clone(&self.tally),
-            rescan: posture_rescan,
-            scans: scans.clone(),
-        };
-        let images = Images {
-            judge: Arc::clone(&self.judge),
-            cluster: view.clone(),
-            feed: image_feed,
-            recorder: self.recorder.clone(),
-            tally: Arc::clone(&self.tally),
-            rescan: image_rescan,
-            scans,
-        };
-        supervisor.spawn(TaskName::Workloads, workloads.run(stored.clone(), supervisor.shutdown()));
-        supervisor.spawn(TaskName::Images, images.run(stored, supervisor.shutdown()));
+        source.start(secrets, events, &self.metrics, supervisor);
+        let [workload_feed, image_feed, credential_feed] = feeds;
+        let triggers = [Trigger::default(), Trigger::default(), Trigger::default()];
+        let [posture_rescan, image_rescan, credential_rescan] = triggers.clone();
+        let turn = Turn::new((self.store.clone(), self.recorder.clone()), leadership, supervisor.shutdown());
+        let shared_scans = self.scans();
+        let (judge, tally, cluster) = (Arc::clone(&self.judge), Arc::clone(&self.tally), view.clone());
+        let (scans, shutdown) = (Arc::clone(&shared_scans), supervisor.shutdown());
+        let workloads = turn.clone().write(move |recorder, stored| {
+            let scans = scans(&recorder);
+            let (feed, rescan) = (workload_feed, posture_rescan);
+            Workloads { judge, cluster, feed, recorder, tally, rescan, scans }.run(stored, shutdown)
+        });
+        supervisor.spawn(TaskName::Workloads, workloads);
+        let (judge, tally, cluster) = (Arc::clone(&self.judge), Arc::clone(&self.tally), view.clone());
+        let (scans, shutdown) = (Arc::clone(&shared_scans), supervisor.shutdown());
+        let images = turn.clone().write(move |recorder, stored| {
+            let scans = scans(&recorder);
+            let (feed, rescan) = (image_feed, image_rescan);
+            Images { judge, cluster, feed, recorder, tally, rescan, scans }.run(stored, shutdown)
+        });
+        supervisor.spawn(TaskName::Images, images);
+        let (judge, tally, cluster) = (Arc::clone(&self.judge), Arc::clone(&self.tally), view.clone());
+        let shutdown = supervisor.shutdown();
+        let credentials = turn.write(move |recorder, stored| {
+            let scans = shared_scans(&recorder);
+            let (feed, rescan) = (credential_feed, credential_rescan);
+            Credentials { judge, cluster, feed, recorder, tally, rescan, scans }.run(stored, shutdown)
+        });
+        supervisor.spawn(TaskName::Credentials, credentials);
         Watching { view, readiness: parts.watch(), triggers }
     }
 
+    /// Makes the scans that both controllers share, for the first of them whose turn it is.
+    fn scans(&self) -> Arc<dyn Fn(&RecorderHandle) -> Scans + Send + Sync> {
+        let made = OnceLock::new();
+        let (judge, tally) = (Arc::clone(&self.judge), Arc::clone(&self.tally));
+        let (store, metrics) = (self.store.clone(), Arc::clone(&self.metrics));
+        Arc::new(move |recorder: &RecorderHandle| {
+            let scans = || {
+                let (judge, tally, metrics) = (Arc::clone(&judge), Arc::clone(&tally), Arc::clone(&metrics));
+                Scans::new(judge, (store.clone(), recorder.clone()), tally, metrics)
+            };
+            made.get_or_init(scans).clone()
+        })
+    }
+
     fn start_schedule(&self, config: &Config, watching: &Watching, supervisor: &mut Supervisor) {
-        let [posture, images] = watching.triggers.clone();
-        let schedules =
-            vec![(config.posture.rescan.clone().into(), posture), (config.image_rescan.clone().into(), images)];
+        let [posture, images, credentials] = watching.triggers.clone();
+        let schedules = vec![
+            (config.posture.rescan.clone().into(), posture),
+            (config.posture.rescan.clone().into(), credentials),
+            (config.image_rescan.clone().into(), images),
+        ];
         supervisor.spawn(TaskName::Scheduler, driver::run(schedules, Timestamp::now, supervisor.shutdown()));
     }
 
-    fn start_admission(
-        &self,
-        webhook: Webhook,
-        (admission, view): (&Admission, &ClusterView),
-        supervisor: &mut Supervisor,
-    ) {
-        let state = AdmissionState {
+    fn admission_state(&self, admission: &Admission, view: &ClusterView) -> AdmissionState {
+        AdmissionState {
             judge: Arc::clone(&self.judge),
             scope: Arc::new(admission.scope.clone()),
             view: view.clone(),
             recorder: self.recorder.clone(),
             metrics: Arc::clone(&self.metrics),
             deadline: admission.deadline,
-        };
-        supervisor.spawn(TaskName::Admission, webhook.serve(state, supervisor.shutdown()));
+        }
     }
 
     /// Starts page, API, health and metrics, and says when everything is ready.
@@ -394,54 +331,5 @@ impl Shared {
 struct Watching {
     view: ClusterView,
     readiness: ReadinessWatch,
-    triggers: [Trigger; 2],
-}
-
-/// Carries numbers that other parts keep into the board and the metrics, so that a scrape triggers no work.
-struct Carrier {
-    judge: Arc<Judge>,
-    tally: Arc<Tally>,
-    metrics: Arc<Metrics>,
-    view: ClusterView,
-}
-
-impl Carrier {
-    async fn run(self, shutdown: CancellationToken) {
-        let mut carried = self.judge.registry().statistics();
-        let mut tick = tokio::time::interval(CARRY_EVERY);
-        loop {
-            tokio::select! {
-                () = shutdown.cancelled() => return,
-                _ = tick.tick() => {}
-            }
-            let objects = self.view.objects();
-            self.tally.publish(objects);
-            self.metrics.sources.index_objects.set(i64::try_from(objects).unwrap_or(i64::MAX));
-            if let Some(coverage) = self.tally.board().borrow().coverage {
-                self.metrics.scans.coverage.set(coverage);
-            }
-            let now = self.judge.registry().statistics();
-            for (outcome, total) in now.requests {
-                let new = total.saturating_sub(carried.requests_with(outcome));
-                self.metrics.sources.registry_requests(outcome, new);
-            }
-            carried = now;
-        }
-    }
-}
-
-/// Prints `ready` and what else there is to say to stdout, once.
-async fn announce_when_ready(mut readiness: ReadinessWatch, lines: Vec<String>, shutdown: CancellationToken) {
-    let is_ready = tokio::select! {
-        is_ready = readiness.ready() => is_ready,
-        () = shutdown.cancelled() => false,
-    };
-    if is_ready {
-        let mut stdout = std::io::stdout().lock();
-        let written = lines.iter().try_for_each(|line| writeln!(stdout, "{line}")).and_then(|()| stdout.flush());
-        if let Err(error) = written {
-            tracing::warn!(%error, "standard output is closed");
-        }
-    }
-    shutdown.cancelled().await;
+    triggers: [Trigger; 3],
 }

@@ -25,10 +25,9 @@ impl Digest {
         }
     }
 
-    /// The digest that a SHA-256 hash is.
-    pub fn of_hash(hash: &[u8; 32]) -> Self {
-        let digits: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-        Self(format!("sha256:{digits}").into())
+    /// The digest of bytes.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(portreeve_reports::digest::sha256(bytes).into())
     }
 
     /// With the algorithm: `sha256:…`.

@@ -5,11 +5,13 @@
 //! * [`exceptions`]: what an owner has accepted, until when, and whether that is still in use.
 //! * [`report`], [`gate`]: many findings, their counts and coverage, and the process exit they stand for.
 //! * [`formats`]: renderers of a report; `json-v1` is the contract that scripts rely on.
+//! * [`digest`]: SHA-256 as text.
 //! * [`source`]: the capped YAML and JSON reader. Every value knows its line and column.
 //!
 //! Nothing here does I/O, reads the clock or the environment: bytes and times are arguments.
 
 pub mod code;
+pub mod digest;
 pub mod exceptions;
 pub mod finding;
 pub mod fingerprint;

@@ -155,14 +155,6 @@ impl Report {
         Coverage::mean(tallies.values().map(|tally| tally.share()))
     }
 
-    /// Coverage of a framework with these codes. A code that no subject of the run was asked is left out, unless it
-    /// is unimplemented; a framework of which nothing was asked has none.
-    pub fn framework_coverage(&self, codes: &[Code]) -> Coverage {
-        let tallies = self.tallies();
-        let shares: Vec<f64> = codes.iter().filter_map(|code| tallies.get(code)).map(|tally| tally.share()).collect();
-        Coverage::mean(shares.into_iter())
-    }
-
     /// Findings by verdict, and failures by severity.
     pub fn counts(&self) -> Counts {
         let mut counts = Counts::default();
@@ -273,21 +265,6 @@ mod tests {
         assert_eq!(report.coverage().ratio(), 0.75);
         report.unimplemented = vec![code("C-0001"), code("C-0002")];
         assert_eq!(report.coverage().ratio(), 0.375);
-    }
-
-    #[test]
-    fn a_framework_counts_its_own_codes_only() {
-        let mut report = report(&[Verdict::Pass]);
-        report.findings.push(finding("C-0017", Severity::Low, Verdict::Unknown, hub(None)));
-        report.unimplemented = vec![code("C-0001")];
-        let of = |codes: &[&str]| {
-            let codes: Vec<Code> = codes.iter().map(|text| code(text)).collect();
-            report.framework_coverage(&codes).ratio()
-        };
-        assert_eq!(of(&["C-0016"]), 1.0);
-        assert_eq!(of(&["C-0016", "C-0001"]), 0.5);
-        assert_eq!(of(&["C-0016", "C-0017", "C-0001", "C-0002"]), 1.0 / 3.0);
-        assert_eq!(of(&["C-0002"]), 0.0);
     }
 
     #[test]

@@ -37,6 +37,18 @@ impl Verdict {
         }
     }
 
+    /// Position in the order of [`Verdict::ALL`], worst first: of two verdicts about one thing the smaller one counts.
+    pub fn rank(self) -> u8 {
+        match self {
+            Self::Fail => 0,
+            Self::Error => 1,
+            Self::Unknown => 2,
+            Self::Excepted => 3,
+            Self::Pass => 4,
+            Self::NotApplicable => 5,
+        }
+    }
+
     /// Whether the question was answered: only a decided verdict may resolve a stored finding.
     pub fn is_decided(self) -> bool {
         !matches!(self, Self::Unknown | Self::Error)

@@ -72,6 +72,11 @@ impl ControlPlane {
         &self.files.ca_pem
     }
 
+    /// The administrator's bearer token.
+    pub fn admin_token(&self) -> &str {
+        ADMIN_TOKEN
+    }
+
     /// A new namespace with its default ServiceAccount; the name starts with the given one.
     pub async fn namespace(&self, prefix: &str) -> String {
         static NEXT: AtomicU32 = AtomicU32::new(1);

@@ -11,6 +11,7 @@ use reqwest::{Certificate, Client, Response};
 use serde_json::{Value, json};
 
 use crate::binary::Portreeve;
+use crate::postgres::{self, Postgres};
 use crate::process::{Running, free_port, scratch, until};
 use crate::{OrFail, api, fail, openmetrics};
 
@@ -23,6 +24,7 @@ pub struct FolderCluster {
     dashboard: Doors,
     webhook: u16,
     https: Client,
+    environment: Vec<(&'static str, &'static str)>,
 }
 
 /// The addresses of page and metrics.
@@ -145,13 +147,23 @@ impl FolderCluster {
     /// A cluster without objects; namespaces whose name starts with `enforced` enforce. `more` is added to the
     /// configuration.
     pub fn new(more: &str) -> Self {
+        Self::with_store("sqlite://store/portreeve.db", more)
+    }
+
+    /// The same with its store in a database of this server: a replica of every other that has its store there.
+    pub fn on_postgres(server: &Postgres, more: &str) -> Self {
+        let environment = vec![("PGPASSWORD", postgres::PASSWORD)];
+        Self { environment, ..Self::with_store(&server.url(postgres::DATABASE), more) }
+    }
+
+    fn with_store(store: &str, more: &str) -> Self {
         let root = scratch("folder-cluster");
         ["manifests", "store"].iter().for_each(|name| fs::create_dir(root.join(name)).or_fail("a folder"));
         let (page, metrics, webhook) = (free_port(), free_port(), free_port());
         let ca = write_certificate(&root);
         let text = format!(
             "cluster: {{folder: manifests, name: folder}}\n\
-             store: {{url: 'sqlite://store/portreeve.db'}}\n\
+             store: {{url: '{store}'}}\n\
              http: {{listen: '127.0.0.1:{page}', metricsListen: '127.0.0.1:{metrics}'}}\n\
              admission:\n  listen: '127.0.0.1:{webhook}'\n  deadline: 8s\n  \
              namespaces: [{{match: ['enforced*'], mode: enforce}}]\n  \
@@ -159,7 +171,7 @@ impl FolderCluster {
         );
         fs::write(root.join("portreeve.yaml"), text).or_fail("a configuration");
         let https = api::http_client().tls_certs_only([ca]).build().or_fail("an HTTPS client");
-        Self { root, dashboard: Doors::at(page, metrics), webhook, https }
+        Self { root, dashboard: Doors::at(page, metrics), webhook, https, environment: Vec::new() }
     }
 
     /// The folder of everything.
@@ -206,6 +218,7 @@ impl FolderCluster {
     pub fn command(&self) -> Command {
         let mut command = Portreeve::command();
         command.arg("serve").arg("--config").arg(self.config()).current_dir(&self.root);
+        command.envs(self.environment.iter().copied());
         command
     }
 

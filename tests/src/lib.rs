@@ -3,6 +3,8 @@
 //! * [`parts`]: where the programs are; `make parts` installs them.
 //! * [`process`]: starting, awaiting, reading and ending a program. Nothing outlives the test process.
 //! * [`control_plane`]: etcd, kube-apiserver and, on demand, the controllers and a node; [`api`] talks to it.
+//! * [`postgres`]: a PostgreSQL of its own for a test.
+//! * [`api_proxy`]: in front of the API server, to count writes and to spoil them; the crash harness.
 //! * [`registry`], [`cosign`]: registries of three kinds, small real images, and signatures by the original tool.
 //! * [`doors`]: generated objects through all four doors.
 //! * [`source_scan`], [`tidy`]: what the house forbids, as checks over the sources.
@@ -17,6 +19,7 @@
 //! line that says what is wrong.
 
 pub mod api;
+pub mod api_proxy;
 pub mod binary;
 pub mod chart;
 pub mod control_plane;
@@ -30,6 +33,7 @@ pub mod hostile;
 
 pub mod openmetrics;
 pub mod parts;
+pub mod postgres;
 pub mod process;
 pub mod registry;
 pub mod source_scan;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use portreeve_tests::OrFail as _;
 use portreeve_tests::api::{Api, documents};
 use portreeve_tests::binary::Portreeve;
 use portreeve_tests::chart::{NAMESPACE, helm, of_kind, rendered};
@@ -21,6 +22,8 @@ fn everything() -> Value {
             "exemptNamespaces": ["dev-free"],
         },
         "webhook": {"tls": {"existingSecret": "own", "caBundle": "-----BEGIN CERTIFICATE-----"}},
+        "secrets": {"clusterRead": "full"},
+        "credentials": {"maxTokenLifetime": "12h", "warnBeforeExpiry": "7d"},
         "registries": [{"host": "registry.example.org:5000"}],
         "registryCredentials": {"existingSecret": "docker"},
         "imagePolicy": {"spec": {"mode": "enforce"}, "files": {"cosign.pub": "-----BEGIN PUBLIC KEY-----\n"}},
@@ -79,15 +82,12 @@ async fn the_pod_keeps_the_restricted_standard() {
 
 #[test]
 fn the_rights_are_the_least_that_watching_needs() {
-    let objects = rendered(&everything());
-    let role = of_kind(&objects, "ClusterRole");
-    let mut rights = BTreeSet::new();
-    for rule in role["rules"].as_array().unwrap() {
-        assert_eq!(rule["verbs"], json!(["get", "list", "watch"]));
-        for resource in rule["resources"].as_array().unwrap() {
-            rights.insert(format!("{}/{}", rule["apiGroups"][0].as_str().unwrap(), resource.as_str().unwrap()));
-        }
-    }
+    let mut values = everything();
+    assert!(rights(&rendered(&values)).contains("/secrets"));
+    values["secrets"]["clusterRead"] = "metadata".into();
+    assert!(rights(&rendered(&values)).contains("/secrets"), "there is no right to metadata alone");
+    values["secrets"]["clusterRead"] = "off".into();
+    let objects = rendered(&values);
     let expected = [
         "/configmaps",
         "/namespaces",
@@ -102,9 +102,25 @@ fn the_rights_are_the_least_that_watching_needs() {
         "batch/jobs",
         "networking.k8s.io/networkpolicies",
     ];
-    assert_eq!(rights.iter().map(String::as_str).collect::<Vec<_>>(), expected);
+    assert_eq!(rights(&objects).iter().map(String::as_str).collect::<Vec<_>>(), expected);
+    assert_eq!(rights(&rendered(&json!({}))), rights(&objects), "off is the default");
     let other = objects.iter().filter(|object| ["Role", "RoleBinding"].contains(&object["kind"].as_str().unwrap()));
     assert_eq!(other.count(), 0, "no other rights");
+}
+
+/// What the role may read, as `group/resource`.
+fn rights(objects: &[Value]) -> BTreeSet<String> {
+    let word = |value: &Value| value.as_str().or_fail("a word of a rule").to_owned();
+    let mut rights = BTreeSet::new();
+    for rule in of_kind(objects, "ClusterRole")["rules"].as_array().or_fail("the rules of the role") {
+        let is_secrets = rule["resources"] == json!(["secrets"]);
+        let verbs = if is_secrets { json!(["list", "watch"]) } else { json!(["get", "list", "watch"]) };
+        assert_eq!(rule["verbs"], verbs);
+        for resource in rule["resources"].as_array().or_fail("the resources of a rule") {
+            rights.insert(format!("{}/{}", word(&rule["apiGroups"][0]), word(resource)));
+        }
+    }
+    rights
 }
 
 #[tokio::test]
@@ -139,7 +155,12 @@ fn the_webhook_and_the_daemon_are_told_the_same_scope() {
     }
     let policies: Vec<_> = webhooks.iter().map(|entry| (&entry["name"], &entry["failurePolicy"])).collect();
     let named = |name: &str, policy: &str| (json!(format!("{name}.portreeve.dev")), json!(policy));
-    let expected = [named("enforce", "Fail"), named("observe", "Ignore"), named("break-glass", "Ignore")];
+    let expected = [
+        named("enforce", "Fail"),
+        named("observe", "Ignore"),
+        named("break-glass", "Ignore"),
+        named("tokens", "Ignore"),
+    ];
     assert_eq!(policies, expected.iter().map(|(name, policy)| (name, policy)).collect::<Vec<_>>());
     let mutating = of_kind(&objects, "MutatingWebhookConfiguration")["webhooks"].as_array().unwrap();
     for rule in mutating.iter().flat_map(|entry| entry["rules"].as_array().unwrap()) {

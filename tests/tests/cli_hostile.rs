@@ -89,14 +89,11 @@ async fn an_object_of_fifty_megabytes_is_judged_or_too_large_and_never_passes_un
 }
 
 #[tokio::test]
-async fn what_is_left_of_a_document_with_too_many_values_costs_no_time() {
-    let list = format!("{POD}spec: [{}]\n---\n{PRIVILEGED}", "1,".repeat(24 << 20));
-    let started = std::time::Instant::now();
+async fn what_is_left_of_a_document_with_too_many_values_is_skipped_and_the_next_one_is_judged() {
+    let list = format!("{POD}spec: [{}, \"\n---\n{PRIVILEGED}", "1,".repeat(8 << 20));
     let measured = check("list.yaml", list, 10).await;
     let said = &measured.output.stdout;
     assert!(said.contains("more than 2000000 values") && said.contains("C-0057"), "{said}");
-    // Parsing all of it takes as many seconds as it has megabytes, without optimization.
-    assert!(started.elapsed() < Duration::from_secs(40), "{:?}", started.elapsed());
 }
 
 #[tokio::test]

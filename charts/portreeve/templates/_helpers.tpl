@@ -33,6 +33,11 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- $globs | uniq | toJson -}}
 {{- end }}
 
+{{- /* Whether the daemon makes the webhook's certificate; empty when not. */ -}}
+{{- define "portreeve.managesCertificate" -}}
+{{- if and .Values.admission.enabled (not .Values.webhook.tls.existingSecret) -}}true{{- end -}}
+{{- end }}
+
 {{- /* A CEL condition: the namespace matches one of these patterns. The schema allows no sign in a pattern that a
        regular expression would read in its own way, but `*`. */ -}}
 {{- define "portreeve.inNamespaces" -}}
@@ -71,7 +76,9 @@ has(request.userInfo.groups) && '{{ .Values.admission.breakGlassGroup }}' in req
 name: {{ .name }}.portreeve.dev
 admissionReviewVersions: [v1]
 clientConfig:
-  caBundle: {{ .caBundle }}
+  {{- with .caBundle }}
+  caBundle: {{ . }}
+  {{- end }}
   service: {name: portreeve, namespace: {{ .root.Release.Namespace }}, path: {{ .path }}, port: 443}
 failurePolicy: {{ .failurePolicy }}
 matchPolicy: Equivalent

@@ -81,16 +81,19 @@ fn decode_metadata(fields: &mut Fields<'_, '_>) -> Option<Metadata> {
     Some(Metadata { name: name?, namespace, place })
 }
 
-#[derive(Clone, Copy)]
-enum NameForm {
+/// The two forms of names in Kubernetes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameForm {
+    /// Labels joined by dots, at most 253 characters: most names.
     Subdomain,
+    /// At most 63 characters: names of namespaces.
     Label,
 }
 
 /// A name that the API server would refuse.
 #[derive(Debug, thiserror::Error)]
 #[error("'{text}' is not a {form}: lower-case letters, digits and '-'{dots}, at most {limit} characters")]
-struct InvalidName {
+pub struct InvalidName {
     text: String,
     form: &'static str,
     dots: &'static str,
@@ -98,7 +101,7 @@ struct InvalidName {
 }
 
 /// DNS-1123 as Kubernetes checks it (`validation.IsDNS1123Subdomain`, `IsDNS1123Label`).
-fn dns_name(text: &str, form: NameForm) -> Result<String, InvalidName> {
+pub fn dns_name(text: &str, form: NameForm) -> Result<String, InvalidName> {
     let (form, dots, limit) = match form {
         NameForm::Subdomain => ("DNS-1123 subdomain", " in parts joined by '.'", 253),
         NameForm::Label => ("DNS-1123 label", "", 63),

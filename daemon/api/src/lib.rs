@@ -4,7 +4,9 @@
 //! `portreeve-reports`, `ImagePolicy` from `portreeve-trust`. [`documents`] reads a file of them, [`document`] takes
 //! one tree, from a file or from the API server.
 
+pub mod crd;
 mod header;
+mod schema;
 
 use std::sync::Arc;
 
@@ -12,8 +14,12 @@ use portreeve_reports::exceptions::{Exception, ExceptionSpec, Origin, Scope};
 use portreeve_reports::source::decode::did_you_mean;
 use portreeve_reports::source::{Fields, Limits, Node, Place, Problems, yaml};
 
-pub use header::{Header, Metadata};
+pub use header::{Header, InvalidName, Metadata, NameForm, dns_name};
 
+/// The group of all kinds.
+pub const GROUP: &str = "portreeve.dev";
+/// Their version.
+pub const VERSION: &str = "v1alpha1";
 /// Group and version of all kinds.
 pub const API_VERSION: &str = "portreeve.dev/v1alpha1";
 

@@ -109,8 +109,11 @@ async fn record(state: &AdmissionState, path: ReviewPath, reviewed: &Reviewed, a
     };
     match tokio::time::timeout(RECORD_WITHIN, committed).await {
         Ok(Ok(_)) => {}
-        Ok(Err(error)) => tracing::error!(%error, "a decision was not recorded"),
-        Err(_) => tracing::warn!(uid = reviewed.request.uid, "a decision was answered before it was committed"),
+        Ok(Err(error)) => tracing::error!(%error, uid = reviewed.request.uid, "a decision was not recorded"),
+        Err(_) => {
+            state.metrics.admission.uncommitted.inc();
+            tracing::warn!(uid = reviewed.request.uid, "a decision was answered before it was committed");
+        }
     }
 }
 

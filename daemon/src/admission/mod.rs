@@ -5,7 +5,8 @@
 //! store that cannot be written is counted, not waited for.
 
 mod answer;
+pub mod certificates;
 mod server;
 
 pub use answer::{AdmissionState, RECORD_WITHIN};
-pub use server::{AdmissionError, Webhook};
+pub use server::{AdmissionError, CertificateSource, Webhook};

@@ -9,14 +9,20 @@ use axum::routing::post;
 use axum_server::Handle;
 use axum_server::accept::NoDelayAcceptor;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use jiff::Timestamp;
+use prometheus_client::metrics::gauge::Gauge;
 use tokio_util::sync::CancellationToken;
 
 use super::answer::{self, AdmissionState};
-use crate::config::valid::TlsFiles;
+use super::certificates::{PemPair, SecretReader, expiry};
+use crate::config::valid::{Tls, TlsFiles};
 use crate::judge::review::request::MAX_REVIEW_BYTES;
+use crate::runtime::readiness::Permit;
 
-/// How often the certificate files are looked at.
-const RELOAD_EVERY: Duration = Duration::from_secs(10);
+/// How often the certificate is looked at.
+const RELOAD_EVERY: Duration = Duration::from_secs(5);
+/// How often it is looked for before there is one.
+const FIRST_LOOKS: Duration = Duration::from_millis(500);
 /// How long open connections may take to finish after the shutdown begins.
 const DRAIN: Duration = Duration::from_secs(10);
 /// How long a client may take to send its request's head.
@@ -26,7 +32,10 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 pub enum AdmissionError {
     /// The address is taken or not ours.
-    #[error("the webhook cannot listen on {address}: {reason}")]
+    #[error(
+        "'admission.listen': the webhook cannot listen on {address}: {reason}; end what holds the address, or name \
+         another one in the configuration"
+    )]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -34,7 +43,10 @@ pub enum AdmissionError {
         reason: String,
     },
     /// The certificate or key cannot be used.
-    #[error("the webhook's certificate {cert} and key {key} cannot be used: {reason}")]
+    #[error(
+        "'admission.tls': the certificate {cert} and the key {key} cannot be used: {reason}; both are PEM files, the \
+         certificate with its chain"
+    )]
     Certificate {
         /// Certificate file.
         cert: String,
@@ -48,22 +60,35 @@ pub enum AdmissionError {
     Server(String),
 }
 
-/// A webhook that has its address and its certificate.
+/// Where the certificate is read from.
+#[derive(Clone)]
+pub enum CertificateSource {
+    /// PEM files.
+    Files(TlsFiles),
+    /// The Secret that the leader keeps.
+    Secret(Box<SecretReader>),
+}
+
+/// A webhook that has its address, and its certificate when that is in files.
 pub struct Webhook {
     listener: TcpListener,
-    tls: RustlsConfig,
-    files: TlsFiles,
+    tls: Option<RustlsConfig>,
 }
 
 impl Webhook {
     /// Takes the address and reads the certificate.
-    pub async fn bind(address: SocketAddr, files: TlsFiles) -> Result<Self, AdmissionError> {
+    pub async fn bind(address: SocketAddr, tls: &Tls) -> Result<Self, AdmissionError> {
         let listener = TcpListener::bind(address)
             .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
             .map_err(|error| AdmissionError::Listen { address, reason: error.to_string() })?;
-        let tls =
-            RustlsConfig::from_pem_file(&files.cert, &files.key).await.map_err(|error| unusable(&files, &error))?;
-        Ok(Self { listener, tls, files })
+        let tls = match tls {
+            Tls::Files(files) => {
+                let read = RustlsConfig::from_pem_file(&files.cert, &files.key).await;
+                Some(read.map_err(|error| unusable(files, &error))?)
+            }
+            Tls::Managed(_) => None,
+        };
+        Ok(Self { listener, tls })
     }
 
     /// The address that was taken.
@@ -71,11 +96,23 @@ impl Webhook {
         self.listener.local_addr()
     }
 
-    /// Answers until the shutdown, then lets open requests finish.
-    pub async fn serve(self, state: AdmissionState, shutdown: CancellationToken) -> Result<(), AdmissionError> {
+    /// Answers, from when there is a certificate, until the shutdown; then lets open requests finish.
+    pub async fn serve(
+        self,
+        (state, certificates): (AdmissionState, CertificateSource),
+        permit: Permit,
+        shutdown: CancellationToken,
+    ) -> Result<(), AdmissionError> {
+        let expiry = state.metrics.admission.certificate_expiry.clone();
+        let mut served = Served { source: certificates, known: None, tls: self.tls, expiry };
+        let tls = tokio::select! {
+            tls = served.first() => tls,
+            () = shutdown.cancelled() => return Ok(()),
+        };
+        permit.release();
         let handle = Handle::new();
         // Answers are small; waiting for more to send would cost each of them the peer's delayed acknowledgement.
-        let acceptor = RustlsAcceptor::new(self.tls.clone()).acceptor(NoDelayAcceptor::new());
+        let acceptor = RustlsAcceptor::new(tls).acceptor(NoDelayAcceptor::new());
         let mut server = axum_server::from_tcp(self.listener)
             .map_err(|error| AdmissionError::Server(error.to_string()))?
             .acceptor(acceptor)
@@ -84,16 +121,67 @@ impl Webhook {
         let serving = server.serve(router(state).into_make_service());
         tokio::pin!(serving);
         let mut reload = tokio::time::interval(RELOAD_EVERY);
-        let mut known = read(&self.files).await;
         loop {
             tokio::select! {
                 ended = &mut serving => return ended.map_err(|error| AdmissionError::Server(error.to_string())),
                 () = shutdown.cancelled() => break,
-                _ = reload.tick() => known = reload_changed(&self.tls, &self.files, known).await,
+                _ = reload.tick() => served.look().await,
             }
         }
         handle.graceful_shutdown(Some(DRAIN));
         serving.await.map_err(|error| AdmissionError::Server(error.to_string()))
+    }
+}
+
+/// The certificate as it is served.
+struct Served {
+    source: CertificateSource,
+    known: Option<PemPair>,
+    tls: Option<RustlsConfig>,
+    expiry: Gauge,
+}
+
+impl Served {
+    /// Waits until there is one.
+    async fn first(&mut self) -> RustlsConfig {
+        loop {
+            self.look().await;
+            if let Some(tls) = &self.tls {
+                return tls.clone();
+            }
+            tokio::time::sleep(FIRST_LOOKS).await;
+        }
+    }
+
+    /// Takes a changed pair; a pair that cannot be used is said, and the old one stays.
+    async fn look(&mut self) {
+        let Some((certificate, key)) = self.read().await.filter(|read| self.known.as_ref() != Some(read)) else {
+            return;
+        };
+        let taken = match &self.tls {
+            Some(tls) => tls.reload_from_pem(certificate.clone(), key.clone()).await,
+            None => RustlsConfig::from_pem(certificate.clone(), key.clone()).await.map(|tls| self.tls = Some(tls)),
+        };
+        match taken {
+            Ok(()) => {
+                let expires = expiry(&certificate);
+                self.expiry.set(expires.map_or(0, Timestamp::as_second));
+                let expires = expires.map(tracing::field::display);
+                tracing::info!(expires, "the webhook's certificate was read");
+            }
+            Err(error) => tracing::error!(%error, "a certificate cannot be used; the webhook keeps the one it has"),
+        }
+        // One that cannot be used is not tried again until it is another.
+        self.known = Some((certificate, key));
+    }
+
+    async fn read(&self) -> Option<PemPair> {
+        match &self.source {
+            CertificateSource::Files(files) => {
+                Some((tokio::fs::read(&files.cert).await.ok()?, tokio::fs::read(&files.key).await.ok()?))
+            }
+            CertificateSource::Secret(secret) => secret.read().await,
+        }
     }
 }
 
@@ -110,30 +198,5 @@ fn unusable(files: &TlsFiles, error: &std::io::Error) -> AdmissionError {
         cert: files.cert.display().to_string(),
         key: files.key.display().to_string(),
         reason: error.to_string(),
-    }
-}
-
-/// The bytes of both files; `None` while one of them cannot be read.
-async fn read(files: &TlsFiles) -> Option<(Vec<u8>, Vec<u8>)> {
-    Some((tokio::fs::read(&files.cert).await.ok()?, tokio::fs::read(&files.key).await.ok()?))
-}
-
-/// Takes a changed pair; a pair that cannot be used is said, and the old one stays.
-async fn reload_changed(
-    tls: &RustlsConfig,
-    files: &TlsFiles,
-    known: Option<(Vec<u8>, Vec<u8>)>,
-) -> Option<(Vec<u8>, Vec<u8>)> {
-    let now = read(files).await;
-    let Some((cert, key)) = now.clone().filter(|_| now != known) else { return known };
-    match tls.reload_from_pem(cert, key).await {
-        Ok(()) => {
-            tracing::info!("the webhook's certificate was read again");
-            now
-        }
-        Err(error) => {
-            tracing::error!(error = %unusable(files, &error), "the webhook keeps its old certificate");
-            known
-        }
     }
 }

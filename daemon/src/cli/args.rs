@@ -13,8 +13,7 @@ use portreeve_reports::report::PolicyInput;
 use super::Failure;
 use super::output::OutputArgs;
 use crate::config::valid::Registry;
-use crate::config::{Config, LoadedConfig, load};
-use crate::judge::load::digest_of;
+use crate::config::{self, Config, LoadedConfig, Use, load};
 use crate::judge::{FileSource, Judge, JudgeSettings, Rules};
 use crate::registry::{DockerConfig, HostOptions, RegistryClient, RegistryOptions};
 
@@ -46,10 +45,8 @@ pub(super) enum Color {
     Never,
 }
 
-/// A duration such as `30s` or `2m`.
 fn duration(text: &str) -> Result<Duration, String> {
-    let parsed = text.parse::<jiff::SignedDuration>().map_err(|error| error.to_string())?;
-    Duration::try_from(parsed).map_err(|_| "a duration is not negative".to_owned())
+    config::duration(text).ok_or_else(|| "not a duration such as 30s, 2m or 1h30m".to_owned())
 }
 
 /// The threshold of a verdict.
@@ -115,9 +112,14 @@ pub(super) struct RegistryArgs {
 }
 
 impl GlobalArgs {
-    /// The configuration, read from the working tree.
+    /// The configuration of a command that judges, read from the working tree.
     pub(super) fn load_config(&self) -> Result<LoadedConfig, Failure> {
-        load(self.config.as_deref(), &environment()).map_err(Failure::usage)
+        self.load_config_for(&Use::JUDGING)
+    }
+
+    /// The configuration of a command that uses these files of it.
+    pub(super) fn load_config_for(&self, uses: &[Use]) -> Result<LoadedConfig, Failure> {
+        load(self.config.as_deref(), &environment(), uses).map_err(Failure::usage)
     }
 }
 
@@ -143,6 +145,7 @@ impl RuleArgs {
             image_policy: config.image_policy.clone(),
             exceptions: config.exceptions.iter().chain(&self.exceptions).cloned().collect(),
             enforce: config.posture.enforce.clone(),
+            credentials: config.credentials.limits(),
         }
     }
 }
@@ -202,7 +205,7 @@ pub(super) fn ca_inputs(config: &Config, source: &FileSource) -> Result<Vec<Poli
     let input = |file: &Path| {
         let from = if source.holds(file) { source.describe() } else { "this machine".to_owned() };
         let name = format!("registry CA {} from {from}", file.display());
-        Ok(PolicyInput { name, digest: digest_of(&ca(file, source)?) })
+        Ok(PolicyInput { name, digest: portreeve_reports::digest::sha256(&ca(file, source)?) })
     };
     files.map(input).collect()
 }

@@ -12,9 +12,9 @@ use portreeve_reports::report::PolicyInput;
 
 use super::args::{self, GlobalArgs, ManifestArgs, RegistryArgs};
 use super::{Failure, Outcome, block_on, input, output};
+use crate::config::files::{self, NamedFile};
 use crate::config::load::{FILE_NAME, parse};
-use crate::config::{Config, LoadedConfig, load};
-use crate::judge::load::digest_of;
+use crate::config::{Config, LoadedConfig, Use};
 use crate::judge::{FileSource, Judge, JudgeOptions, Judged};
 use crate::registry::Deadline;
 
@@ -72,9 +72,9 @@ pub(super) fn run(args: &GateArgs, global: &GlobalArgs) -> Outcome {
     let (mut judged, objects_read) = block_on(global, async { judge_targets(args, &targets, &judge, &options).await })?;
     judged.findings.extend(judge.audit_exceptions(&judged.usage, options.now));
     let mut report = judge.report(judged, objects_read);
-    report
-        .inputs
-        .insert(0, PolicyInput { name: configuration_name(&source, &loaded), digest: digest_of(&loaded.bytes) });
+    let configuration = configuration_name(&source, &loaded);
+    let digest = portreeve_reports::digest::sha256(&loaded.bytes);
+    report.inputs.insert(0, PolicyInput { name: configuration, digest });
     report.inputs.extend(args::ca_inputs(&loaded.config, &source)?);
     let policy = args.image_policy.as_deref().or(loaded.config.image_policy.as_deref());
     let anchor = output::anchor(policy.or(loaded.file.as_deref()));
@@ -131,12 +131,23 @@ fn load_config(
     global: &GlobalArgs,
     environment: &BTreeMap<String, String>,
 ) -> Result<LoadedConfig, Failure> {
-    let FileSource::GitRef { root, .. } = source else {
-        return load(global.config.as_deref(), environment).map_err(Failure::usage);
-    };
+    let FileSource::GitRef { root, .. } = source else { return global.load_config() };
     let file = nearest_config(source, root)?;
     let bytes = file.as_deref().map(|file| source.read(file)).transpose().map_err(Failure::usage)?;
-    parse(file, bytes.unwrap_or_default(), environment).map_err(Failure::usage)
+    parse(file, bytes.unwrap_or_default(), environment, &|file| look_in(source, file)).map_err(Failure::usage)
+}
+
+/// Rules come from the base, and what speaks to registries from this machine.
+fn look_in(source: &FileSource, file: &NamedFile) -> Result<(), String> {
+    match file.used_for {
+        Use::Rules => match source.has(&file.path) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(format!("is not in {}; add it there, or correct the path", source.describe())),
+            Err(error) => Err(format!("could not be looked for: {error}")),
+        },
+        Use::Registries => files::on_disk(file),
+        Use::Cluster | Use::Secrets | Use::Daemon => Ok(()),
+    }
 }
 
 /// The nearest configuration of the base, from the working directory up to the repository root.

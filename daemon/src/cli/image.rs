@@ -12,8 +12,8 @@ use portreeve_trust::sign::{Descriptor, MANIFEST, SigningKey, sign_v2, sign_v3};
 
 use super::args::{self, GlobalArgs, RegistryArgs};
 use super::{Failure, Outcome, block_on, output};
+use crate::config::Use;
 use crate::judge::FileSource;
-use crate::judge::load::digest_of;
 use crate::registry::{self, Deadline, ReferrerManifest, RegistryClient, ResolvedManifest};
 
 /// Environment variable with the password of an encrypted key; the name is cosign's.
@@ -69,7 +69,7 @@ enum Storage {
 /// Runs the command.
 pub(super) fn run(args: &ImageArgs, global: &GlobalArgs) -> Outcome {
     let ImageCommand::Sign(args) = &args.command;
-    let loaded = global.load_config()?;
+    let loaded = global.load_config_for(&[Use::Registries])?;
     let registry = args::registry((&loaded.config, &FileSource::WorkingTree), &args.registry, global)?;
     let reference = ImageReference::parse(&args.image).map_err(Failure::usage)?;
     let pem = FileSource::WorkingTree.read(&args.key).map_err(Failure::usage)?;
@@ -179,7 +179,7 @@ fn existing_layer(layer: &SignatureLayer) -> Result<Descriptor, Failure> {
     };
     Ok(Descriptor {
         media_type: layer.media_type.clone(),
-        digest: Digest::parse(&digest_of(payload)).map_err(Failure::other)?,
+        digest: Digest::parse(&portreeve_reports::digest::sha256(payload)).map_err(Failure::other)?,
         size: payload.len() as u64,
         annotations: layer.annotations.clone(),
     })

@@ -3,6 +3,8 @@
 mod args;
 mod check;
 mod config;
+mod crds;
+mod credentials;
 mod demo;
 mod explain;
 mod gate;
@@ -11,6 +13,8 @@ mod input;
 mod list;
 mod output;
 mod review;
+mod secrets;
+mod seen;
 mod serve;
 mod verify;
 
@@ -69,6 +73,7 @@ type Outcome = Result<Exit, Failure>;
 ///   portreeve check manifests/                           posture of manifests
 ///   portreeve gate manifests/ --image-policy policy.yaml the whole verdict for CI
 ///   portreeve verify --key cosign.pub quay.io/org/app:1  is this image signed by this key?
+///   portreeve secrets edit secrets/hub.yaml              an encrypted file in the editor
 ///   portreeve serve --config portreeve.yaml              the daemon
 ///   portreeve explain C-0057                             why a code matters and how to fix it
 ///
@@ -95,8 +100,11 @@ enum Command {
     Verify(verify::VerifyArgs),
     Review(review::ReviewArgs),
     Image(image::ImageArgs),
+    Secrets(secrets::SecretsArgs),
+    Credentials(credentials::CredentialsArgs),
     Explain(explain::ExplainArgs),
     List(list::ListArgs),
+    Crds(crds::CrdsArgs),
     Config(config::ConfigArgs),
 }
 
@@ -105,15 +113,16 @@ pub fn run(cli: Cli) -> ExitCode {
     if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
         tracing::debug!("a crypto provider was installed before");
     }
-    let exit = dispatch(cli.command, &cli.global).unwrap_or_else(|failure| {
+    dispatch(cli.command, &cli.global).unwrap_or_else(|failure| {
         output::complain(&failure.message);
-        failure.exit
-    });
-    exit.into()
+        failure.exit.into()
+    })
 }
 
-fn dispatch(command: Command, global: &GlobalArgs) -> Outcome {
-    match command {
+fn dispatch(command: Command, global: &GlobalArgs) -> Result<ExitCode, Failure> {
+    let exit = match command {
+        // Those are sops's own.
+        Command::Secrets(args) => return Ok(secrets::run(&args, global)),
         Command::Serve(args) => serve::run(&args, global),
         Command::Demo(args) => demo::run(&args, global),
         Command::Check(args) => check::run(&args, global),
@@ -121,10 +130,13 @@ fn dispatch(command: Command, global: &GlobalArgs) -> Outcome {
         Command::Verify(args) => verify::run(&args, global),
         Command::Review(args) => review::run(&args, global),
         Command::Image(args) => image::run(&args, global),
+        Command::Credentials(args) => credentials::run(&args, global),
         Command::Explain(args) => explain::run(&args),
         Command::List(args) => list::run(&args),
+        Command::Crds(args) => crds::run(&args),
         Command::Config(args) => config::run(&args, global),
-    }
+    };
+    exit.map(Into::into)
 }
 
 /// Runs the waiting part of a command on this thread, within `--timeout`.

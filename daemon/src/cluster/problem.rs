@@ -26,6 +26,16 @@ pub(super) fn kind_listed(kind: &WatchedKind) -> Option<Finding> {
     built(draft(&CLUSTER_NOT_READ, Verdict::Pass, kind_subject(kind)).message(format!("{} are listed", kind.plural)))
 }
 
+/// `unknown`: the kind's objects are listed, and what is in them is not looked into.
+pub(super) fn values_not_read(kind: &WatchedKind) -> Option<Finding> {
+    let message = format!(
+        "{} are listed without looking into their values (secrets.clusterRead: metadata); credentials that only a value \
+         shows are not judged",
+        kind.plural
+    );
+    built(draft(&CLUSTER_NOT_READ, Verdict::Unknown, kind_subject(kind)).cause(Cause::NotVisible).message(message))
+}
+
 /// `pass`: the subject was read. It resolves what an earlier reading could not.
 pub(super) fn readable(subject: Subject) -> Option<Finding> {
     built(draft(&UNREADABLE_INPUT, Verdict::Pass, subject).message("it was read"))

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cluster::index::Item;
 use crate::cluster::kinds::WatchedKind;
 use crate::cluster::writer::Event;
+use crate::config::valid::ClusterRead;
 use raw::RawObject;
 
 /// How long the first event of a streamed list may take. Servers from before streaming lists never send its end.
@@ -78,6 +79,19 @@ enum Restart {
 }
 
 impl Watches {
+    /// Watches one kind until the shutdown, unless the configuration says that it is not read.
+    pub async fn run_unless_off(self, kind: &'static WatchedKind, secrets: ClusterRead) {
+        match kind.read_as(secrets) {
+            Ok(kind) => self.run(kind).await,
+            Err(why) => {
+                let event = Event::NotListed(kind, Cause::NotVisible, why.to_owned());
+                // An index that has ended needs no event.
+                let _ended = self.events.send(event).await;
+                self.shutdown.cancelled().await;
+            }
+        }
+    }
+
     /// Watches one kind until the shutdown.
     pub async fn run(self, kind: &'static WatchedKind) {
         let shutdown = self.shutdown.clone();

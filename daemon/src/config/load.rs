@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use portreeve_reports::source::node::Entry;
 use portreeve_reports::source::{Limits, Map, Node, Place, Problems, Value, yaml};
 
+use super::files::{self, Look, NamedFile, Use};
 use super::raw::RawConfig;
 use super::valid::Config;
 
@@ -52,22 +53,29 @@ pub enum ConfigError {
     Invalid(#[from] Problems),
 }
 
-/// Loads `explicit`, or the nearest file, or nothing; then the environment; then checks the whole.
-pub fn load(explicit: Option<&Path>, environment: &BTreeMap<String, String>) -> Result<LoadedConfig, ConfigError> {
+/// Loads `explicit`, or the nearest file, or nothing; then the environment; then checks the whole, and that the files
+/// of these uses are on disk.
+pub fn load(
+    explicit: Option<&Path>,
+    environment: &BTreeMap<String, String>,
+    uses: &[Use],
+) -> Result<LoadedConfig, ConfigError> {
     let file = explicit.map(Path::to_path_buf).or_else(|| find(environment));
     let bytes = match &file {
         Some(file) => read_capped(file, MAX_BYTES)
             .map_err(|error| ConfigError::Unreadable { file: file.display().to_string(), reason: error.to_string() })?,
         None => Vec::new(),
     };
-    parse(file, bytes, environment)
+    let look = |file: &NamedFile| if uses.contains(&file.used_for) { files::on_disk(file) } else { Ok(()) };
+    parse(file, bytes, environment, &look)
 }
 
-/// The same for bytes that were read elsewhere (a git ref).
+/// The same for bytes that were read elsewhere (a git ref), and files that are looked for by `look`.
 pub fn parse(
     file: Option<PathBuf>,
     bytes: Vec<u8>,
     environment: &BTreeMap<String, String>,
+    look: Look<'_>,
 ) -> Result<LoadedConfig, ConfigError> {
     let shown = file.as_ref().map_or_else(|| "environment".to_owned(), |file| file.display().to_string());
     let mut problems = Problems::new(&shown);
@@ -76,6 +84,7 @@ pub fn parse(
     let raw = RawConfig::decode(&tree, &mut problems);
     let base = file.as_deref().and_then(Path::parent).map_or_else(PathBuf::new, Path::to_path_buf);
     let config = Config::validate(&raw, &base, &mut problems);
+    files::look_for_all(&raw, &base, look, &mut problems);
     let named = name_variables(problems, &variables);
     match (named.into_result(()), config) {
         (Ok(()), Some(config)) => Ok(LoadedConfig { config, file, tree, variables, bytes }),
@@ -206,76 +215,4 @@ fn name_variables(problems: Problems, variables: &[String]) -> Problems {
         }
     }
     named
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn environment(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
-    }
-
-    fn parsed(text: &str, variables: &[(&str, &str)]) -> Result<LoadedConfig, String> {
-        parse(Some("conf/portreeve.yaml".into()), text.as_bytes().to_vec(), &environment(variables))
-            .map_err(|error| error.to_string())
-    }
-
-    #[test]
-    fn all_mistakes_come_at_once_with_their_places() {
-        let text = "cluster: {folder: a, kubeconfig: b}\nhtpp: {}\nposture:\n  failOn: sometimes\nstore:\n  urll: x\n\
-                    secrets: {}\n";
-        let said = parsed(text, &[]).unwrap_err();
-        assert_eq!(
-            said,
-            "conf/portreeve.yaml:1:19: 'cluster' takes one of kubeconfig and folder, not both\n\
-             conf/portreeve.yaml:2:1: unknown key 'htpp'; did you mean 'http'?\n\
-             conf/portreeve.yaml:4:11: 'posture.failOn': 'sometimes' is not one of critical, high, medium, low, none\n\
-             conf/portreeve.yaml:6:3: unknown key 'store.urll'; did you mean 'url'?\n\
-             conf/portreeve.yaml:7:10: 'secrets' is not supported yet by this version; remove it"
-        );
-    }
-
-    #[test]
-    fn the_environment_lays_over_the_file_and_names_itself_in_problems() {
-        let loaded = parsed("http: {listen: '127.0.0.1:1'}\n", &[("PORTREEVE_HTTP__LISTEN", "127.0.0.1:2")]).unwrap();
-        assert_eq!(loaded.config.http_listen.port(), 2);
-        let said = parsed("", &[("PORTREEVE_HTTP__METRICS_LISTEN", "nowhere")]).unwrap_err();
-        assert!(said.contains("PORTREEVE_HTTP__METRICS_LISTEN: 'http.metricsListen'"), "{said}");
-        assert!(parsed("", &[("PORTREEVE_HTPP__LISTEN", "x")]).is_err());
-        assert!(parsed("", &[("PORTREEVE_PARTS", "/x")]).is_ok());
-    }
-
-    #[test]
-    fn a_deadline_that_the_api_server_does_not_wait_for_is_refused() {
-        let text = |deadline: &str| format!("admission: {{deadline: {deadline}, tls: {{certFile: a, keyFile: b}}}}\n");
-        assert!(parsed(&text("9s"), &[]).is_ok());
-        let said = parsed(&text("5m"), &[]).unwrap_err();
-        assert_eq!(
-            said,
-            "conf/portreeve.yaml:1:23: 'admission.deadline' is at most 9s: the API server stops waiting after 10 s \
-             (timeoutSeconds)"
-        );
-    }
-
-    #[test]
-    fn paths_are_relative_to_the_file_and_the_dashboard_stays_on_loopback() {
-        let loaded = parsed("cluster: {folder: manifests}\nexceptions: [e.yaml]\n", &[]).unwrap();
-        assert_eq!(loaded.config.exceptions, [PathBuf::from("conf/e.yaml")]);
-        assert_eq!(loaded.config.store_url, "sqlite://conf/portreeve.db");
-        let said = parsed("http: {listen: '0.0.0.0:8080'}\n", &[]).unwrap_err();
-        assert!(said.contains("stays on loopback"), "{said}");
-    }
-
-    #[test]
-    fn the_strictest_mode_of_all_matching_globs_holds_and_warn_is_the_default() {
-        let text = "admission:\n  tls: {certFile: a, keyFile: b}\n  exemptNamespaces: [kube-*]\n  namespaces:\n\
-                    \x20   - {match: ['*'], mode: audit}\n    - {match: [jhub, 'dev-*'], mode: enforce}\n";
-        let scope = parsed(text, &[]).unwrap().config.admission.unwrap().scope;
-        use portreeve_reports::Effect;
-        assert_eq!(scope.mode_of("dev-x"), Effect::Block);
-        assert_eq!(scope.mode_of("other"), Effect::Audit);
-        assert_eq!(super::super::valid::AdmissionScope::default().mode_of("other"), Effect::Warn);
-        assert!(scope.is_exempt("kube-system") && !scope.is_exempt("my-kube-x"));
-    }
 }

@@ -1,6 +1,14 @@
 //! The configuration as written: types of values are checked, their meaning is not.
+//!
+//! Each struct has the shape of a map of the file. The JSON schema is made of these structs (`super::schema`), so a
+//! field's documentation and its default stand in the schema too.
 
-use portreeve_reports::source::{Fields, Node, Place, Problems};
+use std::borrow::Cow;
+
+use portreeve_reports::source::{Fields, Node, Place, Problems, Value};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+
+use super::defaults;
 
 /// A value and the place it was written at.
 #[derive(Clone, Debug)]
@@ -11,148 +19,309 @@ pub struct Placed<T> {
     pub place: Place,
 }
 
-/// The whole file.
-#[derive(Clone, Debug, Default)]
+impl<T: JsonSchema> JsonSchema for Placed<T> {
+    fn schema_name() -> Cow<'static, str> {
+        T::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        T::json_schema(generator)
+    }
+
+    fn inline_schema() -> bool {
+        T::inline_schema()
+    }
+}
+
+/// Configuration of Portreeve: the daemon and the command line.
+#[derive(Clone, Debug, Default, JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields, inline)]
 pub struct RawConfig {
-    /// `cluster:`
-    pub cluster: RawCluster,
-    /// `registries:`
+    /// What is watched. Without `kubeconfig` and `folder`: the API server of the Pod.
+    pub cluster: Option<RawCluster>,
+    /// Registries that need more than https and anonymous pulls.
+    #[schemars(default)]
     pub registries: Vec<RawRegistry>,
-    /// `images:`
-    pub images: RawImages,
-    /// `posture:`
-    pub posture: RawPosture,
-    /// `exceptions:`, files.
+    /// Trust in images.
+    pub images: Option<RawImages>,
+    /// Posture of objects.
+    pub posture: Option<RawPosture>,
+    /// Secrets in files and in the cluster.
+    pub secrets: Option<RawSecrets>,
+    /// Lifetimes of credentials.
+    pub credentials: Option<RawCredentials>,
+    /// The platform that is deployed and kept as declared.
+    pub platform: Option<RawPlatform>,
+    /// Files of exceptions.
+    #[schemars(default)]
     pub exceptions: Vec<Placed<String>>,
-    /// `store.url`
-    pub store_url: Option<Placed<String>>,
-    /// `admission:`
+    /// Where findings and decisions are kept.
+    pub store: Option<RawStore>,
+    /// The admission webhook; without this section there is none.
     pub admission: Option<RawAdmission>,
-    /// `http.listen`
-    pub http_listen: Option<Placed<String>>,
-    /// `http.metricsListen`
-    pub metrics_listen: Option<Placed<String>>,
-    /// `telemetry.log`
-    pub log: Option<Placed<String>>,
-    /// `telemetry.format`
-    pub log_format: Option<Placed<String>>,
+    /// Addresses of page, API, health and metrics.
+    pub http: Option<RawHttp>,
+    /// The lease of which one replica holds the right to write to the cluster.
+    pub leader: Option<RawLeader>,
+    /// Logs.
+    pub telemetry: Option<RawTelemetry>,
 }
 
 /// `cluster:`
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields, inline)]
 pub struct RawCluster {
-    /// Kubeconfig file.
+    /// Kubeconfig of the API server to watch.
     pub kubeconfig: Option<Placed<String>>,
-    /// Context of the kubeconfig.
+    /// Context of the kubeconfig; the current one when absent.
     pub context: Option<Placed<String>>,
-    /// Folder of manifests that stands in for a cluster.
+    /// Folder of manifests that stands in for a cluster; not with `kubeconfig`.
     pub folder: Option<Placed<String>>,
-    /// Name of a folder cluster.
+    /// Identity of a folder cluster in the store; `folder` when absent.
     pub name: Option<Placed<String>>,
 }
 
 /// An item of `registries:`
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields, inline)]
 pub struct RawRegistry {
-    /// Host with port.
+    /// Host with port, as image references write it.
     pub host: Placed<String>,
-    /// Whether to speak http to it.
-    pub plain_http: bool,
-    /// PEM file of its certificate authority.
+    /// http instead of https.
+    #[schemars(extend("default" = false))]
+    pub plain_http: Option<bool>,
+    /// PEM of certificate authorities, trusted for this host instead of the system's.
     pub ca_file: Option<Placed<String>>,
-    /// Docker configuration with its credentials.
+    /// Places that have the same images. Not yet: refused by this version.
+    #[schemars(default)]
+    pub mirrors: Vec<Placed<String>>,
+    /// Credentials for this host.
+    pub credentials: Option<RawRegistryCredentials>,
+}
+
+/// `registries[].credentials:`
+#[derive(Clone, Debug, Default, JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields, inline)]
+pub struct RawRegistryCredentials {
+    /// Docker `config.json` with the credentials.
     pub docker_config: Option<Placed<String>>,
 }
 
 /// `images:`
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields, inline)]
 pub struct RawImages {
-    /// File of the image policy.
+    /// File of the image policy; without one images are not judged.
     pub policy: Option<Placed<String>>,
-    /// Cron schedule of the rescan.
+    /// When all images are verified again: cron, five fields, UTC.
+    #[schemars(extend("default" = defaults::IMAGE_RESCAN))]
     pub rescan: Option<Placed<String>>,
+    /// For how long a verified image counts while its registry is away. Not yet: refused by this version.
+    pub outage_grace: Option<Placed<String>>,
 }
 
 /// `posture:`
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields, inline)]
 pub struct RawPosture {
-    /// Framework ids to judge by; all controls when absent.
+    /// Framework ids to judge by; all controls when empty.
+    #[schemars(default)]
     pub frameworks: Vec<Placed<String>>,
-    /// File of parameters.
+    /// File of parameters, or of Kubescape's `postureControlInputs`.
     pub params: Option<Placed<String>>,
-    /// Cron schedule of the rescan.
+    /// When all objects are judged again: cron, five fields, UTC.
+    #[schemars(extend("default" = defaults::POSTURE_RESCAN))]
     pub rescan: Option<Placed<String>>,
-    /// Threshold of the whole.
+    /// Lowest severity that fails: the default of `--fail-on`.
+    #[schemars(extend("default" = defaults::FAIL_ON, "enum" = ["critical", "high", "medium", "low", "none"]))]
     pub fail_on: Option<Placed<String>>,
-    /// Framework ids whose failures deny at admission.
+    /// Framework ids whose failures deny in enforce namespaces.
+    #[schemars(default)]
     pub enforce: Vec<Placed<String>>,
 }
 
+/// `secrets:`
+#[derive(Clone, Debug, Default, JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields, inline)]
+pub struct RawSecrets {
+    /// Files of age identities that decrypt.
+    #[schemars(default)]
+    pub identities: Vec<RawIdentity>,
+    /// Whether Secrets of the cluster are read. RBAC cannot grant metadata alone: `metadata` and `full` both list
+    /// Secrets.
+    #[schemars(extend("default" = defaults::CLUSTER_READ, "type" = ["string", "boolean", "null"], "enum" = ["off", "metadata", "full", false]))]
+    pub cluster_read: Option<Placed<String>>,
+    /// Encrypted files that Secrets of the cluster are kept like.
+    #[schemars(default)]
+    pub sync: Vec<RawSecretSync>,
+}
+
+/// An item of `secrets.identities`.
+#[derive(Clone, Debug, JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields, inline)]
+pub struct RawIdentity {
+    /// File of an age identity.
+    pub file: Placed<String>,
+}
+
+/// An item of `secrets.sync`.
+#[derive(Clone, Debug, JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields, inline)]
+pub struct RawSecretSync {
+    /// The encrypted file: a plain map, or a manifest of a Secret.
+    pub file: Placed<String>,
+    /// Namespace of the Secret; with `name`, unless the file is a manifest.
+    pub namespace: Option<Placed<String>>,
+    /// Name of the Secret; with `namespace`, unless the file is a manifest.
+    pub name: Option<Placed<String>>,
+    /// Type of the Secret.
+    #[schemars(rename = "type")]
+    pub secret_type: Option<Placed<String>>,
+    /// Whether a difference is corrected or only found.
+    #[schemars(extend("default" = defaults::SYNC_MODE, "enum" = ["correct", "detect"]))]
+    pub mode: Option<Placed<String>>,
+}
+
+/// `credentials:`
+#[derive(Clone, Debug, Default, JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields, inline)]
+pub struct RawCredentials {
+    /// Longest lifetime of a token.
+    #[schemars(extend("default" = defaults::MAX_TOKEN_LIFETIME))]
+    pub max_token_lifetime: Option<Placed<String>>,
+    /// How long before its end a credential is a finding.
+    #[schemars(extend("default" = defaults::WARN_BEFORE_EXPIRY))]
+    pub warn_before_expiry: Option<Placed<String>>,
+}
+
+/// `platform:`
+#[derive(Clone, Debug, JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields, inline)]
+pub struct RawPlatform {
+    /// The platform's file.
+    pub file: Placed<String>,
+    /// How often what is there is compared with what is declared.
+    #[schemars(extend("default" = defaults::PLATFORM_INTERVAL))]
+    pub interval: Option<Placed<String>>,
+}
+
+/// `store:`
+#[derive(Clone, Debug, Default, JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields, inline)]
+pub struct RawStore {
+    /// `sqlite://` and a path, or `postgres://…` for more than one replica.
+    #[schemars(extend("default" = defaults::STORE_URL))]
+    pub url: Option<Placed<String>>,
+}
+
 /// `admission:`
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields, inline)]
 pub struct RawAdmission {
     /// Address of the webhook.
+    #[schemars(extend("default" = defaults::ADMISSION_LISTEN))]
     pub listen: Option<Placed<String>>,
-    /// Our own deadline.
+    /// Until when an answer waits for registries; at most 9s.
+    #[schemars(extend("default" = defaults::ADMISSION_DEADLINE))]
     pub deadline: Option<Placed<String>>,
-    /// Modes of namespaces.
+    /// Modes of namespaces; `warn` where none matches, the strictest where several do.
+    #[schemars(default)]
     pub namespaces: Vec<RawNamespaceMode>,
-    /// Namespaces that are never denied anything.
+    /// Patterns of namespaces that are never denied anything.
+    #[schemars(default)]
     pub exempt_namespaces: Vec<Placed<String>>,
     /// Group that is never denied anything; each use is a finding.
+    #[schemars(extend("default" = defaults::BREAK_GLASS_GROUP))]
     pub break_glass_group: Option<Placed<String>>,
+    /// The serving certificate.
+    pub tls: Option<RawTls>,
+}
+
+/// An item of `admission.namespaces`.
+#[derive(Clone, Debug, JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields, inline)]
+pub struct RawNamespaceMode {
+    /// Patterns of namespaces; `*` stands for any characters.
+    #[schemars(default, rename = "match")]
+    pub globs: Vec<Placed<String>>,
+    /// How strictly these are judged at most.
+    #[schemars(required, extend("enum" = ["audit", "warn", "enforce"]))]
+    pub mode: Option<Placed<String>>,
+}
+
+/// `admission.tls:`
+#[derive(Clone, Debug, Default, JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields, inline)]
+pub struct RawTls {
     /// PEM file of the serving certificate chain.
     pub cert_file: Option<Placed<String>>,
     /// PEM file of its key.
     pub key_file: Option<Placed<String>>,
+    /// Names and addresses by which the API server calls the webhook, for the certificate that Portreeve makes itself
+    /// when there are no files; those of the Service `portreeve` beside the lease when empty.
+    #[schemars(default)]
+    pub names: Vec<Placed<String>>,
 }
 
-/// An item of `admission.namespaces`.
-#[derive(Clone, Debug)]
-pub struct RawNamespaceMode {
-    /// Namespace globs.
-    pub globs: Vec<Placed<String>>,
-    /// `audit`, `warn` or `enforce`.
-    pub mode: Option<Placed<String>>,
+/// `http:`
+#[derive(Clone, Debug, Default, JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields, inline)]
+pub struct RawHttp {
+    /// Page and API; loopback only, since there is no sign-in yet.
+    #[schemars(extend("default" = defaults::HTTP_LISTEN))]
+    pub listen: Option<Placed<String>>,
+    /// Health and metrics.
+    #[schemars(extend("default" = defaults::METRICS_LISTEN))]
+    pub metrics_listen: Option<Placed<String>>,
 }
 
-/// Sections and keys of the documented shape that this version does not act on. They are refused by name, so that
-/// nobody believes in a protection that is not there.
-const LATER_SECTIONS: [&str; 4] = ["secrets", "credentials", "platform", "leader"];
+/// `leader:`
+#[derive(Clone, Debug, Default, JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields, inline)]
+pub struct RawLeader {
+    /// Namespace of the lease.
+    #[schemars(extend("default" = defaults::LEADER_NAMESPACE))]
+    pub namespace: Option<Placed<String>>,
+    /// Name of the lease.
+    #[schemars(extend("default" = defaults::LEADER_LEASE))]
+    pub lease: Option<Placed<String>>,
+}
+
+/// `telemetry:`
+#[derive(Clone, Debug, Default, JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields, inline)]
+pub struct RawTelemetry {
+    /// A level, or `target=level` pairs: `portreeve=debug,info`.
+    #[schemars(extend("default" = defaults::LOG))]
+    pub log: Option<Placed<String>>,
+    /// Shape of log lines on standard error.
+    #[schemars(extend("default" = defaults::LOG_FORMAT, "enum" = ["text", "json"]))]
+    pub format: Option<Placed<String>>,
+}
 
 impl RawConfig {
     /// Decodes the document; what is wrong goes to `problems`.
     pub fn decode(document: &Node, problems: &mut Problems) -> Self {
-        let mut config = Self::default();
-        let Some(fields) = Fields::of(document, "", problems) else { return config };
-        fields.finish_with(|fields| {
-            config.read(fields);
-            Some(())
-        });
-        config
+        let fields = Fields::of(document, "", problems);
+        fields.and_then(|fields| fields.finish_with(Self::read)).unwrap_or_default()
     }
 
-    fn read(&mut self, fields: &mut Fields<'_, '_>) {
-        for section in LATER_SECTIONS {
-            refuse_later(fields, section);
-        }
-        self.cluster = fields.optional_map("cluster", RawCluster::read).unwrap_or_default();
-        self.registries = fields.maps("registries", RawRegistry::read);
-        self.images = fields.optional_map("images", RawImages::read).unwrap_or_default();
-        self.posture = fields.optional_map("posture", RawPosture::read).unwrap_or_default();
-        self.exceptions = placed_list(fields, "exceptions");
-        self.store_url = fields.optional_map("store", |store| placed(store, "url"));
-        self.admission = fields.optional_map("admission", RawAdmission::read);
-        fields.optional_map("http", |http| {
-            self.http_listen = placed(http, "listen");
-            self.metrics_listen = placed(http, "metricsListen");
-            Some(())
-        });
-        fields.optional_map("telemetry", |telemetry| {
-            self.log = placed(telemetry, "log");
-            self.log_format = placed(telemetry, "format");
-            Some(())
-        });
+    fn read(fields: &mut Fields<'_, '_>) -> Option<Self> {
+        Some(Self {
+            cluster: fields.optional_map("cluster", RawCluster::read),
+            registries: fields.maps("registries", RawRegistry::read),
+            images: fields.optional_map("images", RawImages::read),
+            posture: fields.optional_map("posture", RawPosture::read),
+            secrets: fields.optional_map("secrets", RawSecrets::read),
+            credentials: fields.optional_map("credentials", RawCredentials::read),
+            platform: fields.optional_map("platform", RawPlatform::read),
+            exceptions: placed_list(fields, "exceptions"),
+            store: fields.optional_map("store", |store| Some(RawStore { url: placed(store, "url") })),
+            admission: fields.optional_map("admission", RawAdmission::read),
+            http: fields.optional_map("http", RawHttp::read),
+            leader: fields.optional_map("leader", RawLeader::read),
+            telemetry: fields.optional_map("telemetry", RawTelemetry::read),
+        })
     }
 }
 
@@ -169,19 +338,23 @@ impl RawCluster {
 
 impl RawRegistry {
     fn read(fields: &mut Fields<'_, '_>) -> Option<Self> {
-        refuse_later(fields, "mirrors");
-        let plain_http = fields.optional_bool("plainHttp").unwrap_or(false);
+        let plain_http = fields.optional_bool("plainHttp");
         let ca_file = placed(fields, "caFile");
-        let docker_config = fields.optional_map("credentials", |credentials| placed(credentials, "dockerConfig"));
-        fields.required("host")?;
-        Some(Self { host: placed(fields, "host")?, plain_http, ca_file, docker_config })
+        let mirrors = placed_list(fields, "mirrors");
+        let credentials = fields.optional_map("credentials", |credentials| {
+            Some(RawRegistryCredentials { docker_config: placed(credentials, "dockerConfig") })
+        });
+        Some(Self { host: required(fields, "host")?, plain_http, ca_file, mirrors, credentials })
     }
 }
 
 impl RawImages {
     fn read(fields: &mut Fields<'_, '_>) -> Option<Self> {
-        refuse_later(fields, "outageGrace");
-        Some(Self { policy: placed(fields, "policy"), rescan: placed(fields, "rescan") })
+        Some(Self {
+            policy: placed(fields, "policy"),
+            rescan: placed(fields, "rescan"),
+            outage_grace: placed(fields, "outageGrace"),
+        })
     }
 }
 
@@ -197,9 +370,43 @@ impl RawPosture {
     }
 }
 
+impl RawSecrets {
+    fn read(fields: &mut Fields<'_, '_>) -> Option<Self> {
+        Some(Self {
+            identities: fields.maps("identities", |item| Some(RawIdentity { file: required(item, "file")? })),
+            cluster_read: off_or_word(fields, "clusterRead"),
+            sync: fields.maps("sync", RawSecretSync::read),
+        })
+    }
+}
+
+impl RawSecretSync {
+    fn read(fields: &mut Fields<'_, '_>) -> Option<Self> {
+        let (namespace, name) = (placed(fields, "namespace"), placed(fields, "name"));
+        let (secret_type, mode) = (placed(fields, "type"), placed(fields, "mode"));
+        Some(Self { file: required(fields, "file")?, namespace, name, secret_type, mode })
+    }
+}
+
+impl RawCredentials {
+    fn read(fields: &mut Fields<'_, '_>) -> Option<Self> {
+        Some(Self {
+            max_token_lifetime: placed(fields, "maxTokenLifetime"),
+            warn_before_expiry: placed(fields, "warnBeforeExpiry"),
+        })
+    }
+}
+
+impl RawPlatform {
+    fn read(fields: &mut Fields<'_, '_>) -> Option<Self> {
+        let interval = placed(fields, "interval");
+        Some(Self { file: required(fields, "file")?, interval })
+    }
+}
+
 impl RawAdmission {
     fn read(fields: &mut Fields<'_, '_>) -> Option<Self> {
-        let mut admission = Self {
+        Some(Self {
             listen: placed(fields, "listen"),
             deadline: placed(fields, "deadline"),
             namespaces: fields.maps("namespaces", |item| {
@@ -207,21 +414,32 @@ impl RawAdmission {
             }),
             exempt_namespaces: placed_list(fields, "exemptNamespaces"),
             break_glass_group: placed(fields, "breakGlassGroup"),
-            ..Self::default()
-        };
-        fields.optional_map("tls", |tls| {
-            admission.cert_file = placed(tls, "certFile");
-            admission.key_file = placed(tls, "keyFile");
-            Some(())
-        });
-        Some(admission)
+            tls: fields.optional_map("tls", |tls| {
+                Some(RawTls {
+                    cert_file: placed(tls, "certFile"),
+                    key_file: placed(tls, "keyFile"),
+                    names: placed_list(tls, "names"),
+                })
+            }),
+        })
     }
 }
 
-fn refuse_later(fields: &mut Fields<'_, '_>, key: &'static str) {
-    if let Some(node) = fields.optional(key) {
-        let path = fields.path_of(key);
-        fields.problem(node.place, format!("'{path}' is not supported yet by this version; remove it"));
+impl RawHttp {
+    fn read(fields: &mut Fields<'_, '_>) -> Option<Self> {
+        Some(Self { listen: placed(fields, "listen"), metrics_listen: placed(fields, "metricsListen") })
+    }
+}
+
+impl RawLeader {
+    fn read(fields: &mut Fields<'_, '_>) -> Option<Self> {
+        Some(Self { namespace: placed(fields, "namespace"), lease: placed(fields, "lease") })
+    }
+}
+
+impl RawTelemetry {
+    fn read(fields: &mut Fields<'_, '_>) -> Option<Self> {
+        Some(Self { log: placed(fields, "log"), format: placed(fields, "format") })
     }
 }
 
@@ -229,6 +447,21 @@ fn placed(fields: &mut Fields<'_, '_>, key: &'static str) -> Option<Placed<Strin
     let value = fields.optional_str(key)?.to_owned();
     let place = fields.optional(key)?.place;
     Some(Placed { value, place })
+}
+
+/// A text that must be there and not be empty.
+fn required(fields: &mut Fields<'_, '_>, key: &'static str) -> Option<Placed<String>> {
+    let value = fields.required_str(key)?.to_owned();
+    let place = fields.optional(key)?.place;
+    Some(Placed { value, place })
+}
+
+/// A word that may be `off`, which YAML reads as `false` when it stands without quotes.
+fn off_or_word(fields: &mut Fields<'_, '_>, key: &'static str) -> Option<Placed<String>> {
+    match fields.optional(key) {
+        Some(Node { value: Value::Bool(false), place }) => Some(Placed { value: "off".to_owned(), place: *place }),
+        _ => placed(fields, key),
+    }
 }
 
 fn placed_list(fields: &mut Fields<'_, '_>, key: &'static str) -> Vec<Placed<String>> {

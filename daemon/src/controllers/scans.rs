@@ -83,11 +83,15 @@ impl Scans {
         let Some(running) = self.progress().entry(scanner).or_default().running.take() else { return };
         let at = Timestamp::now();
         self.metrics().scans.scanned(scanner, running.result, at);
+        if scanner == Scanner::Posture {
+            Box::pin(self.resolve_unasked(at)).await;
+        }
         if running.result == Outcome::Failure {
             return;
         }
         self.inner.tally.scanned(scanner.as_str(), at);
-        if let Err(error) = self.inner.store.record_scan(scanner.as_str(), at).await {
+        let scan = Record::Scan { scanner: scanner.as_str(), at };
+        if let Err(error) = self.inner.recorder.send_when_room(scan).await.committed().await {
             tracing::warn!(%error, scanner = scanner.as_str(), "the end of a scan was not stored");
         }
         self.progress().entry(scanner).or_default().usage = Some(running.usage);
@@ -107,6 +111,23 @@ impl Scans {
         }
         for (subject, findings) in subjects {
             self.record(SubjectFindings { subject, findings, at: now }).await;
+        }
+    }
+
+    /// Resolves what is open of questions that no rule asks any more: no judging will ever decide them.
+    async fn resolve_unasked(&self, at: Timestamp) {
+        let open = self.inner.store.codes().await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "whether all questions are still asked is looked at after the next scan");
+            Vec::new()
+        });
+        for code in open.into_iter().filter(|code| !self.inner.judge.asks(code)) {
+            let ack = self.inner.recorder.send_when_room(Record::NotAsked { code: code.clone(), at }).await;
+            match ack.committed().await {
+                Ok(changes) => {
+                    tracing::info!(code, findings = changes.resolved, "resolved: no rule asks this any more");
+                }
+                Err(error) => tracing::warn!(%error, code, "findings that nothing asks for any more stay open for now"),
+            }
         }
     }
 

@@ -11,6 +11,8 @@ use super::workloads::Workloads;
 use crate::cluster::feed::Feed;
 use crate::cluster::index::Item;
 use crate::cluster::key::ObjectKey;
+use portreeve_secrets::credentials::Values;
+
 use crate::cluster::kinds::{KINDS, WatchedKind};
 use crate::cluster::writer::{Event, index};
 use crate::judge::{FileSource, Judge, JudgeSettings, Rules};
@@ -126,7 +128,7 @@ fn deployment(name: &str, security: &str) -> Item {
         "{{apiVersion: apps/v1, kind: Deployment, metadata: {{name: {name}, namespace: dev}}, spec: {{template: \
          {{spec: {{containers: [{{name: app, image: 'quay.io/a/b:1', securityContext: {security}}}]}}}}}}}}"
     );
-    Item::Good(Box::new(read_objects(None, yaml.as_bytes(), &ReadOptions::default()).objects.remove(0)))
+    Item::good(read_objects(None, yaml.as_bytes(), &ReadOptions::default()).objects.remove(0), Values::Read)
 }
 
 fn subject(name: &str) -> SubjectKey {

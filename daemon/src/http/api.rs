@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::filter::{Params, stored_verdicts};
 use super::index::whole;
 use super::{HttpParts, Parts};
-use crate::store::{Board, Counts, Decision, NamespaceRow, StoreError, StoredFinding, Summary};
+use crate::store::{Board, Counts, Decision, NamespaceRow, Resolution, StoreError, StoredFinding, Summary};
 
 /// A store that could not be read.
 pub(super) struct Unreadable(StoreError);
@@ -61,6 +61,7 @@ fn finding_json(finding: &StoredFinding) -> Value {
         "lastSeen": finding.last_seen,
         "changedAt": finding.changed_at,
         "resolvedAt": finding.resolved_at,
+        "resolution": finding.resolution.map(Resolution::as_str),
         "reopened": finding.reopened,
         "staleCause": finding.stale_cause,
     });

@@ -14,7 +14,7 @@ use super::filter::Filter;
 use super::index::{Frame, RowView, rendered};
 use super::remedy;
 use super::words::{Moment, moment, shown, shown_lines};
-use crate::store::{self, FindingQuery, StoredFinding};
+use crate::store::{self, FindingQuery, Resolution, StoredFinding};
 
 /// The most items of a list on the page; the API has them all.
 const MAX_ITEMS: usize = 100;
@@ -75,6 +75,7 @@ struct DetailPage {
     first_seen: Moment,
     last_seen: Moment,
     resolved_at: Option<Moment>,
+    resolution: &'static str,
     reopened: u64,
     is_truncated: bool,
     same_code: String,
@@ -126,11 +127,21 @@ impl DetailPage {
             first_seen: moment(finding.first_seen, now),
             last_seen: moment(finding.last_seen, now),
             resolved_at: finding.resolved_at.map(|at| moment(at, now)),
+            resolution: finding.resolution.map_or("", because),
             reopened: finding.reopened,
             is_truncated: body["truncated"] == true,
             same_code: same_code(finding),
             siblings,
         }
+    }
+}
+
+/// Why a finding is resolved, in words.
+fn because(resolution: Resolution) -> &'static str {
+    match resolution {
+        Resolution::Decided => "decided otherwise",
+        Resolution::Gone => "the subject is gone",
+        Resolution::NotAsked => "no rule asks this any more",
     }
 }
 

@@ -11,7 +11,11 @@ static CONTROLS: LazyLock<Vec<Control>> = LazyLock::new(|| builtin_controls().un
 
 /// All codes that are not controls.
 pub fn entries() -> impl Iterator<Item = &'static CodeEntry> {
-    portreeve_reports::code::CODES.iter().chain(portreeve_trust::rules::CODES)
+    portreeve_reports::code::CODES
+        .iter()
+        .chain(portreeve_trust::rules::CODES)
+        .chain(portreeve_secrets::sops::CODES)
+        .chain(portreeve_secrets::credentials::rules::CODES)
 }
 
 /// The texts of a code, for renderers.

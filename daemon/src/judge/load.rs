@@ -7,13 +7,14 @@ use portreeve_api::Document;
 use portreeve_policies::control::Control;
 use portreeve_policies::control::Params;
 use portreeve_policies::engine::Engine;
-use portreeve_policies::framework::{Framework, builtin_frameworks};
+use portreeve_policies::framework::{self, ALL, Framework, NoSuchFramework, builtin_frameworks};
 use portreeve_reports::Code;
+use portreeve_reports::digest::sha256;
 use portreeve_reports::exceptions::Exceptions;
 use portreeve_reports::report::PolicyInput;
-use portreeve_reports::source::{Fields, Limits, Problems, decode::did_you_mean};
+use portreeve_reports::source::{self, Fields, Problems, decode::did_you_mean};
+use portreeve_secrets::credentials::Limits;
 use portreeve_trust::policy::{ImagePolicy, ImagePolicySpec, InvalidKeys};
-use sha2::{Digest as _, Sha256};
 
 use super::source::{FileSource, FileSourceError, repository_path, repository_root};
 
@@ -32,6 +33,8 @@ pub struct JudgeSettings {
     pub exceptions: Vec<PathBuf>,
     /// Framework ids whose failures deny at admission.
     pub enforce: Vec<String>,
+    /// How long credentials may live.
+    pub credentials: Limits,
 }
 
 /// The rules of one judge, read and compiled.
@@ -46,6 +49,8 @@ pub struct Rules {
     pub unimplemented: Vec<Code>,
     /// Controls that deny at admission.
     pub enforced: Vec<Code>,
+    /// How long credentials may live; `None` where only single controls are asked.
+    pub credentials: Option<Limits>,
     /// Names and digests of everything above.
     pub inputs: Vec<PolicyInput>,
 }
@@ -62,11 +67,12 @@ pub enum LoadError {
     /// Keys that cannot be used.
     #[error(transparent)]
     Keys(#[from] InvalidKeys),
-    /// A name that does not exist.
-    #[error("there is no {what} '{name}'{hint}; `portreeve list {what}s` prints them")]
-    NoSuchName {
-        /// `control` or `framework`.
-        what: &'static str,
+    /// A framework that does not exist.
+    #[error(transparent)]
+    Framework(#[from] NoSuchFramework),
+    /// A control that does not exist.
+    #[error("there is no control '{name}'{hint}; `portreeve list controls` prints them")]
+    NoSuchControl {
         /// The name as given.
         name: String,
         /// A did-you-mean, or nothing.
@@ -106,6 +112,7 @@ impl Rules {
             exceptions,
             unimplemented: deduplicated(unimplemented),
             enforced: deduplicated(enforced),
+            credentials: settings.controls.is_empty().then_some(settings.credentials),
             inputs: inputs.list,
         })
     }
@@ -123,9 +130,10 @@ impl Rules {
             exceptions: Exceptions::default(),
             unimplemented: Vec::new(),
             enforced: Vec::new(),
+            credentials: None,
             inputs: keys
                 .iter()
-                .map(|(name, bytes)| PolicyInput { name: name.clone(), digest: digest_of(bytes) })
+                .map(|(name, bytes)| PolicyInput { name: name.clone(), digest: sha256(bytes) })
                 .collect(),
         })
     }
@@ -144,15 +152,9 @@ impl Inputs<'_> {
             FileSource::WorkingTree => file.display().to_string(),
             FileSource::GitRef { .. } => format!("{} from {}", file.display(), self.source.describe()),
         };
-        self.list.push(PolicyInput { name, digest: digest_of(&bytes) });
+        self.list.push(PolicyInput { name, digest: sha256(&bytes) });
         Ok(bytes)
     }
-}
-
-/// `sha256:` of bytes.
-pub fn digest_of(bytes: &[u8]) -> String {
-    let digits: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256:{digits}")
 }
 
 fn deduplicated(mut codes: Vec<Code>) -> Vec<Code> {
@@ -160,9 +162,6 @@ fn deduplicated(mut codes: Vec<Code>) -> Vec<Code> {
     codes.dedup();
     codes
 }
-
-/// The name of every control there is.
-const ALL: &str = "all";
 
 /// The controls of the frameworks that deny at admission.
 fn enforced(names: &[String], controls: &[Control], frameworks: &[Framework]) -> Result<Vec<Code>, LoadError> {
@@ -173,22 +172,16 @@ fn enforced(names: &[String], controls: &[Control], frameworks: &[Framework]) ->
 }
 
 fn choose_frameworks(names: &[String], all: &[Framework]) -> Result<Vec<Framework>, LoadError> {
-    let known: Vec<&str> = all.iter().map(|framework| framework.id.as_ref()).collect();
-    names
-        .iter()
-        .filter(|name| *name != ALL)
-        .map(|name| {
-            let found = all.iter().find(|framework| *framework.id == **name);
-            found.cloned().ok_or_else(|| no_such_name("framework", name, &known))
-        })
-        .collect()
+    let found = names.iter().map(|name| Ok(framework::find(name, all)?.cloned()));
+    found.filter_map(Result::transpose).collect()
 }
 
 /// The controls named, or those of the frameworks named, or all.
 fn select(controls: &[Control], ids: &[String], frameworks: &[Framework]) -> Result<Vec<Control>, LoadError> {
     let known: Vec<&str> = controls.iter().map(|control| control.code.as_str()).collect();
     if let Some(unknown) = ids.iter().find(|id| !known.contains(&id.as_str())) {
-        return Err(no_such_name("control", unknown, &known));
+        let hint = did_you_mean(unknown, &known).map_or_else(String::new, |near| format!(" (did you mean '{near}'?)"));
+        return Err(LoadError::NoSuchControl { name: unknown.clone(), hint });
     }
     let by_framework = |control: &Control| {
         frameworks.is_empty() || frameworks.iter().any(|framework| framework.controls.contains(&control.code))
@@ -197,16 +190,11 @@ fn select(controls: &[Control], ids: &[String], frameworks: &[Framework]) -> Res
     Ok(controls.iter().filter(|control| by_framework(control) && by_id(control)).cloned().collect())
 }
 
-fn no_such_name(what: &'static str, name: &str, known: &[&str]) -> LoadError {
-    let hint = did_you_mean(name, known).map_or_else(String::new, |near| format!(" (did you mean '{near}'?)"));
-    LoadError::NoSuchName { what, name: name.to_owned(), hint }
-}
-
 fn read_image_policy(file: &Path, inputs: &mut Inputs<'_>) -> Result<ImagePolicy, LoadError> {
     let shown = file.display().to_string();
     let bytes = inputs.read(file)?;
     let wrong = |message: &str| LoadError::WrongKind { file: shown.clone(), message: message.to_owned() };
-    let mut documents = portreeve_api::documents(&shown, &bytes, &Limits::default());
+    let mut documents = portreeve_api::documents(&shown, &bytes, &source::Limits::default());
     if documents.len() != 1 {
         return Err(wrong("an image policy file holds exactly one ImagePolicy"));
     }
@@ -233,7 +221,7 @@ fn read_exceptions(files: &[PathBuf], inputs: &mut Inputs<'_>) -> Result<Excepti
     for file in files {
         let shown = repository_path(file, root.as_deref());
         let bytes = inputs.read(file)?;
-        for document in portreeve_api::documents(&shown, &bytes, &Limits::default()) {
+        for document in portreeve_api::documents(&shown, &bytes, &source::Limits::default()) {
             match document {
                 Ok(Document::Exception(exception)) => valid.push(exception),
                 Ok(Document::ImagePolicy { .. }) => {

@@ -3,6 +3,7 @@
 //! Every door (admission, watch, schedule, CI) goes through [`Judge`]; nothing else calls the rules. Fetching image
 //! evidence is the only thing here that waits; the judging itself is pure.
 
+pub mod credentials;
 pub mod explain;
 pub mod images;
 pub mod load;
@@ -18,8 +19,10 @@ use portreeve_policies::workload::{ImageUse, image_uses};
 use portreeve_policies::world::World;
 use portreeve_reports::code::Topic;
 use portreeve_reports::exceptions::Usage;
-use portreeve_reports::report::{Counted, ImageReport, PolicyInput, Report};
+use portreeve_reports::report::{Counted, ImageReport, Report};
 use portreeve_reports::{Cause, Code, Finding, FindingBuilder, Subject, Verdict};
+
+use portreeve_secrets::credentials::rules::TOKEN_REQUEST;
 
 use crate::registry::{Deadline, RegistryClient};
 pub use load::{JudgeSettings, LoadError, Rules};
@@ -80,12 +83,13 @@ impl Judge {
         Self { keep, ..self }
     }
 
-    /// Posture of the objects, and their images where there is an image policy.
+    /// Posture of the objects, their credentials, and their images where there is an image policy.
     pub async fn objects(&self, objects: &[Object], world: &World, options: &JudgeOptions) -> Judged {
         let mut judged = self.posture(objects, world, options);
         let uses: Vec<ImageUse> =
             objects.iter().flat_map(|object| image_uses(object, &object.reference(world.top_owner(object)))).collect();
         judged.merge(self.images(&uses, options).await);
+        judged.merge(self.credentials(&credentials::of_objects(objects), world, options));
         judged
     }
 
@@ -153,10 +157,20 @@ impl Judge {
         }
     }
 
-    /// Whether a failure of this code denies at admission: image trust by its rule's mode, posture when one of the
-    /// frameworks in `posture.enforce` asks the question.
+    /// Whether a failure of this code denies at admission: image trust by its rule's mode, a token that would live too
+    /// long, posture when one of the frameworks in `posture.enforce` asks the question.
     pub fn denies(&self, code: &Code) -> bool {
-        code.topic() == Topic::ImageTrust || self.rules.enforced.contains(code)
+        let is_ours = code.topic() == Topic::ImageTrust || code.as_str() == TOKEN_REQUEST.code;
+        is_ours || self.rules.enforced.contains(code)
+    }
+
+    /// Whether any rule asks this question. What is asked of input, exceptions and the cluster always is.
+    pub fn asks(&self, code: &str) -> bool {
+        if code.starts_with("C-") {
+            self.rules.engine.controls().iter().any(|control| control.code.as_str() == code)
+        } else {
+            !code.starts_with("PR-1") || self.has_image_policy()
+        }
     }
 
     /// Whether images are judged at all.
@@ -172,11 +186,6 @@ impl Judge {
     /// The compiled rules.
     pub fn rules(&self) -> &Rules {
         &self.rules
-    }
-
-    /// Names and digests of what is judged by.
-    pub fn inputs(&self) -> &[PolicyInput] {
-        &self.rules.inputs
     }
 }
 

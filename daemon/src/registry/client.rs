@@ -15,6 +15,7 @@ use super::endpoint::Endpoints;
 use super::failure::{Deadline, Failure, Outcome, lookup};
 use super::options::{EVIDENCE_BYTES, MANIFEST_BYTES, RegistryError, RegistryOptions};
 use super::requests::{Requests, Target};
+use super::shelf::{EvidenceShelf, Shelved};
 use super::statistics::Statistics;
 use super::transport::{Answer, Budget, Cap, DOCKER_CONTENT_DIGEST, Request, Transport};
 use super::wire::{ANY_MANIFEST, SelfDescription};
@@ -42,6 +43,7 @@ pub struct ResolvedManifest {
 #[derive(Clone)]
 pub struct RegistryClient {
     pub(super) inner: Arc<Inner>,
+    shelf: Option<Arc<dyn EvidenceShelf>>,
 }
 
 pub(super) struct Inner {
@@ -49,7 +51,17 @@ pub(super) struct Inner {
     resolutions: Cache<ImageReference, Arc<Lookup<ResolvedManifest>>>,
     /// What each tag last stood for: when a HEAD says that it still does, its bytes need not be read again.
     tags: Cache<ImageReference, ResolvedManifest>,
-    evidence: Cache<(Repository, Digest), Arc<ImageEvidence>>,
+    evidence: Cache<(Repository, Digest), Kept>,
+    /// See [`RegistryOptions::evidence_lifetime`].
+    lifetime: Duration,
+}
+
+/// Evidence in the cache.
+#[derive(Clone)]
+struct Kept {
+    evidence: Arc<ImageEvidence>,
+    /// How old it was when it came: somebody else may have gathered it.
+    age: Duration,
 }
 
 impl RegistryClient {
@@ -71,11 +83,17 @@ impl RegistryClient {
             tags: Cache::new(KEPT_REFERENCES),
             evidence: Cache::builder()
                 .max_capacity(KEPT_EVIDENCE)
-                .weigher(|_, evidence: &Arc<ImageEvidence>| weight(evidence))
+                .weigher(|_, kept: &Kept| weight(&kept.evidence))
                 .expire_after(EvidenceExpiry { signed: options.evidence_lifetime, unsigned: options.unsigned_lifetime })
                 .build(),
+            lifetime: options.evidence_lifetime,
         };
-        Ok(Self { inner: Arc::new(inner) })
+        Ok(Self { inner: Arc::new(inner), shelf: None })
+    }
+
+    /// The same client, which shares evidence with other processes.
+    pub fn sharing(self, shelf: Option<Arc<dyn EvidenceShelf>>) -> Self {
+        Self { shelf, ..self }
     }
 
     /// What a reference stands for. A digest in it is asked for and checked, and its tag is then not asked.
@@ -103,10 +121,9 @@ impl RegistryClient {
             let mut is_own = false;
             let gathering = self.inner.evidence.get_with_by_ref(&key, async {
                 is_own = true;
-                counters.count_gathered();
-                Arc::new(self.inner.gather(&image.repository, digest, deadline).await)
+                self.shelved_or_gathered(&key, deadline).await
             });
-            let Some(evidence) = deadline.with_grace().bound(Box::pin(gathering)).await else {
+            let Some(Kept { evidence, .. }) = deadline.with_grace().bound(Box::pin(gathering)).await else {
                 return Arc::new(nothing_known(&image.repository, digest, timed_out, timed_out));
             };
             // Somebody else's deadline is not ours.
@@ -117,6 +134,29 @@ impl RegistryClient {
                 return evidence;
             }
         }
+    }
+
+    async fn shelved_or_gathered(&self, (repository, digest): &(Repository, Digest), deadline: Deadline) -> Kept {
+        let counters = &self.inner.requests.counters;
+        if let Some(kept) = self.shelved(repository, digest, deadline).await {
+            counters.count_shared();
+            return kept;
+        }
+        counters.count_gathered();
+        let evidence = Arc::new(self.inner.gather(repository, digest, deadline).await);
+        // That there is no signature, or no answer, each process hears from the registry itself.
+        if let Some(shelf) = self.shelf.as_ref().filter(|_| Completeness::of(&evidence) == Completeness::Signed) {
+            shelf.put(&evidence);
+        }
+        Kept { evidence, age: Duration::ZERO }
+    }
+
+    /// What another process has gathered, where it is whole and not too old.
+    async fn shelved(&self, repository: &Repository, digest: &Digest, deadline: Deadline) -> Option<Kept> {
+        let shelf = self.shelf.as_ref()?;
+        let Shelved { evidence, age } = deadline.bound(shelf.take(repository, digest)).await??;
+        let is_usable = age < self.inner.lifetime && Completeness::of(&evidence) == Completeness::Signed;
+        is_usable.then(|| Kept { evidence: Arc::new(evidence), age })
     }
 
     /// A reading of the counters.
@@ -307,15 +347,10 @@ struct EvidenceExpiry {
     unsigned: Duration,
 }
 
-impl Expiry<(Repository, Digest), Arc<ImageEvidence>> for EvidenceExpiry {
-    fn expire_after_create(
-        &self,
-        _: &(Repository, Digest),
-        evidence: &Arc<ImageEvidence>,
-        _: Instant,
-    ) -> Option<Duration> {
-        Some(match Completeness::of(evidence) {
-            Completeness::Signed => self.signed,
+impl Expiry<(Repository, Digest), Kept> for EvidenceExpiry {
+    fn expire_after_create(&self, _: &(Repository, Digest), kept: &Kept, _: Instant) -> Option<Duration> {
+        Some(match Completeness::of(&kept.evidence) {
+            Completeness::Signed => self.signed.saturating_sub(kept.age),
             Completeness::Unsigned => self.unsigned,
             Completeness::Failed => FAILURE_LIFETIME,
             Completeness::OutOfTime => Duration::ZERO,

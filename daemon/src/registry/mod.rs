@@ -19,6 +19,7 @@ mod failure;
 mod options;
 mod push;
 mod requests;
+mod shelf;
 mod statistics;
 #[cfg(test)]
 mod tests;
@@ -30,5 +31,6 @@ pub use credentials::{Credentials, DockerConfig, InvalidDockerConfig};
 pub use failure::{Deadline, Failure};
 pub use options::{HostOptions, RegistryError, RegistryOptions};
 pub use push::ReferrerManifest;
+pub use shelf::{EvidenceShelf, Shelved};
 pub use statistics::{RequestOutcome, Statistics};
 pub use wire::digest_of;

@@ -86,11 +86,6 @@ impl Statistics {
     pub fn requests_with(&self, outcome: RequestOutcome) -> u64 {
         self.requests.iter().find(|(of, _)| *of == outcome).map_or(0, |(_, count)| *count)
     }
-
-    /// All requests.
-    pub fn total_requests(&self) -> u64 {
-        self.requests.iter().map(|(_, count)| count).sum()
-    }
 }
 
 #[derive(Default)]

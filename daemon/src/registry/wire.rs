@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use http::header::LINK;
 use portreeve_policies::image::Digest;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 use url::Url;
 
 use super::transport::Answer;
@@ -68,7 +67,7 @@ pub(super) struct SelfDescription {
 
 /// The SHA-256 digest of bytes.
 pub fn digest_of(bytes: &[u8]) -> Digest {
-    Digest::of_hash(&Sha256::digest(bytes).into())
+    Digest::of(bytes)
 }
 
 /// The URL of the next page, when there is one (RFC 8288, `rel="next"`).

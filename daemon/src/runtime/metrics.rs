@@ -1,6 +1,8 @@
 //! Every metric of the process, registered once. Labels are closed sets, so the number of series is a constant; all
 //! known series exist from the start, at 0. A scrape reads atomics and never triggers work.
 
+mod credentials;
+
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
@@ -12,6 +14,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
+
+pub use credentials::CredentialMetrics;
 
 use crate::judge::review::{DecisionReason, request};
 use crate::judge::tally::ImageOutcome;
@@ -142,6 +146,8 @@ closed_label! {
         Posture => "posture",
         /// Running images.
         Images => "images",
+        /// Credentials in objects.
+        Credentials => "credentials",
     }
 }
 closed_label! {
@@ -262,6 +268,10 @@ pub struct AdmissionMetrics {
     total: Family<AdmissionLabels, Counter>,
     duration: Histogram,
     in_flight: Gauge,
+    /// End of the certificate that the webhook serves, in seconds since 1970.
+    pub certificate_expiry: Gauge,
+    /// Answers that went out before their decision was committed.
+    pub uncommitted: Counter,
 }
 
 /// Counts a request as being answered until it is dropped, also by a client that went away.
@@ -278,7 +288,13 @@ impl Drop for InFlight {
 impl AdmissionMetrics {
     fn new() -> Self {
         let buckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 8.0, 10.0];
-        Self { total: Family::default(), duration: Histogram::new(buckets), in_flight: Gauge::default() }
+        Self {
+            total: Family::default(),
+            duration: Histogram::new(buckets),
+            in_flight: Gauge::default(),
+            uncommitted: Counter::default(),
+            certificate_expiry: Gauge::default(),
+        }
     }
 
     /// Counts a request as being answered, until the guard is dropped.
@@ -303,6 +319,10 @@ impl AdmissionMetrics {
         let help = "Time of an admission answer";
         registry.register_with_unit("admission_duration", help, Unit::Seconds, self.duration.clone());
         registry.register("admission_in_flight", "Admission requests being answered", self.in_flight.clone());
+        let help = "End of the certificate that the webhook serves, 0 before there is one";
+        registry.register("webhook_certificate_expiry_timestamp_seconds", help, self.certificate_expiry.clone());
+        let help = "Admission answers that went out before their decision was committed";
+        registry.register("admission_uncommitted", help, self.uncommitted.clone());
     }
 }
 
@@ -364,6 +384,19 @@ impl SourceMetrics {
     }
 }
 
+/// Who writes.
+#[derive(Clone, Debug, Default)]
+pub struct LeaderMetrics {
+    /// Whether this process leads.
+    pub leading: Gauge,
+}
+
+impl LeaderMetrics {
+    fn register(&self, registry: &mut Registry) {
+        registry.register("leader", "Whether this process holds the lease and may write", self.leading.clone());
+    }
+}
+
 /// All metrics. Parts hold clones of their own struct.
 #[derive(Debug)]
 pub struct Metrics {
@@ -375,8 +408,12 @@ pub struct Metrics {
     pub admission: AdmissionMetrics,
     /// Of scans.
     pub scans: ScanMetrics,
+    /// Of credentials.
+    pub credentials: CredentialMetrics,
     /// Of registries and the cluster.
     pub sources: SourceMetrics,
+    /// Of the lease.
+    pub leader: LeaderMetrics,
     findings: Family<FindingLabels, Gauge>,
     registry: Registry,
 }
@@ -390,7 +427,9 @@ impl Metrics {
             images: ImageMetrics::new(),
             admission: AdmissionMetrics::new(),
             scans: ScanMetrics::default(),
+            credentials: CredentialMetrics::default(),
             sources: SourceMetrics::default(),
+            leader: LeaderMetrics::default(),
             findings: Family::default(),
             registry: Registry::default(),
         };
@@ -400,7 +439,9 @@ impl Metrics {
         metrics.images.register(&mut registry);
         metrics.admission.register(&mut registry);
         metrics.scans.register(&mut registry);
+        metrics.credentials.register(&mut registry);
         metrics.sources.register(&mut registry);
+        metrics.leader.register(&mut registry);
         register_build(&mut registry, version);
         Self { registry, ..metrics }
     }
@@ -431,6 +472,8 @@ fn register_build(registry: &mut Registry, version: &'static str) {
 
 #[cfg(test)]
 mod tests {
+    use portreeve_secrets::credentials::Class;
+
     use super::*;
 
     fn series(text: &str) -> Vec<&str> {
@@ -450,6 +493,7 @@ mod tests {
             "portreeve_admission_requests_total{operation=\"create\",decision=\"deny\"} 0",
             "portreeve_admission_duration_seconds_count 0",
             "portreeve_admission_in_flight 0",
+            "portreeve_admission_uncommitted_total 0",
             "portreeve_scan_last_success_timestamp_seconds{scanner=\"images\"} 0.0",
             "portreeve_scans_total{scanner=\"posture\",result=\"failure\"} 0",
             "portreeve_registry_requests_total{outcome=\"rate-limited\"} 0",
@@ -457,6 +501,8 @@ mod tests {
             "portreeve_store_lost_total 0",
             "portreeve_store_writes_total{result=\"success\"} 0",
             "portreeve_index_objects 0",
+            "portreeve_credentials{class=\"tls-certificate\"} 0",
+            "portreeve_credential_expiry_timestamp_seconds{class=\"jwt\"} inf",
             "portreeve_build_info{version=\"1.2.3\"} 1",
         ] {
             assert!(series(&text).contains(&line), "{line} is not in\n{text}");
@@ -477,6 +523,8 @@ mod tests {
         assert!(metrics.encode().unwrap().contains("portreeve_admission_in_flight 0\n"));
         metrics.admission.answered(Operation::Unreadable, Decision::Error, Duration::ZERO);
         metrics.scans.scanned(Scanner::Posture, Outcome::Success, Timestamp::UNIX_EPOCH);
+        metrics.credentials.set([(Class::Jwt, Some(Timestamp::UNIX_EPOCH)), (Class::Jwt, None)].into_iter());
+        assert!(metrics.encode().unwrap().contains("portreeve_credentials{class=\"jwt\"} 2\n"));
         metrics.sources.registry_requests(crate::registry::RequestOutcome::TimedOut, 1);
         assert_eq!(metrics.encode().unwrap().lines().count(), before);
     }

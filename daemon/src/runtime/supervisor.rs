@@ -28,6 +28,8 @@ pub enum TaskName {
     Workloads,
     /// Judges images.
     Images,
+    /// Judges credentials.
+    Credentials,
     /// Fires what is due by cron.
     Scheduler,
     /// Writes findings to the store.
@@ -40,6 +42,10 @@ pub enum TaskName {
     Dashboard,
     /// Serves the demo's images.
     DemoRegistry,
+    /// Keeps the webhook's certificate.
+    Certificates,
+    /// Stands for the lease and renews it.
+    Leader,
     /// Carries numbers into the metrics.
     Metrics,
     /// Says when everything is ready.
@@ -54,12 +60,15 @@ impl fmt::Display for TaskName {
             Self::Watch(plural) => write!(f, "watch-{plural}"),
             Self::Workloads => f.write_str("workloads"),
             Self::Images => f.write_str("images"),
+            Self::Credentials => f.write_str("credentials"),
             Self::Scheduler => f.write_str("scheduler"),
             Self::Recorder => f.write_str("recorder"),
             Self::Admission => f.write_str("admission"),
             Self::Health => f.write_str("health"),
             Self::Dashboard => f.write_str("dashboard"),
             Self::DemoRegistry => f.write_str("demo-registry"),
+            Self::Certificates => f.write_str("certificates"),
+            Self::Leader => f.write_str("leader"),
             Self::Metrics => f.write_str("metrics"),
             Self::Announcer => f.write_str("announcer"),
         }

@@ -1,11 +1,10 @@
 //! What admission answered: written with the findings, read newest first.
 
 use jiff::Timestamp;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row as _, SqliteConnection};
 
 use super::Store;
 use super::body::bounded;
+use super::engine::{Row, Session, Statement};
 use super::error::StoreError;
 use super::model::Decision;
 use super::rows::millis;
@@ -17,29 +16,31 @@ const MAX_LIST: usize = 64;
 
 const INSERT: &str = "INSERT INTO decisions (cluster, id, decided_at, uid, door, operation, kind, namespace, name, \
                       allowed, mode, codes, digests) \
-                      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
+                      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) \
+                      ON CONFLICT (cluster, id) DO NOTHING";
 
+/// The same id twice is the same decision: one whose commit was not heard of is written again.
 pub(super) async fn insert_decision(
-    connection: &mut SqliteConnection,
+    session: &mut Session<'_>,
     cluster: &str,
     id: &str,
     decision: &Decision,
 ) -> Result<(), sqlx::Error> {
-    let query = sqlx::query(INSERT)
-        .bind(cluster)
-        .bind(id)
-        .bind(millis(decision.at))
-        .bind(bounded(&decision.uid, MAX_WORD))
-        .bind(bounded(&decision.door, MAX_WORD))
-        .bind(bounded(&decision.operation, MAX_WORD))
-        .bind(bounded(&decision.kind, MAX_WORD))
-        .bind(bounded(&decision.namespace, MAX_WORD))
-        .bind(bounded(&decision.name, MAX_WORD))
-        .bind(i64::from(decision.allowed))
-        .bind(bounded(&decision.mode, MAX_WORD))
-        .bind(list(&decision.codes))
-        .bind(list(&decision.digests));
-    query.execute(connection).await.map(|_| ())
+    let statement = Statement::new(INSERT)
+        .text(cluster)
+        .text(id)
+        .number(millis(decision.at))
+        .text(bounded(&decision.uid, MAX_WORD))
+        .text(bounded(&decision.door, MAX_WORD))
+        .text(bounded(&decision.operation, MAX_WORD))
+        .text(bounded(&decision.kind, MAX_WORD))
+        .text(bounded(&decision.namespace, MAX_WORD))
+        .text(bounded(&decision.name, MAX_WORD))
+        .number(i64::from(decision.allowed))
+        .text(bounded(&decision.mode, MAX_WORD))
+        .text(list(&decision.codes))
+        .text(list(&decision.digests));
+    session.execute(&statement).await.map(|_| ())
 }
 
 /// A JSON array of the first words.
@@ -53,31 +54,30 @@ impl Store {
     pub async fn decisions(&self, limit: u32) -> Result<Vec<Decision>, StoreError> {
         let text = "SELECT decided_at, uid, door, operation, kind, namespace, name, allowed, mode, codes, digests \
                     FROM decisions WHERE cluster = $1 ORDER BY decided_at DESC, id DESC LIMIT $2";
-        let query = sqlx::query(text).bind(self.cluster()).bind(i64::from(limit));
-        let rows = query.fetch_all(&self.inner.readers).await.map_err(|source| self.failed(source))?;
+        let statement = Statement::new(text).text(self.cluster()).number(i64::from(limit));
+        let rows = self.inner.readers.rows(&statement).await.map_err(|source| self.failed(source))?;
         rows.iter().map(decision).collect::<Result<_, _>>().map_err(|source| self.failed(source))
     }
 }
 
-fn decision(row: &SqliteRow) -> Result<Decision, sqlx::Error> {
+fn decision(row: &Row) -> Result<Decision, sqlx::Error> {
     Ok(Decision {
-        at: Timestamp::from_millisecond(row.try_get("decided_at")?)
-            .map_err(|error| undecodable("decided_at", error))?,
-        uid: row.try_get("uid")?,
-        door: row.try_get("door")?,
-        operation: row.try_get("operation")?,
-        kind: row.try_get("kind")?,
-        namespace: row.try_get("namespace")?,
-        name: row.try_get("name")?,
-        allowed: row.try_get::<i64, _>("allowed")? != 0,
-        mode: row.try_get("mode")?,
+        at: Timestamp::from_millisecond(row.number("decided_at")?).map_err(|error| undecodable("decided_at", error))?,
+        uid: row.text("uid")?,
+        door: row.text("door")?,
+        operation: row.text("operation")?,
+        kind: row.text("kind")?,
+        namespace: row.text("namespace")?,
+        name: row.text("name")?,
+        allowed: row.number("allowed")? != 0,
+        mode: row.text("mode")?,
         codes: words(row, "codes")?,
         digests: words(row, "digests")?,
     })
 }
 
-fn words(row: &SqliteRow, column: &'static str) -> Result<Vec<String>, sqlx::Error> {
-    let text: String = row.try_get(column)?;
+fn words(row: &Row, column: &'static str) -> Result<Vec<String>, sqlx::Error> {
+    let text = row.text(column)?;
     serde_json::from_str(&text).map_err(|error| undecodable(column, error))
 }
 

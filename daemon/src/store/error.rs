@@ -1,6 +1,8 @@
 //! What can go wrong with a store, and what to do about it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+
+use sqlx::postgres::PgDatabaseError;
 
 /// Why a store could not be opened, read or written.
 #[derive(Debug, thiserror::Error)]
@@ -22,45 +24,47 @@ pub enum StoreError {
     },
     /// The database is damaged. It is never replaced by an empty one.
     #[error(
-        "the store {} is damaged ({detail}); restore it from a backup, or move it away to start with an empty store",
-        .path.display()
+        "the store {store} is damaged ({detail}); restore it from a backup, or move it away to start with an empty store"
     )]
     Corrupt {
         /// The database.
-        path: PathBuf,
+        store: String,
         /// What the check found.
         detail: String,
     },
     /// The file is a database of something else.
-    #[error("{} is a database, but not a Portreeve store; correct store.url", .0.display())]
-    Foreign(PathBuf),
+    #[error("{0} is a database, but not a Portreeve store; correct store.url")]
+    Foreign(String),
     /// The store was written by a newer Portreeve.
-    #[error("the store {} has schema {found}, this binary knows up to {known}; use the newer Portreeve", .path.display())]
+    #[error("the store {store} has schema {found}, this binary knows up to {known}; use the newer Portreeve")]
     NewerSchema {
         /// The database.
-        path: PathBuf,
+        store: String,
         /// Schema of the file.
         found: i64,
         /// Newest schema of this binary.
         known: i64,
     },
     /// A migration failed.
-    #[error("the store {} could not be brought to this version's schema", .path.display())]
+    #[error("the store {store} could not be brought to this version's schema")]
     Migrate {
         /// The database.
-        path: PathBuf,
+        store: String,
         /// The cause.
         #[source]
         source: Box<sqlx::migrate::MigrateError>,
     },
     /// No space for the store.
-    #[error("the store {} is full; give it space", .0.display())]
-    Full(PathBuf),
+    #[error("the store {0} is full; give it space")]
+    Full(String),
+    /// Findings of a process that is the leader no more.
+    #[error("another Portreeve has become the leader of this cluster; findings of this one are not stored any more")]
+    Fenced,
     /// Another failure of the database.
-    #[error("the store {} cannot be read or written", .path.display())]
+    #[error("the store {store} cannot be read or written")]
     Database {
         /// The database.
-        path: PathBuf,
+        store: String,
         /// The cause.
         #[source]
         source: sqlx::Error,
@@ -79,26 +83,61 @@ impl StoreError {
             Self::NewerSchema { .. } => "newer-schema",
             Self::Migrate { .. } => "migrate",
             Self::Full(_) => "full",
+            Self::Fenced => "fenced",
             Self::Database { .. } => "database",
         }
     }
 
-    /// Sorts a failure of the database by SQLite's primary result code.
-    pub(super) fn of(path: &Path, source: sqlx::Error) -> Self {
-        const CORRUPT: i64 = 11;
-        const FULL: i64 = 13;
-        const NOT_A_DATABASE: i64 = 26;
-        let path = path.to_owned();
-        match primary_code(&source) {
-            Some(FULL) => Self::Full(path),
-            Some(CORRUPT | NOT_A_DATABASE) => Self::Corrupt { path, detail: source.to_string() },
-            _ => Self::Database { path, source },
+    /// Whether the store takes nothing now, whatever is written.
+    pub(super) fn is_outage(&self) -> bool {
+        match self {
+            Self::Fenced => false,
+            Self::Database { source, .. } => !matches!(kind(source), Kind::Refused),
+            _ => true,
+        }
+    }
+
+    /// Sorts a failure of the database by SQLite's primary result code or PostgreSQL's SQLSTATE.
+    pub(super) fn of(store: &str, source: sqlx::Error) -> Self {
+        let store = store.to_owned();
+        match kind(&source) {
+            Kind::Full => Self::Full(store),
+            Kind::Corrupt => Self::Corrupt { store, detail: source.to_string() },
+            Kind::Refused | Kind::Other => Self::Database { store, source },
         }
     }
 }
 
-/// The low byte of SQLite's extended result code.
-fn primary_code(error: &sqlx::Error) -> Option<i64> {
-    let code: i64 = error.as_database_error()?.code()?.parse().ok()?;
-    Some(code & 0xff)
+/// Classes of SQLSTATE that are about the server: connection, transactions that are read only (a standby), resources,
+/// locks, an operator's intervention, the system.
+const SERVER: [&str; 6] = ["08", "25", "53", "55", "57", "58"];
+
+enum Kind {
+    Full,
+    Corrupt,
+    /// What was written is not taken; other things are.
+    Refused,
+    Other,
+}
+
+fn kind(error: &sqlx::Error) -> Kind {
+    let Some(error) = error.as_database_error() else {
+        return if matches!(error, sqlx::Error::Encode(_)) { Kind::Refused } else { Kind::Other };
+    };
+    if let Some(error) = error.try_downcast_ref::<PgDatabaseError>() {
+        return match error.code() {
+            "53100" => Kind::Full,
+            "XX001" | "XX002" => Kind::Corrupt,
+            code if SERVER.iter().any(|class| code.starts_with(class)) => Kind::Other,
+            _ => Kind::Refused,
+        };
+    }
+    // The low byte of SQLite's extended result code.
+    match error.code().and_then(|code| code.parse::<i64>().ok()).map(|code| code & 0xff) {
+        Some(13) => Kind::Full,
+        Some(11 | 26) => Kind::Corrupt,
+        // ERROR, TOOBIG, CONSTRAINT, MISMATCH, RANGE.
+        Some(1 | 18 | 19 | 20 | 25) => Kind::Refused,
+        _ => Kind::Other,
+    }
 }

@@ -7,13 +7,13 @@
 use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
-use portreeve_reports::{Finding, Verdict};
+use portreeve_reports::Finding;
 
-use super::model::Cell;
+use super::model::{Cell, Resolution};
 
 /// What the store knows of a finding of the judged subject.
 #[derive(Clone, Debug)]
-pub(super) struct Row {
+pub(super) struct Known {
     pub(super) fingerprint: String,
     pub(super) question: Question,
     pub(super) cell: Cell,
@@ -47,13 +47,13 @@ pub(super) enum Step {
     /// It stays as it was, and cannot be decided now.
     Stale { fingerprint: String, cause: String, is_new: bool },
     /// Close.
-    Resolve(String, Cell),
+    Resolve(String, Cell, Resolution),
 }
 
 /// The steps that bring the rows of a subject to what its judging at `at` found.
-pub(super) fn plan(rows: &[Row], batch: Vec<Judged>, at: Timestamp) -> Vec<Step> {
+pub(super) fn plan(rows: &[Known], batch: Vec<Judged>, at: Timestamp) -> Vec<Step> {
     let resolvable = Resolvable::of(&batch);
-    let known: HashMap<&str, &Row> = rows.iter().map(|row| (row.fingerprint.as_str(), row)).collect();
+    let known: HashMap<&str, &Known> = rows.iter().map(|row| (row.fingerprint.as_str(), row)).collect();
     let batch = worst_by_fingerprint(batch);
     let absent = rows.iter().filter(|row| row.is_open && !batch.contains_key(&row.fingerprint));
     let mut steps: Vec<Step> =
@@ -68,11 +68,14 @@ pub(super) fn plan(rows: &[Row], batch: Vec<Judged>, at: Timestamp) -> Vec<Step>
 }
 
 /// The steps after the proven deletion of a subject.
-pub(super) fn plan_deletion(rows: &[Row]) -> Vec<Step> {
-    rows.iter().filter(|row| row.is_open).map(|row| Step::Resolve(row.fingerprint.clone(), row.cell)).collect()
+pub(super) fn plan_deletion(rows: &[Known]) -> Vec<Step> {
+    rows.iter()
+        .filter(|row| row.is_open)
+        .map(|row| Step::Resolve(row.fingerprint.clone(), row.cell, Resolution::Gone))
+        .collect()
 }
 
-fn step(row: Option<&Row>, judged: Judged, at: Timestamp) -> Option<Step> {
+fn step(row: Option<&Known>, judged: Judged, at: Timestamp) -> Option<Step> {
     let verdict = judged.finding.verdict;
     match row {
         None => verdict.is_open().then_some(Step::Open(judged)),
@@ -87,11 +90,11 @@ fn step(row: Option<&Row>, judged: Judged, at: Timestamp) -> Option<Step> {
 }
 
 /// A judging older than the last sighting of a row says nothing about it: two doors may finish in either order.
-fn resolve(row: &Row, at: Timestamp) -> Option<Step> {
-    (row.last_seen <= at).then(|| Step::Resolve(row.fingerprint.clone(), row.cell))
+fn resolve(row: &Known, at: Timestamp) -> Option<Step> {
+    (row.last_seen <= at).then(|| Step::Resolve(row.fingerprint.clone(), row.cell, Resolution::Decided))
 }
 
-fn stale(row: &Row, finding: &Finding) -> Step {
+fn stale(row: &Known, finding: &Finding) -> Step {
     let cause = finding.cause.map_or("error", |cause| cause.as_str()).to_owned();
     Step::Stale { fingerprint: row.fingerprint.clone(), is_new: row.stale_cause != cause, cause }
 }
@@ -102,7 +105,7 @@ fn worst_by_fingerprint(batch: Vec<Judged>) -> HashMap<String, Judged> {
     for judged in batch {
         match worst.entry(judged.finding.fingerprint.as_str().to_owned()) {
             std::collections::hash_map::Entry::Occupied(mut held) => {
-                if rank(judged.finding.verdict) < rank(held.get().finding.verdict) {
+                if judged.finding.verdict.rank() < held.get().finding.verdict.rank() {
                     held.insert(judged);
                 }
             }
@@ -112,18 +115,6 @@ fn worst_by_fingerprint(batch: Vec<Judged>) -> HashMap<String, Judged> {
         }
     }
     worst
-}
-
-/// Position in the order in which verdicts are shown, worst first.
-pub(super) fn rank(verdict: Verdict) -> i64 {
-    match verdict {
-        Verdict::Fail => 0,
-        Verdict::Error => 1,
-        Verdict::Unknown => 2,
-        Verdict::Excepted => 3,
-        Verdict::Pass => 4,
-        Verdict::NotApplicable => 5,
-    }
 }
 
 /// The questions that a batch decided everywhere.

@@ -1,6 +1,9 @@
-//! The store: findings with their life, decisions of admission, scans.
+//! The store: findings with their life, decisions of admission, scans. SQLite for one process, PostgreSQL for several.
 //!
-//! * Acknowledged is committed: every write returns after SQLite has synced it, and survives kill -9.
+//! * [`engine`] is the only place that knows both; every SQL text is the same for either.
+//! * Acknowledged is committed: every write returns after the engine has synced it, and survives kill -9.
+//! * Findings of a leader carry its epoch; those of an older one are refused ([`fence`]).
+//! * Processes on one PostgreSQL store share the bytes of evidence ([`evidence`]), and each verifies them for itself.
 //! * [`lifecycle`] decides what a judging does to the rows; nothing else opens or closes one.
 //! * [`Recorder`] commits the records of many doors together, so that no door pays for its own sync.
 //! * A store that cannot be written counts what is lost, and the first write after that says how much.
@@ -8,7 +11,10 @@
 mod board;
 mod body;
 mod decisions;
+mod engine;
 mod error;
+mod evidence;
+mod fence;
 mod health;
 mod lifecycle;
 pub mod lost;
@@ -20,30 +26,32 @@ mod rows;
 mod summary;
 mod url;
 mod write;
+mod writer;
 
 #[cfg(test)]
 mod tests;
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
-use jiff::Timestamp;
-use portreeve_reports::SubjectKey;
-use sqlx::sqlite::SqlitePool;
 use tokio::sync::watch;
 
 pub use board::{Board, ImageCounts};
 pub use error::StoreError;
+pub use evidence::{SharedEvidence, Shelf};
 pub use health::{LostCounter, StoreHealth};
 pub use model::{
-    Changes, Counts, Decision, FindingQuery, NamespaceRow, Page, State, StoredFinding, SubjectFindings, Summary,
+    Changes, Counts, Decision, FindingQuery, NamespaceRow, Page, Resolution, State, StoredFinding, SubjectFindings,
+    Summary,
 };
 pub use recorder::{Ack, NotRecorded, Recorder, RecorderHandle, recorder};
-pub use url::{InvalidStoreUrl, StoreUrl};
+pub use url::{InvalidStoreUrl, PostgresUrl, StoreUrl};
 pub use write::{Pruned, Record, Retention};
 
+use self::engine::Readers;
+use self::writer::Writer;
 use crate::runtime::metrics::StoreMetrics;
 
 /// An open store of one cluster's findings. Clones share it.
@@ -54,17 +62,22 @@ pub struct Store {
 
 #[derive(Debug)]
 struct Inner {
-    path: PathBuf,
+    /// As errors name it.
+    url: StoreUrl,
     cluster: String,
-    writer: SqlitePool,
-    readers: SqlitePool,
+    writer: Writer,
+    readers: Readers,
     counts: watch::Sender<Counts>,
+    /// The last visible change that the counts know of.
+    revision: AtomicI64,
     lost: LostCounter,
     is_writable: AtomicBool,
     sequence: AtomicU64,
+    /// Tells the decisions of this process from those of others.
+    process: u64,
     metrics: StoreMetrics,
     /// Ends with the last clone of the store, or its closing.
-    lock: File,
+    lock: Option<File>,
 }
 
 impl Store {
@@ -76,9 +89,9 @@ impl Store {
 
     /// [`Store::open`] with the metrics that its writes count in.
     pub async fn open_with(url: &StoreUrl, cluster: &str, metrics: StoreMetrics) -> Result<Self, StoreError> {
-        let opened = open::open(url).await?;
+        let opened = Box::pin(open::open(url)).await?;
         let inner = Inner {
-            path: url.path().to_owned(),
+            url: url.clone(),
             cluster: cluster.to_owned(),
             writer: opened.writer,
             readers: opened.readers,
@@ -86,18 +99,25 @@ impl Store {
             lost: LostCounter::default(),
             is_writable: AtomicBool::new(true),
             sequence: AtomicU64::new(0),
+            revision: AtomicI64::new(0),
+            process: RandomState::new().hash_one(std::process::id()),
             metrics,
             lock: opened.lock,
         };
         let store = Self { inner: Arc::new(inner) };
-        let counts = store.load_counts().await?;
-        store.inner.counts.send_replace(counts);
+        Box::pin(store.make_fence()).await?;
+        Box::pin(store.load_counts()).await.map_err(|source| store.failed(source))?;
         Ok(store)
     }
 
     /// The cluster whose findings this is.
     pub fn cluster(&self) -> &str {
         &self.inner.cluster
+    }
+
+    /// Whether other processes may have the store open.
+    pub fn is_shared(&self) -> bool {
+        matches!(self.inner.url, StoreUrl::Postgres(_))
     }
 
     /// Open findings by severity and verdict, as of the last commit; changes with every visible change.
@@ -114,37 +134,16 @@ impl Store {
         }
     }
 
-    /// Records one judging of one subject. Returns after the commit.
-    pub async fn record(&self, batch: SubjectFindings) -> Result<Changes, StoreError> {
-        self.record_many(vec![batch]).await
-    }
-
-    /// Records many judgings, in transactions of a bounded size. After an error the chunks before it are committed,
-    /// the others are counted as lost.
-    pub async fn record_many(&self, batches: Vec<SubjectFindings>) -> Result<Changes, StoreError> {
-        self.write_all(batches.into_iter().map(Record::Findings).collect()).await
-    }
-
-    /// Resolves all findings of subjects that are proven to be gone. Returns after the commit.
-    pub async fn deleted(&self, subjects: &[SubjectKey], at: Timestamp) -> Result<Changes, StoreError> {
-        let record = |subject: &SubjectKey| Record::Deleted { subject: subject.clone(), at };
-        self.write_all(subjects.iter().map(record).collect()).await
-    }
-
-    /// Records what admission answered. Returns after the commit.
-    pub async fn record_decision(&self, decision: Decision) -> Result<(), StoreError> {
-        self.write_all(vec![Record::Decision(decision)]).await.map(|_| ())
-    }
-
     /// Waits for what is being written, moves the log into the database, and closes and unlocks it for every clone.
     pub async fn close(&self) -> Result<(), StoreError> {
         self.inner.readers.close().await;
         self.inner.writer.close().await;
-        let failed = |source| StoreError::File { path: self.inner.path.clone(), source };
-        self.inner.lock.unlock().map_err(failed)
+        let Some(lock) = &self.inner.lock else { return Ok(()) };
+        let file = || std::path::PathBuf::from(self.inner.url.to_string());
+        lock.unlock().map_err(|source| StoreError::File { path: file(), source })
     }
 
     fn failed(&self, source: sqlx::Error) -> StoreError {
-        StoreError::of(&self.inner.path, source)
+        StoreError::of(&self.inner.url.to_string(), source)
     }
 }

@@ -72,6 +72,33 @@ impl State {
     }
 }
 
+/// Why a finding is resolved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resolution {
+    /// Its question was decided otherwise.
+    Decided,
+    /// Its subject is proven to be gone.
+    Gone,
+    /// No rule asks its question any more: another framework, or no image policy.
+    NotAsked,
+}
+
+impl Resolution {
+    /// The word used in the store and in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Decided => "decided",
+            Self::Gone => "gone",
+            Self::NotAsked => "not-asked",
+        }
+    }
+
+    /// The reason of that name.
+    pub(super) fn parse(word: &str) -> Option<Self> {
+        [Self::Decided, Self::Gone, Self::NotAsked].into_iter().find(|reason| reason.as_str() == word)
+    }
+}
+
 /// A finding with its life in the store.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoredFinding {
@@ -111,6 +138,8 @@ pub struct StoredFinding {
     pub changed_at: Timestamp,
     /// When it was resolved.
     pub resolved_at: Option<Timestamp>,
+    /// Why it was resolved; `None` too where a version that did not note it resolved it.
+    pub resolution: Option<Resolution>,
     /// How often it came back.
     pub reopened: u64,
 }

@@ -7,13 +7,18 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::model::{Changes, SubjectFindings};
-use super::write::{Record, Retention};
+use super::write::{Entry, Record, Retention};
 use super::{Store, StoreError, lost};
+use crate::runtime::leader::Epoch;
 
 /// Records that may wait.
 const QUEUE: usize = 4_096;
 /// The most records of one transaction.
 const GROUP: usize = 256;
+/// About the most findings of one transaction: admission must not wait behind a whole rescan.
+const GROUP_FINDINGS: usize = 2_000;
+/// How often it is looked whether another process has written.
+const FOLLOW_EVERY: Duration = Duration::from_secs(1);
 /// How often what is too old is deleted.
 const PRUNE_EVERY: Duration = Duration::from_secs(600);
 
@@ -26,13 +31,25 @@ pub enum NotRecorded {
     /// The recorder has ended.
     #[error("the store's recorder has ended")]
     Ended,
+    /// A newer leader writes the findings.
+    #[error("{}", StoreError::Fenced)]
+    Fenced,
     /// The transaction failed.
     #[error("{0}")]
     Failed(String),
 }
 
+impl NotRecorded {
+    pub(super) fn of(error: &StoreError) -> Self {
+        match error {
+            StoreError::Fenced => Self::Fenced,
+            error => Self::Failed(said(error)),
+        }
+    }
+}
+
 struct Waiting {
-    record: Record,
+    entry: Entry,
     ack: oneshot::Sender<Result<Changes, NotRecorded>>,
 }
 
@@ -52,19 +69,25 @@ impl Ack {
 pub struct RecorderHandle {
     queue: mpsc::Sender<Waiting>,
     store: Store,
+    epoch: Option<Epoch>,
 }
 
 impl std::fmt::Debug for Waiting {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.record.fmt(f)
+        self.entry.record.fmt(f)
     }
 }
 
 impl RecorderHandle {
+    /// A handle whose findings are those of the leader of this epoch: they are refused once there is a newer one.
+    pub fn of_leader(&self, epoch: Epoch) -> Self {
+        Self { epoch: Some(epoch), ..self.clone() }
+    }
+
     /// Queues a record and returns at once, for doors that must not wait. A full queue loses it, counted.
     pub fn send(&self, record: Record) -> Ack {
         let (ack, committed) = oneshot::channel();
-        match self.queue.try_send(Waiting { record, ack }) {
+        match self.queue.try_send(self.waiting(record, ack)) {
             Ok(()) => Ack(Ok(committed)),
             Err(mpsc::error::TrySendError::Full(waiting)) => self.lost(&waiting, NotRecorded::Full),
             Err(mpsc::error::TrySendError::Closed(waiting)) => self.lost(&waiting, NotRecorded::Ended),
@@ -74,14 +97,18 @@ impl RecorderHandle {
     /// Queues a record, waiting for room: for doors that can be slowed down (watch, schedule).
     pub async fn send_when_room(&self, record: Record) -> Ack {
         let (ack, committed) = oneshot::channel();
-        match self.queue.send(Waiting { record, ack }).await {
+        match self.queue.send(self.waiting(record, ack)).await {
             Ok(()) => Ack(Ok(committed)),
             Err(mpsc::error::SendError(waiting)) => self.lost(&waiting, NotRecorded::Ended),
         }
     }
 
+    fn waiting(&self, record: Record, ack: oneshot::Sender<Result<Changes, NotRecorded>>) -> Waiting {
+        Waiting { entry: self.store.entry(record, self.epoch), ack }
+    }
+
     fn lost(&self, waiting: &Waiting, why: NotRecorded) -> Ack {
-        self.store.lose(waiting.record.weight());
+        self.store.lose(waiting.entry.record.weight());
         Ack(Err(why))
     }
 }
@@ -99,13 +126,21 @@ pub struct Recorder {
 /// A recorder of the store and the handle that fills it.
 pub fn recorder(store: Store, retention: Retention) -> (Recorder, RecorderHandle) {
     let (sender, queue) = mpsc::channel(QUEUE);
-    let handle = RecorderHandle { queue: sender, store: store.clone() };
+    let handle = RecorderHandle { queue: sender, store: store.clone(), epoch: None };
     (Recorder { queue, store, retention, untold: 0 }, handle)
 }
 
 impl Recorder {
     /// Commits until `shutdown`, then commits what waits and ends. Ends too when all handles are gone.
-    pub async fn run(mut self, shutdown: CancellationToken) {
+    pub async fn run(self, shutdown: CancellationToken) {
+        let store = self.store.clone();
+        tokio::select! {
+            () = Box::pin(self.commit_groups(shutdown)) => {}
+            () = Box::pin(follow(store)) => {}
+        }
+    }
+
+    async fn commit_groups(mut self, shutdown: CancellationToken) {
         let mut prune = tokio::time::interval(PRUNE_EVERY);
         loop {
             tokio::select! {
@@ -121,23 +156,21 @@ impl Recorder {
     }
 
     async fn commit_group(&mut self, first: Waiting) {
+        let mut size = first.entry.record.size();
         let mut group = vec![first];
-        while group.len() < GROUP {
+        while group.len() < GROUP && size < GROUP_FINDINGS {
             let Ok(next) = self.queue.try_recv() else { break };
+            size += next.entry.record.size();
             group.push(next);
         }
-        let (records, acks): (Vec<_>, Vec<_>) = group.into_iter().map(|waiting| (waiting.record, waiting.ack)).unzip();
-        match self.store.commit(&records).await {
-            // A door that does not wait for its answer has dropped the receiver.
-            Ok(done) => {
-                self.untold += done.iter().map(|done| done.lost).sum::<u64>();
-                acks.into_iter().zip(done).for_each(|(ack, done)| drop(ack.send(Ok(done))));
-                self.tell_lost().await;
-            }
-            Err(error) => {
-                let failed = NotRecorded::Failed(said(&error));
-                acks.into_iter().for_each(|ack| drop(ack.send(Err(failed.clone()))));
-            }
+        let (entries, acks): (Vec<_>, Vec<_>) = group.into_iter().map(|waiting| (waiting.entry, waiting.ack)).unzip();
+        let results = self.store.commit(&entries).await;
+        self.untold += results.iter().flatten().map(|done| done.lost).sum::<u64>();
+        let is_written = results.iter().any(Result::is_ok);
+        // A door that does not wait for its answer has dropped the receiver.
+        acks.into_iter().zip(results).for_each(|(ack, result)| drop(ack.send(result)));
+        if is_written {
+            self.tell_lost().await;
         }
     }
 
@@ -149,21 +182,38 @@ impl Recorder {
         let at = Timestamp::now();
         let findings = lost::finding(self.store.cluster(), self.untold, at).into_iter().collect();
         let batch = SubjectFindings { subject: lost::subject(self.store.cluster()).key(), findings, at };
-        match self.store.commit(&[Record::Findings(batch)]).await {
-            Ok(_) => {
+        // Of the store and not of the leader: any process may say it.
+        let entry = self.store.entry(Record::Findings(batch), None);
+        match self.store.commit(&[entry]).await.into_iter().next() {
+            Some(Err(error)) => tracing::warn!(%error, "that records were lost could not be recorded yet"),
+            _ => {
                 tracing::error!(
                     records = self.untold,
                     "the store is written again; records were lost before (PR-0005)"
                 );
                 self.untold = 0;
             }
-            Err(error) => tracing::warn!(error = said(&error), "that records were lost could not be recorded yet"),
         }
     }
 
     async fn prune(&self) {
         if let Err(error) = self.store.prune(Timestamp::now(), &self.retention).await {
             tracing::warn!(error = said(&error), "old records could not be deleted");
+        }
+    }
+}
+
+/// Keeps the counts at what other processes write. Where there are none it only waits.
+async fn follow(store: Store) {
+    if !store.is_shared() {
+        return std::future::pending().await;
+    }
+    let mut ticks = tokio::time::interval(FOLLOW_EVERY);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = store.follow().await {
+            tracing::debug!(%error, "what other processes wrote could not be read");
         }
     }
 }

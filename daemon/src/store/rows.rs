@@ -2,11 +2,10 @@
 
 use jiff::Timestamp;
 use portreeve_reports::{Cause, Effect, Severity, SubjectKey, Verdict};
-use sqlx::Row as _;
-use sqlx::sqlite::SqliteRow;
 
-use super::lifecycle::Row;
-use super::model::{Cell, State, StoredFinding};
+use super::engine::Row;
+use super::lifecycle::Known;
+use super::model::{Cell, Resolution, State, StoredFinding};
 
 /// Milliseconds since 1970 in UTC.
 pub(super) fn millis(at: Timestamp) -> i64 {
@@ -18,8 +17,8 @@ fn unknown_word(column: &'static str, word: &str) -> sqlx::Error {
     sqlx::Error::ColumnDecode { index: column.to_owned(), source: format!("unknown word '{word}'").into() }
 }
 
-fn word<T>(row: &SqliteRow, column: &'static str, parse: impl Fn(&str) -> Option<T>) -> Result<T, sqlx::Error> {
-    let text: String = row.try_get(column)?;
+fn word<T>(row: &Row, column: &'static str, parse: impl Fn(&str) -> Option<T>) -> Result<T, sqlx::Error> {
+    let text = row.text(column)?;
     parse(&text).ok_or_else(|| unknown_word(column, &text))
 }
 
@@ -36,8 +35,12 @@ fn cause(word: &str) -> Option<Option<Cause>> {
     if word.is_empty() { Some(None) } else { Cause::ALL.into_iter().find(|cause| cause.as_str() == word).map(Some) }
 }
 
-fn timestamp(row: &SqliteRow, column: &'static str) -> Result<Timestamp, sqlx::Error> {
-    instant(column, row.try_get(column)?)
+fn resolution(word: &str) -> Option<Option<Resolution>> {
+    if word.is_empty() { Some(None) } else { Resolution::parse(word).map(Some) }
+}
+
+fn timestamp(row: &Row, column: &'static str) -> Result<Timestamp, sqlx::Error> {
+    instant(column, row.number(column)?)
 }
 
 fn instant(column: &'static str, millis: i64) -> Result<Timestamp, sqlx::Error> {
@@ -46,7 +49,7 @@ fn instant(column: &'static str, millis: i64) -> Result<Timestamp, sqlx::Error> 
 }
 
 /// The columns that an open finding is counted by.
-pub(super) fn cell(row: &SqliteRow) -> Result<Cell, sqlx::Error> {
+pub(super) fn cell(row: &Row) -> Result<Cell, sqlx::Error> {
     Ok(Cell {
         severity: word(row, "severity", Severity::parse)?,
         verdict: word(row, "verdict", verdict)?,
@@ -56,45 +59,46 @@ pub(super) fn cell(row: &SqliteRow) -> Result<Cell, sqlx::Error> {
 }
 
 /// A row as the lifecycle sees it.
-pub(super) fn lifecycle_row(row: &SqliteRow) -> Result<Row, sqlx::Error> {
-    Ok(Row {
-        fingerprint: row.try_get("fingerprint")?,
-        question: (row.try_get("source")?, row.try_get("code")?, row.try_get("check_name")?),
+pub(super) fn known(row: &Row) -> Result<Known, sqlx::Error> {
+    Ok(Known {
+        fingerprint: row.text("fingerprint")?,
+        question: (row.text("source")?, row.text("code")?, row.text("check_name")?),
         cell: cell(row)?,
         is_open: word(row, "state", State::parse)? == State::Open,
-        body: row.try_get("body")?,
-        stale_cause: row.try_get("stale_cause")?,
+        body: row.text("body")?,
+        stale_cause: row.text("stale_cause")?,
         last_seen: timestamp(row, "last_seen")?,
     })
 }
 
 /// A row as readers see it.
-pub(super) fn stored_finding(row: &SqliteRow) -> Result<StoredFinding, sqlx::Error> {
+pub(super) fn stored_finding(row: &Row) -> Result<StoredFinding, sqlx::Error> {
     let Cell { severity, verdict, effect, cause } = cell(row)?;
-    let body: String = row.try_get("body")?;
+    let body = row.text("body")?;
     let unreadable =
         |error: serde_json::Error| sqlx::Error::ColumnDecode { index: "body".into(), source: error.into() };
-    let stale_cause: String = row.try_get("stale_cause")?;
-    let resolved_at: Option<i64> = row.try_get("resolved_at")?;
+    let stale_cause = row.text("stale_cause")?;
+    let resolved_at = row.maybe_number("resolved_at")?;
     Ok(StoredFinding {
-        fingerprint: row.try_get("fingerprint")?,
-        subject_key: SubjectKey(row.try_get("subject_key")?),
-        subject: row.try_get("subject")?,
-        namespace: row.try_get("namespace")?,
-        code: row.try_get("code")?,
-        check: row.try_get("check_name")?,
+        fingerprint: row.text("fingerprint")?,
+        subject_key: SubjectKey(row.text("subject_key")?),
+        subject: row.text("subject")?,
+        namespace: row.text("namespace")?,
+        code: row.text("code")?,
+        check: row.text("check_name")?,
         severity,
         verdict,
         cause,
         effect,
-        message: row.try_get("message")?,
+        message: row.text("message")?,
         body: serde_json::from_str(&body).map_err(unreadable)?,
         state: word(row, "state", State::parse)?,
         stale_cause: Some(stale_cause).filter(|cause| !cause.is_empty()),
         first_seen: timestamp(row, "first_seen")?,
         last_seen: timestamp(row, "last_seen")?,
         changed_at: timestamp(row, "changed_at")?,
+        resolution: word(row, "resolution", resolution)?,
         resolved_at: resolved_at.map(|at| instant("resolved_at", at)).transpose()?,
-        reopened: row.try_get::<i64, _>("reopened")?.unsigned_abs(),
+        reopened: row.number("reopened")?.unsigned_abs(),
     })
 }

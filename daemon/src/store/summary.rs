@@ -2,13 +2,15 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
 use jiff::{SignedDuration, Timestamp};
 use portreeve_reports::{Severity, Verdict};
-use sqlx::Row as _;
 
 use super::Store;
+use super::engine::Statement;
 use super::error::StoreError;
+use super::fence;
 use super::model::{Cell, Counts, NamespaceRow, Summary};
 use super::rows::{cell, millis};
 
@@ -27,41 +29,51 @@ impl Store {
     }
 
     async fn summarize(&self, now: Timestamp) -> Result<Summary, sqlx::Error> {
-        let rows = sqlx::query(BY_NAMESPACE).bind(self.cluster()).fetch_all(&self.inner.readers).await?;
+        let rows = self.inner.readers.rows(&Statement::new(BY_NAMESPACE).text(self.cluster())).await?;
         let mut namespaces: BTreeMap<String, NamespaceRow> = BTreeMap::new();
         for row in &rows {
-            let name: String = row.try_get("namespace")?;
+            let name = row.text("namespace")?;
             let held = namespaces
                 .entry(name.clone())
                 .or_insert_with(|| NamespaceRow { namespace: name, ..Default::default() });
             let Cell { severity, verdict, .. } = cell(row)?;
-            tally(held, severity, verdict, count(row.try_get("n")?));
+            tally(held, severity, verdict, count(row.number("n")?));
         }
         let since = now.checked_sub(DAY).map_or(i64::MIN, millis);
-        let recent = sqlx::query(RECENT).bind(self.cluster()).bind(since).fetch_one(&self.inner.readers).await?;
+        let recent = self.inner.readers.rows(&Statement::new(RECENT).text(self.cluster()).number(since)).await?;
+        let recent = |column| recent.first().map_or(Ok(0), |row| row.number(column)).map(count);
         let namespaces_total = namespaces.len() as u64;
         Ok(Summary {
             counts: self.inner.counts.borrow().clone(),
             namespaces: worst_first(namespaces),
             namespaces_total,
-            opened_day: count(recent.try_get("opened")?),
-            resolved_day: count(recent.try_get("resolved")?),
+            opened_day: recent("opened")?,
+            resolved_day: recent("resolved")?,
         })
     }
 
-    /// The counts as the database has them: once, when the store is opened. The revision starts at the clock, so
-    /// that a page from before a restart sees another number.
-    pub(super) async fn load_counts(&self) -> Result<Counts, StoreError> {
-        let query = sqlx::query(BY_NAMESPACE).bind(self.cluster());
-        let rows = query.fetch_all(&self.inner.readers).await.map_err(|source| self.failed(source))?;
-        let revision = Timestamp::now().as_millisecond().unsigned_abs();
-        let mut counts = Counts::starting_at(revision);
+    /// Takes the counts as the database has them, when the store is opened and when another process has changed them.
+    /// The revision starts at the clock, so that a page from before a restart sees another number.
+    pub(super) async fn load_counts(&self) -> Result<(), sqlx::Error> {
+        let mut snapshot = self.inner.readers.snapshot().await?;
+        let revision = fence::revision(&mut snapshot.session(), self.cluster()).await?;
+        let rows = snapshot.session().rows(&Statement::new(BY_NAMESPACE).text(self.cluster())).await?;
+        let now = Timestamp::now().as_millisecond().unsigned_abs();
+        let mut counts = Counts::starting_at(now.max(self.inner.counts.borrow().revision + 1));
         for row in &rows {
-            let held = cell(row).and_then(|cell| Ok((cell, row.try_get("n")?)));
-            let (cell, n) = held.map_err(|source| self.failed(source))?;
-            counts.add(cell, count(n));
+            counts.add(cell(row)?, count(row.number("n")?));
         }
-        Ok(counts)
+        self.inner.revision.store(revision, Ordering::Relaxed);
+        self.inner.counts.send_replace(counts);
+        Ok(())
+    }
+
+    /// Takes the counts anew when another process has changed them.
+    pub(super) async fn follow(&self) -> Result<(), sqlx::Error> {
+        let mut snapshot = self.inner.readers.snapshot().await?;
+        let revision = fence::revision(&mut snapshot.session(), self.cluster()).await?;
+        drop(snapshot);
+        if revision == self.inner.revision.load(Ordering::Relaxed) { Ok(()) } else { self.load_counts().await }
     }
 }
 

@@ -1,12 +1,29 @@
 //! Promises of the store: life of findings, durability, refusals, bounds.
 
+/// Runs each of the tests on SQLite and on PostgreSQL.
+macro_rules! on_both_engines {
+    ($($name:ident,)+) => {
+        mod sqlite {
+            $(#[tokio::test] async fn $name() { super::$name($crate::store::tests::Engine::Sqlite).await; })+
+        }
+        mod postgres {
+            $(#[tokio::test] async fn $name() { super::$name($crate::store::tests::Engine::Postgres).await; })+
+        }
+    };
+}
+
 mod against_model;
 mod opening;
 mod recording;
+mod replicas;
 
 use jiff::Timestamp;
+use portreeve_reports::SubjectKey;
 use portreeve_reports::{Cause, Code, Finding, FindingBuilder, Location, ObjectRef, Severity, Subject, Verdict};
+use portreeve_tests::postgres::Postgres;
+use sqlx::{Connection as _, Executor as _};
 use tempfile::TempDir;
+use tokio::sync::OnceCell;
 
 use super::*;
 
@@ -43,24 +60,92 @@ pub(super) fn hub(findings: Vec<Finding>, second: i64) -> SubjectFindings {
     SubjectFindings { subject: deployment("hub", "").key(), findings, at: at(second) }
 }
 
+/// The ways to write that tests have beside the recorder.
+impl Store {
+    async fn commit_all(&self, records: Vec<Record>) -> Result<Changes, NotRecorded> {
+        let entries: Vec<_> = records.into_iter().map(|record| self.entry(record, None)).collect();
+        let mut changes = Changes::default();
+        for done in self.commit(&entries).await {
+            changes += done?;
+        }
+        Ok(changes)
+    }
+
+    pub(crate) async fn record(&self, batch: SubjectFindings) -> Result<Changes, NotRecorded> {
+        self.record_many(vec![batch]).await
+    }
+
+    pub(crate) async fn record_many(&self, batches: Vec<SubjectFindings>) -> Result<Changes, NotRecorded> {
+        self.commit_all(batches.into_iter().map(Record::Findings).collect()).await
+    }
+
+    async fn deleted(&self, subject: SubjectKey, at: Timestamp) -> Result<Changes, NotRecorded> {
+        self.commit_all(vec![Record::Deleted { subject, at }]).await
+    }
+
+    async fn record_decision(&self, decision: Decision) -> Result<Changes, NotRecorded> {
+        self.commit_all(vec![Record::Decision(decision)]).await
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Engine {
+    Sqlite,
+    Postgres,
+}
+
+/// The server of this test process; each fixture has a database of its own on it.
+async fn server() -> &'static Postgres {
+    static SERVER: OnceCell<Postgres> = OnceCell::const_new();
+    SERVER.get_or_init(Postgres::trusting).await
+}
+
+/// A new, empty database.
+pub(super) async fn database() -> StoreUrl {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let server = server().await;
+    let name = format!("store_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+    execute(&server.url("postgres"), &format!("CREATE DATABASE {name} TEMPLATE template0")).await;
+    server.url(&name).parse().unwrap()
+}
+
+/// Runs a statement on a server past the store.
+pub(super) async fn execute(url: &str, text: &str) {
+    let mut connection = sqlx::PgConnection::connect(url).await.unwrap();
+    connection.execute(sqlx::AssertSqlSafe(text)).await.unwrap();
+    connection.close().await.unwrap();
+}
+
 pub(super) struct Fixture {
     pub(super) folder: TempDir,
+    pub(super) url: StoreUrl,
     pub(super) store: Store,
 }
 
 impl Fixture {
-    pub(super) async fn new() -> Self {
+    pub(super) async fn new(engine: Engine) -> Self {
         let folder = TempDir::new().unwrap();
-        let store = open(&folder).await.unwrap();
-        Self { folder, store }
+        let url = match engine {
+            Engine::Sqlite => url(&folder),
+            Engine::Postgres => database().await,
+        };
+        let store = Store::open(&url, "demo").await.unwrap();
+        Self { folder, url, store }
     }
 
     /// Closes the store and opens it again.
     pub(super) async fn reopened(self) -> Self {
-        let Self { folder, store } = self;
+        let Self { folder, url, store } = self;
         store.close().await.unwrap();
-        let store = open(&folder).await.unwrap();
-        Self { folder, store }
+        let store = Store::open(&url, "demo").await.unwrap();
+        Self { folder, url, store }
+    }
+
+    /// Runs a statement on the writer's connection.
+    pub(super) async fn execute(&self, text: &'static str) {
+        let mut transaction = self.store.inner.writer.begin().await.unwrap();
+        transaction.session().command(text).await.unwrap();
+        transaction.commit().await.unwrap();
     }
 
     async fn record(&self, verdict: Verdict, second: i64) -> Changes {
@@ -74,6 +159,27 @@ impl Fixture {
     }
 }
 
+on_both_engines! {
+    a_finding_opens_changes_resolves_and_reopens,
+    unknown_and_error_never_resolve_a_failure,
+    a_new_unknown_opens_as_unknown_and_becomes_what_is_decided,
+    a_removed_container_resolves_when_its_question_was_decided_elsewhere,
+    a_question_that_was_not_asked_is_left_alone,
+    a_judging_older_than_the_last_sighting_resolves_nothing,
+    a_proven_deletion_resolves_all_of_the_subject_and_nothing_else,
+    of_two_findings_with_one_fingerprint_the_worse_is_kept,
+    passes_are_not_stored,
+    a_restart_keeps_findings_decisions_scans_and_counts,
+    another_clusters_findings_are_not_seen,
+    a_query_filters_by_every_field_and_takes_text_literally,
+    the_summary_counts_by_namespace_and_day,
+    pruning_takes_the_old_and_the_many_but_never_what_is_open,
+    a_huge_finding_is_stored_bounded_and_says_so,
+    a_thousand_subjects_are_recorded_and_read_in_pages,
+    only_what_blocks_and_what_could_have_been_known_counts_in_the_whole,
+    what_nobody_asks_any_more_is_resolved_with_that_reason,
+}
+
 pub(super) fn url(folder: &TempDir) -> StoreUrl {
     StoreUrl::sqlite(folder.path().join("portreeve.db"))
 }
@@ -82,24 +188,24 @@ pub(super) async fn open(folder: &TempDir) -> Result<Store, StoreError> {
     Store::open(&url(folder), "demo").await
 }
 
-#[tokio::test]
-async fn a_finding_opens_changes_resolves_and_reopens() {
-    let fixture = Fixture::new().await;
+async fn a_finding_opens_changes_resolves_and_reopens(engine: Engine) {
+    let fixture = Fixture::new(engine).await;
     assert_eq!(fixture.record(Verdict::Fail, 1).await, Changes { opened: 1, ..Changes::default() });
     assert_eq!(fixture.record(Verdict::Fail, 2).await, Changes::default());
     assert_eq!(fixture.record(Verdict::Excepted, 3).await, Changes { changed: 1, ..Changes::default() });
     assert_eq!(fixture.record(Verdict::Pass, 4).await, Changes { resolved: 1, ..Changes::default() });
     let resolved = fixture.only().await;
     assert_eq!((resolved.state, resolved.resolved_at), (State::Resolved, Some(at(4))));
+    assert_eq!(resolved.resolution, Some(Resolution::Decided));
     assert_eq!(fixture.record(Verdict::Fail, 5).await, Changes { reopened: 1, ..Changes::default() });
     let row = fixture.only().await;
     assert_eq!((row.state, row.verdict, row.reopened), (State::Open, Verdict::Fail, 1));
     assert_eq!((row.first_seen, row.last_seen, row.changed_at, row.resolved_at), (at(1), at(5), at(5), None));
+    assert_eq!(row.resolution, None);
 }
 
-#[tokio::test]
-async fn unknown_and_error_never_resolve_a_failure() {
-    let fixture = Fixture::new().await;
+async fn unknown_and_error_never_resolve_a_failure(engine: Engine) {
+    let fixture = Fixture::new(engine).await;
     fixture.record(Verdict::Fail, 1).await;
     assert_eq!(fixture.record(Verdict::Unknown, 2).await, Changes { changed: 1, ..Changes::default() });
     let row = fixture.only().await;
@@ -111,9 +217,8 @@ async fn unknown_and_error_never_resolve_a_failure() {
     assert_eq!(fixture.only().await.stale_cause, None);
 }
 
-#[tokio::test]
-async fn a_new_unknown_opens_as_unknown_and_becomes_what_is_decided() {
-    let fixture = Fixture::new().await;
+async fn a_new_unknown_opens_as_unknown_and_becomes_what_is_decided(engine: Engine) {
+    let fixture = Fixture::new(engine).await;
     fixture.record(Verdict::Unknown, 1).await;
     assert_eq!(fixture.only().await.verdict, Verdict::Unknown);
     fixture.record(Verdict::Fail, 2).await;
@@ -121,9 +226,8 @@ async fn a_new_unknown_opens_as_unknown_and_becomes_what_is_decided() {
     assert_eq!(fixture.store.counts().borrow().with_verdict(Verdict::Unknown), 0);
 }
 
-#[tokio::test]
-async fn a_removed_container_resolves_when_its_question_was_decided_elsewhere() {
-    let fixture = Fixture::new().await;
+async fn a_removed_container_resolves_when_its_question_was_decided_elsewhere(engine: Engine) {
+    let fixture = Fixture::new(engine).await;
     let of = |container, verdict| judged(deployment("hub", container), "C-0057", verdict);
     fixture.store.record(hub(vec![of("app", Verdict::Fail), of("sidecar", Verdict::Fail)], 1)).await.unwrap();
     let undecided = fixture.store.record(hub(vec![of("app", Verdict::Unknown)], 2)).await.unwrap();
@@ -132,9 +236,8 @@ async fn a_removed_container_resolves_when_its_question_was_decided_elsewhere() 
     assert_eq!(decided.resolved, 1);
 }
 
-#[tokio::test]
-async fn a_question_that_was_not_asked_is_left_alone() {
-    let fixture = Fixture::new().await;
+async fn a_question_that_was_not_asked_is_left_alone(engine: Engine) {
+    let fixture = Fixture::new(engine).await;
     fixture.record(Verdict::Fail, 1).await;
     let other = judged(deployment("hub", "app"), "C-0016", Verdict::Pass);
     assert_eq!(fixture.store.record(hub(vec![other], 2)).await.unwrap(), Changes::default());
@@ -142,30 +245,27 @@ async fn a_question_that_was_not_asked_is_left_alone() {
     assert_eq!(fixture.only().await.state, State::Open);
 }
 
-#[tokio::test]
-async fn a_judging_older_than_the_last_sighting_resolves_nothing() {
-    let fixture = Fixture::new().await;
+async fn a_judging_older_than_the_last_sighting_resolves_nothing(engine: Engine) {
+    let fixture = Fixture::new(engine).await;
     fixture.record(Verdict::Fail, 9).await;
     assert_eq!(fixture.record(Verdict::Pass, 8).await.resolved, 0);
     assert_eq!(fixture.record(Verdict::Pass, 9).await.resolved, 1);
 }
 
-#[tokio::test]
-async fn a_proven_deletion_resolves_all_of_the_subject_and_nothing_else() {
-    let fixture = Fixture::new().await;
+async fn a_proven_deletion_resolves_all_of_the_subject_and_nothing_else(engine: Engine) {
+    let fixture = Fixture::new(engine).await;
     fixture.record(Verdict::Unknown, 1).await;
     let proxy = deployment("proxy", "app");
     let other =
         SubjectFindings { subject: proxy.key(), findings: vec![judged(proxy, "C-0057", Verdict::Fail)], at: at(1) };
     fixture.store.record(other).await.unwrap();
-    let changes = fixture.store.deleted(&[deployment("hub", "").key()], at(2)).await.unwrap();
+    let changes = fixture.store.deleted(deployment("hub", "").key(), at(2)).await.unwrap();
     assert_eq!(changes, Changes { resolved: 1, ..Changes::default() });
     assert_eq!(fixture.store.subjects().await.unwrap(), [deployment("proxy", "").key()]);
 }
 
-#[tokio::test]
-async fn of_two_findings_with_one_fingerprint_the_worse_is_kept() {
-    let fixture = Fixture::new().await;
+async fn of_two_findings_with_one_fingerprint_the_worse_is_kept(engine: Engine) {
+    let fixture = Fixture::new(engine).await;
     for order in [[Verdict::Pass, Verdict::Fail], [Verdict::Fail, Verdict::Pass]] {
         let findings = order.map(|verdict| judged(deployment("hub", "app"), "C-0057", verdict)).to_vec();
         fixture.store.record(hub(findings, 1)).await.unwrap();
@@ -173,21 +273,19 @@ async fn of_two_findings_with_one_fingerprint_the_worse_is_kept() {
     }
 }
 
-#[tokio::test]
-async fn passes_are_not_stored() {
-    let fixture = Fixture::new().await;
+async fn passes_are_not_stored(engine: Engine) {
+    let fixture = Fixture::new(engine).await;
     fixture.record(Verdict::Pass, 1).await;
     fixture.record(Verdict::NotApplicable, 2).await;
     assert_eq!(fixture.store.findings(&FindingQuery { limit: 10, ..Default::default() }).await.unwrap().total, 0);
 }
 
-#[tokio::test]
-async fn a_restart_keeps_findings_decisions_scans_and_counts() {
-    let fixture = Fixture::new().await;
+async fn a_restart_keeps_findings_decisions_scans_and_counts(engine: Engine) {
+    let fixture = Fixture::new(engine).await;
     fixture.record(Verdict::Fail, 1).await;
     let decision = decision("u-1", 2);
     fixture.store.record_decision(decision.clone()).await.unwrap();
-    fixture.store.record_scan("images", at(4)).await.unwrap();
+    fixture.store.commit_all(vec![Record::Scan { scanner: "images", at: at(4) }]).await.unwrap();
     let (before, counts) = (fixture.only().await, fixture.store.counts().borrow().with_verdict(Verdict::Fail));
     let fixture = fixture.reopened().await;
     assert_eq!(fixture.only().await, before);
@@ -212,20 +310,18 @@ pub(super) fn decision(uid: &str, second: i64) -> Decision {
     }
 }
 
-#[tokio::test]
-async fn another_clusters_findings_are_not_seen() {
-    let fixture = Fixture::new().await;
+async fn another_clusters_findings_are_not_seen(engine: Engine) {
+    let fixture = Fixture::new(engine).await;
     fixture.record(Verdict::Fail, 1).await;
-    let Fixture { folder, store } = fixture;
+    let Fixture { folder: _folder, url, store } = fixture;
     store.close().await.unwrap();
-    let other = Store::open(&url(&folder), "other").await.unwrap();
+    let other = Store::open(&url, "other").await.unwrap();
     assert_eq!(other.findings(&FindingQuery { limit: 9, ..Default::default() }).await.unwrap().total, 0);
     assert!(other.subjects().await.unwrap().is_empty());
 }
 
-#[tokio::test]
-async fn a_query_filters_by_every_field_and_takes_text_literally() {
-    let fixture = Fixture::new().await;
+async fn a_query_filters_by_every_field_and_takes_text_literally(engine: Engine) {
+    let fixture = Fixture::new(engine).await;
     let app = worded(deployment("hub", "app"), "C-0057", Verdict::Fail, "100%_sure! Ünsafe");
     let side = worded(deployment("hub", "side"), "C-0016", Verdict::Excepted, "100 sure");
     fixture.store.record(hub(vec![app, side], 1)).await.unwrap();
@@ -247,9 +343,8 @@ async fn a_query_filters_by_every_field_and_takes_text_literally() {
     assert_eq!(found(FindingQuery { offset: 1, ..none }).await, ["C-0016"]);
 }
 
-#[tokio::test]
-async fn the_summary_counts_by_namespace_and_day() {
-    let fixture = Fixture::new().await;
+async fn the_summary_counts_by_namespace_and_day(engine: Engine) {
+    let fixture = Fixture::new(engine).await;
     fixture.record(Verdict::Fail, 1).await;
     let image = Subject::Image { repository: "h/r".into(), reference: "h/r:1".into(), digest: None };
     let batch =
@@ -267,9 +362,8 @@ async fn the_summary_counts_by_namespace_and_day() {
     assert_eq!(fixture.store.summary(at(200_000)).await.unwrap().resolved_day, 0);
 }
 
-#[tokio::test]
-async fn pruning_takes_the_old_and_the_many_but_never_what_is_open() {
-    let fixture = Fixture::new().await;
+async fn pruning_takes_the_old_and_the_many_but_never_what_is_open(engine: Engine) {
+    let fixture = Fixture::new(engine).await;
     fixture.record(Verdict::Fail, 1).await;
     for second in 0..5 {
         fixture.store.record_decision(decision(&format!("u-{second}"), second)).await.unwrap();
@@ -283,9 +377,8 @@ async fn pruning_takes_the_old_and_the_many_but_never_what_is_open() {
     assert_eq!(fixture.store.prune(year, &retention).await.unwrap(), Pruned { findings: 1, ..Pruned::default() });
 }
 
-#[tokio::test]
-async fn a_huge_finding_is_stored_bounded_and_says_so() {
-    let fixture = Fixture::new().await;
+async fn a_huge_finding_is_stored_bounded_and_says_so(engine: Engine) {
+    let fixture = Fixture::new(engine).await;
     let finding = worded(deployment("hub", "app"), "C-0057", Verdict::Fail, &"é".repeat(1_000_000));
     fixture.store.record(hub(vec![finding], 1)).await.unwrap();
     let row = fixture.only().await;
@@ -293,9 +386,8 @@ async fn a_huge_finding_is_stored_bounded_and_says_so() {
     assert_eq!(row.body["truncated"], true);
 }
 
-#[tokio::test]
-async fn a_thousand_subjects_are_recorded_in_bounded_transactions() {
-    let fixture = Fixture::new().await;
+async fn a_thousand_subjects_are_recorded_and_read_in_pages(engine: Engine) {
+    let fixture = Fixture::new(engine).await;
     let batch = |n: usize| {
         let subject = deployment(&format!("d-{n}"), "app");
         let findings = ["C-0057", "C-0016", "C-0013"].map(|code| judged(subject.clone(), code, Verdict::Fail)).to_vec();
@@ -308,9 +400,8 @@ async fn a_thousand_subjects_are_recorded_in_bounded_transactions() {
     assert_eq!((page.items.len(), page.total), (500, 3_000));
 }
 
-#[tokio::test]
-async fn only_what_blocks_and_what_could_have_been_known_counts_in_the_whole() {
-    let fixture = Fixture::new().await;
+async fn only_what_blocks_and_what_could_have_been_known_counts_in_the_whole(engine: Engine) {
+    let fixture = Fixture::new(engine).await;
     let whole = || fixture.store.counts().borrow().whole();
     let builder = |verdict| {
         let location = Location { object_path: "spec".into(), ..Location::default() };
@@ -331,4 +422,25 @@ async fn only_what_blocks_and_what_could_have_been_known_counts_in_the_whole() {
     assert_eq!(whole(), Verdict::Pass);
     record(builder(Verdict::Fail), 5).await;
     assert_eq!(whole(), Verdict::Fail);
+}
+
+async fn what_nobody_asks_any_more_is_resolved_with_that_reason(engine: Engine) {
+    let fixture = Fixture::new(engine).await;
+    let findings = ["C-0057", "C-0016"].map(|code| judged(deployment("hub", "app"), code, Verdict::Fail)).to_vec();
+    fixture.store.record(hub(findings, 1)).await.unwrap();
+    assert_eq!(fixture.store.codes().await.unwrap(), ["C-0016", "C-0057"]);
+    let gone = Record::NotAsked { code: "C-0057".to_owned(), at: at(2) };
+    let changes = fixture.store.commit_all(vec![gone]).await.unwrap();
+    assert_eq!(changes, Changes { resolved: 1, ..Changes::default() });
+    assert_eq!(fixture.store.counts().borrow().with_verdict(Verdict::Fail), 1);
+    assert_eq!(fixture.store.codes().await.unwrap(), ["C-0016"]);
+    let query = FindingQuery { code: Some("C-0057".to_owned()), limit: 9, ..FindingQuery::default() };
+    let row = fixture.store.findings(&query).await.unwrap().items.remove(0);
+    assert_eq!(
+        (row.state, row.resolution, row.resolved_at),
+        (State::Resolved, Some(Resolution::NotAsked), Some(at(2)))
+    );
+    // Asked again, it is the same finding.
+    let again = judged(deployment("hub", "app"), "C-0057", Verdict::Fail);
+    assert_eq!(fixture.store.record(hub(vec![again], 3)).await.unwrap().reopened, 1);
 }

@@ -180,22 +180,10 @@ pub fn merge(groups: Vec<Vec<Finding>>) -> Vec<Finding> {
     by_identity.into_values().filter_map(merge_same).collect()
 }
 
-/// Worst first.
-fn badness(verdict: Verdict) -> u8 {
-    match verdict {
-        Verdict::Fail => 0,
-        Verdict::Error => 1,
-        Verdict::Unknown => 2,
-        Verdict::Excepted => 3,
-        Verdict::Pass => 4,
-        Verdict::NotApplicable => 5,
-    }
-}
-
 fn merge_same(mut same: Vec<Finding>) -> Option<Finding> {
     // Subject, user and place come last: among equals, which finding is shown must not depend on the door.
     same.sort_by(|left, right| {
-        let key = |finding: &Finding| (badness(finding.verdict), std::cmp::Reverse(finding.effect));
+        let key = |finding: &Finding| (finding.verdict.rank(), std::cmp::Reverse(finding.effect));
         let use_of = |finding: &Finding| (finding.related.first().cloned(), finding.locations.first().cloned());
         let subjects = key(left).cmp(&key(right)).then_with(|| left.subject.cmp(&right.subject));
         subjects.then_with(|| use_of(left).cmp(&use_of(right)))

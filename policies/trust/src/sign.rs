@@ -13,7 +13,6 @@ use jiff::Timestamp;
 use portreeve_policies::image::{Digest, ImageReference, InvalidDigest};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use sha2::{Digest as _, Sha256};
 use sigstore_crypto::KeyPair;
 use sigstore_types::{
     Bundle, DsseEnvelope, DsseSignature, KeyId, MediaType, PayloadBytes, PublicKeyIdentifier, SignatureContent,
@@ -254,6 +253,5 @@ fn bundle_of(key: &SigningKey, statement: Vec<u8>) -> Result<Vec<u8>, SignError>
 }
 
 fn digest_of(bytes: &[u8]) -> Result<Digest, InvalidDigest> {
-    let hex: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    Digest::parse(&format!("sha256:{hex}"))
+    Digest::parse(&portreeve_reports::digest::sha256(bytes))
 }

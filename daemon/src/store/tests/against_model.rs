@@ -112,7 +112,7 @@ async fn perform(fixture: Fixture, action: &Action, now: i64) -> Fixture {
             fixture.store.record(SubjectFindings { subject, findings, at: at(now) }).await.unwrap();
         }
         Action::Delete { subject } => {
-            fixture.store.deleted(&[deployment(SUBJECTS[*subject], "").key()], at(now)).await.unwrap();
+            fixture.store.deleted(deployment(SUBJECTS[*subject], "").key(), at(now)).await.unwrap();
         }
         Action::Restart => return fixture.reopened().await,
     }
@@ -143,20 +143,33 @@ async fn compare(store: &Store, model: &Model) {
     Verdict::ALL.into_iter().for_each(|verdict| assert_eq!(counts.with_verdict(verdict), open(verdict), "{verdict}"));
 }
 
+fn any_sequence_leaves_the_store_as_the_model_says(actions: &[Action], engine: Engine) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let mut fixture = Fixture::new(engine).await;
+        let mut model = Model::default();
+        for (action, now) in actions.iter().zip(1..) {
+            fixture = perform(fixture, action, now).await;
+            model.apply(action, now);
+            compare(&fixture.store, &model).await;
+        }
+    });
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_sequence_leaves_the_store_as_the_model_says(actions in prop::collection::vec(action(), 1..20)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let mut fixture = Fixture::new().await;
-            let mut model = Model::default();
-            for (action, now) in actions.iter().zip(1..) {
-                fixture = perform(fixture, action, now).await;
-                model.apply(action, now);
-                compare(&fixture.store, &model).await;
-            }
-        });
+    fn sqlite(actions in prop::collection::vec(action(), 1..20)) {
+        any_sequence_leaves_the_store_as_the_model_says(&actions, Engine::Sqlite);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 8, ..ProptestConfig::default() })]
+
+    #[test]
+    fn postgres(actions in prop::collection::vec(action(), 1..20)) {
+        any_sequence_leaves_the_store_as_the_model_says(&actions, Engine::Postgres);
     }
 }

@@ -6,12 +6,18 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 
-/// Leaves the database no room to grow; `None` gives it room again.
+/// Leaves an SQLite database no room to grow; `None` gives it room again.
 async fn limit_pages(store: &Store, room: Option<i64>) {
-    let pages: i64 = sqlx::query_scalar("PRAGMA page_count").fetch_one(&store.inner.writer).await.unwrap();
-    let limit = room.map_or(1_000_000, |room| pages + room);
-    let text = sqlx::AssertSqlSafe(format!("PRAGMA max_page_count = {limit}"));
-    sqlx::query(text).execute(&store.inner.writer).await.unwrap();
+    let mut transaction = store.inner.writer.begin().await.unwrap();
+    let rows = transaction.session().rows(&engine::Statement::new("PRAGMA page_count")).await.unwrap();
+    transaction.commit().await.unwrap();
+    let pages = rows[0].number("page_count").unwrap();
+    let limit = room.map_or(1_000_000, |room| pages + room).to_string();
+    let limited = |target| match target {
+        writer::Target::Sqlite(options) => writer::Target::Sqlite(options.pragma("max_page_count", limit)),
+        writer::Target::Postgres(_) => panic!("only a file has pages"),
+    };
+    store.inner.writer.reconnect_with(limited).await;
 }
 
 fn large(name: &str, second: i64) -> SubjectFindings {
@@ -22,16 +28,20 @@ fn large(name: &str, second: i64) -> SubjectFindings {
 
 #[tokio::test]
 async fn a_full_disk_is_an_error_that_is_counted_and_reported_on_recovery() {
-    let fixture = Fixture::new().await;
+    let fixture = Fixture::new(Engine::Sqlite).await;
     let store = &fixture.store;
     for n in 0..3 {
-        // The limit is the connection's, and a failed commit ends that.
         limit_pages(store, Some(2)).await;
         let error = store.record(large(&format!("d-{n}"), 1)).await.unwrap_err();
-        assert!(matches!(error, StoreError::Full(_)), "{error:?}");
+        assert!(error.to_string().contains("is full"), "{error:?}");
     }
-    assert_eq!(store.health(), StoreHealth { is_writable: false, lost_pending: 3, lost_total: 3 });
+    let away = StoreHealth { is_writable: false, lost_pending: 3, lost_total: 3 };
+    assert_eq!(store.health(), away);
     assert_eq!(store.counts().borrow().with_verdict(Verdict::Fail), 0);
+    // A judging that changes nothing needs no room, and proves none.
+    let unchanged = hub(vec![judged(deployment("hub", "app"), "C-0057", Verdict::Pass)], 1);
+    assert_eq!(store.record(unchanged).await.unwrap(), Changes::default());
+    assert_eq!(store.health(), away);
     limit_pages(store, None).await;
     let changes = store.record(large("d-0", 2)).await.unwrap();
     assert_eq!(changes, Changes { opened: 1, lost: 3, ..Changes::default() });
@@ -39,24 +49,24 @@ async fn a_full_disk_is_an_error_that_is_counted_and_reported_on_recovery() {
     assert_eq!(store.health(), StoreHealth { is_writable: true, lost_pending: 0, lost_total: 3 });
 }
 
-#[tokio::test]
-async fn what_a_failing_chunk_leaves_unwritten_is_counted_too() {
-    let fixture = Fixture::new().await;
-    limit_pages(&fixture.store, Some(2)).await;
-    let passes = |n: usize| {
-        let subject = deployment(&format!("p-{n}"), "app");
-        let findings = vec![judged(subject.clone(), "C-0057", Verdict::Pass); 1_500];
-        SubjectFindings { subject: subject.key(), findings, at: at(1) }
-    };
-    let batches = vec![passes(1), large("d-1", 1), passes(2), large("d-2", 1)];
-    assert!(fixture.store.record_many(batches).await.is_err());
-    // The first chunk holds p-1 and d-1; p-2 and d-2 were never tried.
-    assert_eq!(fixture.store.health().lost_total, 4);
+async fn a_record_that_the_store_refuses_does_not_fail_its_group(engine: Engine) {
+    let fixture = Fixture::new(engine).await;
+    fixture.execute("CREATE UNIQUE INDEX only_once ON decisions (uid)").await;
+    let (recorder, handle) = recorder(fixture.store.clone(), Retention::default());
+    let finding = judged(deployment("hub", "app"), "C-0057", Verdict::Fail);
+    let found = handle.send(Record::Findings(hub(vec![finding], 1)));
+    let [first, twice, other] = ["u-1", "u-1", "u-2"].map(|uid| handle.send(Record::Decision(decision(uid, 1))));
+    drop(handle);
+    recorder.run(CancellationToken::new()).await;
+    assert_eq!(found.committed().await.unwrap().opened, 1);
+    assert!(first.committed().await.is_ok() && other.committed().await.is_ok());
+    assert!(matches!(twice.committed().await, Err(NotRecorded::Failed(_))));
+    assert_eq!(fixture.store.health(), StoreHealth { is_writable: true, ..fixture.store.health() });
+    assert_eq!((fixture.store.health().lost_total, fixture.store.decisions(9).await.unwrap().len()), (1, 2));
 }
 
-#[tokio::test]
-async fn the_recorder_commits_what_waits_together_and_acknowledges_after_the_commit() {
-    let fixture = Fixture::new().await;
+async fn the_recorder_commits_what_waits_together_and_acknowledges_after_the_commit(engine: Engine) {
+    let fixture = Fixture::new(engine).await;
     let (recorder, handle) = recorder(fixture.store.clone(), Retention::default());
     let acks: Vec<Ack> = (0..100)
         .map(|n| {
@@ -83,9 +93,8 @@ async fn the_recorder_commits_what_waits_together_and_acknowledges_after_the_com
     assert_eq!(fixture.store.decisions(9).await.unwrap().len(), 1);
 }
 
-#[tokio::test]
-async fn a_full_queue_loses_counted_and_never_waits() {
-    let fixture = Fixture::new().await;
+async fn a_full_queue_loses_counted_and_never_waits(engine: Engine) {
+    let fixture = Fixture::new(engine).await;
     let (recorder, handle) = recorder(fixture.store.clone(), Retention::default());
     let sent = 5_000;
     let acks: Vec<Ack> = (0..sent).map(|n| handle.send(Record::Decision(decision(&format!("u-{n}"), 1)))).collect();
@@ -105,9 +114,8 @@ async fn a_full_queue_loses_counted_and_never_waits() {
     assert_eq!(fixture.store.decisions(10_000).await.unwrap().len(), 4_096);
 }
 
-#[tokio::test]
-async fn shutdown_commits_what_waits_and_refuses_what_comes_later() {
-    let fixture = Fixture::new().await;
+async fn shutdown_commits_what_waits_and_refuses_what_comes_later(engine: Engine) {
+    let fixture = Fixture::new(engine).await;
     let (recorder, handle) = recorder(fixture.store.clone(), Retention::default());
     let waiting = handle.send(Record::Decision(decision("u-1", 1)));
     let shutdown = CancellationToken::new();
@@ -121,7 +129,7 @@ async fn shutdown_commits_what_waits_and_refuses_what_comes_later() {
 
 #[tokio::test]
 async fn a_failed_group_tells_every_door() {
-    let fixture = Fixture::new().await;
+    let fixture = Fixture::new(Engine::Sqlite).await;
     let (recorder, handle) = recorder(fixture.store.clone(), Retention::default());
     limit_pages(&fixture.store, Some(2)).await;
     let acks = [handle.send(Record::Findings(large("d-1", 1))), handle.send(Record::Decision(decision("u-1", 1)))];
@@ -135,7 +143,7 @@ async fn a_failed_group_tells_every_door() {
 
 #[tokio::test]
 async fn the_recorder_tells_of_what_was_lost_in_a_finding_and_a_later_scan_resolves_it() {
-    let fixture = Fixture::new().await;
+    let fixture = Fixture::new(Engine::Sqlite).await;
     let store = fixture.store.clone();
     let (recorder, handle) = recorder(store.clone(), Retention::default());
     let told = async {
@@ -163,4 +171,60 @@ async fn the_recorder_tells_of_what_was_lost_in_a_finding_and_a_later_scan_resol
         drop(handle);
     };
     tokio::join!(recorder.run(CancellationToken::new()), told);
+}
+
+on_both_engines! {
+    the_recorder_commits_what_waits_together_and_acknowledges_after_the_commit,
+    a_full_queue_loses_counted_and_never_waits,
+    shutdown_commits_what_waits_and_refuses_what_comes_later,
+    a_record_that_the_store_refuses_does_not_fail_its_group,
+}
+
+#[tokio::test]
+async fn an_outage_of_postgresql_is_counted_and_told_on_recovery() {
+    let mut server = portreeve_tests::postgres::Postgres::trusting().await;
+    let url: StoreUrl = server.url("postgres").parse().unwrap();
+    let store = Store::open(&url, "demo").await.unwrap();
+    store.record_decision(decision("before", 1)).await.unwrap();
+    server.kill();
+    for n in 0..3 {
+        let error = store.record(large(&format!("d-{n}"), 1)).await.unwrap_err();
+        assert!(matches!(error, NotRecorded::Failed(_)), "{error:?}");
+    }
+    assert_eq!(store.health(), StoreHealth { is_writable: false, lost_pending: 3, lost_total: 3 });
+    server.start_again().await;
+    let changes = store.record(large("d-0", 2)).await.unwrap();
+    assert_eq!(changes, Changes { opened: 1, lost: 3, ..Changes::default() });
+    assert_eq!(store.health(), StoreHealth { is_writable: true, lost_pending: 0, lost_total: 3 });
+    assert_eq!(store.decisions(9).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_postgresql_that_only_reads_is_an_outage_in_which_pages_are_read() {
+    let fixture = Fixture::new(Engine::Postgres).await;
+    let store = &fixture.store;
+    store.record(large("d-0", 1)).await.unwrap();
+    let end_sessions = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                        WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    let name = fixture.url.to_string().rsplit('/').next().unwrap().to_owned();
+    let url = fixture.url.to_string();
+    execute(&url, &format!("ALTER DATABASE {name} SET default_transaction_read_only = on")).await;
+    execute(&url, end_sessions).await;
+    assert!(store.record(large("d-1", 1)).await.is_err());
+    assert_eq!(store.health(), StoreHealth { is_writable: false, lost_pending: 1, lost_total: 1 });
+    assert_eq!(store.subjects().await.unwrap().len(), 1);
+    let writable = format!("SET TRANSACTION READ WRITE; ALTER DATABASE {name} RESET default_transaction_read_only");
+    execute(&url, &writable).await;
+    assert_eq!(store.record(large("d-1", 2)).await.unwrap().lost, 1);
+}
+
+#[tokio::test]
+async fn a_server_that_was_away_between_two_writes_costs_nothing() {
+    let mut server = portreeve_tests::postgres::Postgres::trusting().await;
+    let store = Store::open(&server.url("postgres").parse().unwrap(), "demo").await.unwrap();
+    store.record_decision(decision("before", 1)).await.unwrap();
+    server.kill();
+    server.start_again().await;
+    store.record_decision(decision("after", 2)).await.unwrap();
+    assert_eq!((store.health().lost_total, store.decisions(9).await.unwrap().len()), (0, 2));
 }

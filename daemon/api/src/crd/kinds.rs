@@ -1,0 +1,199 @@
+//! The shapes of the kinds.
+
+use serde_json::{Value, json};
+
+use crate::schema::{boolean, day, integer, list, matching, object, one_of, optional, required, text, texts_by_name};
+
+/// `spec` of an `Exception` and of a `ClusterException`; decoded by
+/// [`portreeve_reports::exceptions::ExceptionSpec::decode`].
+pub(super) fn exception() -> Value {
+    let words = |about: &str| list(about, text("An exact name."));
+    object(
+        "Failures that an owner has accepted, for a reason, until a day.",
+        [
+            required(
+                "codes",
+                list(
+                    "The questions whose failures are accepted.",
+                    matching("A code, such as C-0016 or PR-1001.", "^(C|PR)-[0-9]{4}$"),
+                ),
+            ),
+            optional(
+                "subjects",
+                object(
+                    "What it is for; each list that is there must name the subject. Left out: everything in reach.",
+                    [
+                        optional("kinds", words("Kinds: of objects, or Image, File, Credential, Component.")),
+                        optional("names", words("Names of objects, repositories of images, paths of files.")),
+                        optional("containers", words("Names of containers.")),
+                    ],
+                ),
+            ),
+            required("owner", text("Who answers for it.")),
+            optional("approvedBy", text("Who approved it.")),
+            required("reason", text("Why the failures are accepted.")),
+            required("expires", day("The last day on which it is in force, in UTC.")),
+        ],
+    )
+}
+
+/// `spec` of an `ImagePolicy`; decoded by [`portreeve_trust::policy::ImagePolicySpec::decode`].
+pub(super) fn image_policy() -> Value {
+    object(
+        "Whose word counts for which image.",
+        [
+            optional("mode", mode("What a failure does, where a rule says nothing else. Default: enforce.")),
+            optional(
+                "noMatch",
+                one_of("What happens to an image that no rule names. Default: deny.", &["deny", "warn", "allow"]),
+            ),
+            optional("trustRoots", list("Where keyless signatures are anchored.", trust_root())),
+            required("rules", list("The most specific rule that names an image counts.", rule())),
+        ],
+    )
+}
+
+fn mode(about: &str) -> Value {
+    one_of(about, &["audit", "warn", "enforce"])
+}
+
+fn trust_root() -> Value {
+    let tuf = object(
+        "A repository of The Update Framework.",
+        [
+            required("url", text("Its address.")),
+            required("rootFile", text("The first root that is trusted.")),
+            optional("maxStale", text("How old its data may be, such as 24h.")),
+        ],
+    );
+    object(
+        "A trust root: embedded, a file, or a repository.",
+        [
+            required("name", text("What authorities call it.")),
+            optional("embedded", one_of("The public instance.", &["sigstore"])),
+            optional("trustedRootFile", text("A trusted_root.json.")),
+            optional("tuf", tuf),
+        ],
+    )
+}
+
+fn rule() -> Value {
+    object(
+        "A rule: authorities, or a static answer.",
+        [
+            required("name", text("Its name in findings.")),
+            required(
+                "images",
+                list("Repository patterns.", text("host/path; * is within a component, ** spans them.")),
+            ),
+            optional("namespaces", list("Namespaces that it is for. Default: all.", text("A pattern; * is any text."))),
+            optional("mode", mode("What a failure of this rule does.")),
+            optional("authorities", authorities()),
+            optional("attestations", list("What else must be attested.", attestation())),
+            optional(
+                "platforms",
+                one_of("What of an image index must be signed.", &["index", "index-or-child", "all-children"]),
+            ),
+            optional("static", static_answer()),
+        ],
+    )
+}
+
+fn authorities() -> Value {
+    object(
+        "Who may vouch for the images.",
+        [
+            optional("threshold", integer("How many of the list must have signed. Default: 1.", 1)),
+            required("list", list("The authorities.", authority())),
+        ],
+    )
+}
+
+fn authority() -> Value {
+    object(
+        "A key or an identity.",
+        [
+            required("name", text("Its name in findings.")),
+            optional("required", boolean("Whether it must be among those that signed.")),
+            optional("key", key()),
+            optional("keyless", keyless()),
+        ],
+    )
+}
+
+fn key() -> Value {
+    object(
+        "A public key.",
+        [
+            optional("file", text("A PEM file beside the policy's file. In a custom resource, use data.")),
+            optional("data", text("The public key itself, as PEM.")),
+            optional("notBefore", text("A date or timestamp before which the key does not count.")),
+            optional("notAfter", text("A date or timestamp after which the key does not count.")),
+            optional("log", one_of("Whether an entry of a transparency log is needed.", &["required", "optional"])),
+        ],
+    )
+}
+
+fn keyless() -> Value {
+    object(
+        "An identity that a certificate authority vouched for.",
+        [
+            optional("issuer", text("The issuer of the identity.")),
+            optional("issuerRegexp", text("The same as an expression.")),
+            optional("subject", text("The identity.")),
+            optional("subjectRegexp", text("The same as an expression.")),
+            optional("claims", texts_by_name("Other claims of the certificate.")),
+            optional("trustRoot", text("The name of a trust root.")),
+        ],
+    )
+}
+
+fn attestation() -> Value {
+    object(
+        "A signed statement about the image.",
+        [
+            required("name", text("Its name in findings.")),
+            required("predicateType", text("The type of its predicate.")),
+            optional("authorities", list("Names of the authorities that may have signed it.", text("A name."))),
+            optional("maxAge", text("How old it may be, such as 90d.")),
+            optional("cel", text("An expression over the predicate.")),
+        ],
+    )
+}
+
+fn static_answer() -> Value {
+    let digest = matching("A digest.", "^sha256:[0-9a-f]{64}$");
+    object(
+        "An answer without signatures: digests that somebody vouches for, or none.",
+        [
+            optional("allow", list("Digests that may run; needs owner and expires.", digest)),
+            optional("deny", boolean("Only true: nothing of it may run.")),
+            optional("owner", text("Who answers for it.")),
+            required("reason", text("Why.")),
+            optional("expires", text("A date or timestamp until which it holds.")),
+        ],
+    )
+}
+
+/// `status` of every kind: conditions, as other controllers have them.
+pub(super) fn status() -> Value {
+    let condition = object(
+        "One thing that Portreeve says about the resource.",
+        [
+            required("type", text("What it is about.")),
+            required("status", one_of("Whether it is so.", &["True", "False", "Unknown"])),
+            optional("observedGeneration", integer("The generation that this is said of.", 0)),
+            required(
+                "lastTransitionTime",
+                json!({"description": "When status last changed.", "type": "string", "format": "date-time"}),
+            ),
+            required("reason", text("One word of a closed list.")),
+            required("message", json!({"description": "For people.", "type": "string"})),
+        ],
+    );
+    let mut conditions = list("What Portreeve says about the resource.", condition);
+    conditions["minItems"] = 0.into();
+    conditions["x-kubernetes-list-type"] = "map".into();
+    conditions["x-kubernetes-list-map-keys"] = json!(["type"]);
+    object("Written by Portreeve.", [optional("conditions", conditions)])
+}

@@ -1,0 +1,40 @@
+//! One request to the API server that does not wait for ever.
+
+use crate::runtime::leader::REQUEST;
+
+/// Why a request came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum Failed {
+    /// Somebody else wrote or deleted the object meanwhile.
+    #[error("it was changed by somebody else meanwhile")]
+    Changed,
+    /// No answer in time; whether it was done is not known.
+    #[error("the API server did not answer within {} s", REQUEST.as_secs())]
+    TimedOut,
+    /// Refused, or not reached.
+    #[error("{0}")]
+    Refused(Box<kube::Error>),
+}
+
+impl Failed {
+    /// The HTTP code of a refusal.
+    pub fn code(&self) -> Option<u16> {
+        match self {
+            Self::Refused(error) => match error.as_ref() {
+                kube::Error::Api(status) => Some(status.code),
+                _ => None,
+            },
+            Self::Changed | Self::TimedOut => None,
+        }
+    }
+}
+
+/// The answer to a request, within the time that a leader's write may take.
+pub async fn within<T>(request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Failed> {
+    match tokio::time::timeout(REQUEST, request).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(kube::Error::Api(status))) if status.code == 409 => Err(Failed::Changed),
+        Ok(Err(error)) => Err(Failed::Refused(Box::new(error))),
+        Err(_) => Err(Failed::TimedOut),
+    }
+}

@@ -304,11 +304,7 @@ impl Check<'_> {
         }
         let exempt = raw.exempt_namespaces.iter().filter_map(|glob| self.namespaces(glob)).collect();
         let (group, _) = or_default(raw.break_glass_group.as_ref(), defaults::BREAK_GLASS_GROUP);
-        Some(AdmissionScope {
-            modes,
-            exempt,
-            break_glass_group: group.to_owned(),
-        })
+        Some(AdmissionScope { modes, exempt, break_glass_group: group.to_owned() })
     }
 
     /// A name of namespaces, written as in image policies.

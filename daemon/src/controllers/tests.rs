@@ -6,6 +6,7 @@ use portreeve_reports::{Cause, SubjectKey};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::Means;
 use super::images::Images;
 use super::workloads::Workloads;
 use crate::cluster::feed::Feed;
@@ -49,7 +50,7 @@ impl Daemon {
             Arc::clone(&tally),
             metrics,
         );
-        let workloads = Workloads {
+        let workloads = Workloads(Means {
             judge: Arc::clone(&judge),
             cluster: cluster.clone(),
             feed: workload_feed,
@@ -57,8 +58,9 @@ impl Daemon {
             tally: Arc::clone(&tally),
             rescan: Trigger::default(),
             scans: scans.clone(),
-        };
-        let images = Images { judge, cluster, feed: image_feed, recorder, tally, rescan: Trigger::default(), scans };
+        });
+        let images =
+            Images(Means { judge, cluster, feed: image_feed, recorder, tally, rescan: Trigger::default(), scans });
         let shutdown = CancellationToken::new();
         let this = Self { events, store };
         let tested = async {

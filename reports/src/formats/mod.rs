@@ -165,7 +165,7 @@ pub fn write(format: Format, report: &Report, options: &RenderOptions<'_>, out: 
     let text = match format {
         Format::Json => return json::write(report, options, out),
         Format::Sarif => return sarif::write(report, options, out),
-        Format::Table => table::render(report, options),
+        Format::Table => return table::write(report, options, out),
         Format::Prometheus => prometheus::render(report),
         Format::Junit => junit::render(report, options),
         Format::Html => html::render(report, options),

@@ -2,6 +2,7 @@
 //! words. Untrusted text is spelled out by [`plain`].
 
 use std::collections::BTreeMap;
+use std::io;
 
 use super::text::{plain, shorten};
 use super::{RenderOptions, Style};
@@ -14,8 +15,8 @@ use crate::verdict::Verdict;
 /// Characters of one piece of evidence that are shown; the JSON format has all of it.
 const EVIDENCE_SHOWN: usize = 300;
 
-/// The report as lines, the last of which sums it up.
-pub fn render(report: &Report, options: &RenderOptions<'_>) -> String {
+/// The report as lines, the last of which sums it up. They are written subject by subject: a large run has many.
+pub fn write(report: &Report, options: &RenderOptions<'_>, out: &mut dyn io::Write) -> io::Result<()> {
     let mut lines = Vec::new();
     for (file, subjects) in grouped(report, options, |_| true) {
         lines.push(plain(&heading(file, &subjects)).into_owned());
@@ -23,6 +24,7 @@ pub fn render(report: &Report, options: &RenderOptions<'_>) -> String {
             findings.sort_by_key(|finding| rank(finding));
             lines.push(format!("  {}", plain(&subject)));
             findings.iter().for_each(|finding| push_finding(&mut lines, finding, options));
+            flush(&mut lines, out)?;
         }
         lines.push(String::new());
     }
@@ -31,7 +33,11 @@ pub fn render(report: &Report, options: &RenderOptions<'_>) -> String {
         report.inputs.iter().map(|input| plain(&format!("judged by {} ({})", input.name, input.digest)).into_owned()),
     );
     lines.push(summary(report));
-    lines.join("\n") + "\n"
+    flush(&mut lines, out)
+}
+
+fn flush(lines: &mut Vec<String>, out: &mut dyn io::Write) -> io::Result<()> {
+    lines.drain(..).try_for_each(|line| writeln!(out, "{line}"))
 }
 
 /// The file, or what findings without one are about.

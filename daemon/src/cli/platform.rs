@@ -19,6 +19,7 @@ use crate::cluster::client::{KubeSource, connect};
 use crate::cluster::lease::command::acquire_for_command;
 use crate::config::valid::LeaderConfig;
 use crate::config::{ClusterSource, Config};
+use crate::judge::FileSource;
 use crate::platform::build::Validated;
 use crate::platform::clear::GateRules;
 use crate::platform::deploy::{Deployer, Patience};
@@ -164,7 +165,7 @@ impl Session {
         }
         let file = which.file.clone().unwrap_or_else(|| PathBuf::from(FILE));
         let validated = Validated::load(&file).map_err(Failure::usage)?;
-        let registry = registry(&config, &RegistryArgs::default(), global)?;
+        let registry = registry((&config, &FileSource::WorkingTree), &RegistryArgs::default(), global)?;
         let gate = GateRules::load(&validated.spec.gate, &config, registry);
         let gate = gate.map_err(|error| Failure::usage_by(&error))?;
         let deadline = Instant::now() + global.timeout;

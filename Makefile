@@ -28,8 +28,8 @@ deny:
 	@[ -x "$(PARTS_BIN)/cargo-deny" ] || { echo "part cargo-deny is missing: run \`make parts\`" >&2; exit 1; }
 	"$(PARTS_BIN)/cargo-deny" check bans licenses sources
 
-# Writes anew what is generated from the sources (docs/controls, docs/codes.md, docs/cli.md); the same test compares
-# without the variable.
+# Writes anew what is generated from the sources (docs/controls, docs/codes.md, docs/cli.md, docs/schemas); the same
+# test compares without the variable.
 docs:
 	UPDATE_DOCS=1 cargo test --locked -p portreeve-tests --test generated_docs
 

@@ -13,24 +13,28 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use jiff::Timestamp;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::admission::certificates::{Keeper, SecretReader};
 use crate::admission::{AdmissionState, CertificateSource, Webhook};
 use crate::cluster::apply::Applier;
 use crate::cluster::feed::Feed;
+use crate::cluster::kinds::RULE_KINDS;
 use crate::cluster::lease::{self, Campaign};
 use crate::cluster::writer::{self, ClusterView};
 use crate::config::Config;
-use crate::config::valid::{Admission, Tls};
+use crate::config::valid::{Admission, ClusterRead, Namespaces, Tls};
+use crate::controllers::credentials::Credentials;
 use crate::controllers::images::Images;
 use crate::controllers::platform::PlatformController;
+use crate::controllers::resources::{Heard, RuleResources, StatusWriter, Teller};
 use crate::controllers::scans::Scans;
 use crate::controllers::workloads::Workloads;
 use crate::demo;
 use crate::http::{self, Hosts, HttpParts, Limits};
 use crate::judge::tally::Tally;
-use crate::judge::{FileSource, Judge, JudgeSettings, Rules};
+use crate::judge::{CurrentJudge, FileSource, Judge, JudgeSettings, Rules};
 use crate::registry::{EvidenceShelf, RegistryClient};
 use crate::runtime::leader::{LeadershipWatch, Seat};
 use crate::runtime::metrics::{Metrics, Scanner};
@@ -45,6 +49,9 @@ pub use error::ServeError;
 use listeners::Listeners;
 use source::Source;
 use turn::Turn;
+
+/// Events of custom resources that wait.
+const RULE_QUEUE: usize = 256;
 
 /// What the daemon runs on.
 pub struct ServeOptions {
@@ -104,7 +111,9 @@ async fn daemon(options: ServeOptions) -> Result<(), ServeError> {
         _ => None,
     };
     shared.keep_platform(&options.config, &source, leadership.clone(), &mut supervisor)?;
-    let watching = shared.start_watching(source, (&leadership, parts), &mut supervisor);
+    let allowed = &options.config.exception_namespaces;
+    let source = (source, options.config.secrets.cluster_read);
+    let watching = shared.start_watching(source, (&leadership, parts), allowed, &mut supervisor);
     shared.start_schedule(&options.config, &watching, &mut supervisor);
     if let Some((webhook, certificates, admission, permit)) = door {
         let state = shared.admission_state(admission, &watching.view);
@@ -125,6 +134,7 @@ fn settings(config: &Config) -> JudgeSettings {
         image_policy: config.image_policy.clone(),
         exceptions: config.exceptions.clone(),
         enforce: config.posture.enforce.clone(),
+        credentials: config.credentials.limits(),
     }
 }
 
@@ -157,7 +167,7 @@ fn start_demo_registry(supervisor: &mut Supervisor, listener: TcpListener, layou
 
 /// What the doors share.
 struct Shared {
-    judge: Arc<Judge>,
+    judge: CurrentJudge,
     tally: Arc<Tally>,
     store: Store,
     recorder: RecorderHandle,
@@ -179,12 +189,13 @@ impl Shared {
         supervisor.spawn(TaskName::Recorder, writing.run(CancellationToken::new()));
         let shelf = Shelf::of(&store, &recorder).map(|shelf| Arc::new(shelf) as Arc<dyn EvidenceShelf>);
         let judge = Judge::new(rules, registry.sharing(shelf));
-        let tally = Arc::new(Tally::new(judge.rules().unimplemented.len()));
+        let judge = CurrentJudge::new(judge);
+        let tally = Arc::new(Tally::new(judge.now().rules().unimplemented.len()));
         let scans = store.scans().await?;
         for scanner in Scanner::ALL.iter().map(|scanner| scanner.as_str()) {
             scans.get(scanner).into_iter().for_each(|at| tally.scanned(scanner, *at));
         }
-        Ok(Self { judge: Arc::new(judge), tally, store, recorder, metrics })
+        Ok(Self { judge, tally, store, recorder, metrics })
     }
 
     /// Starts what makes this process the one that may write, when it is its turn.
@@ -224,7 +235,7 @@ impl Shared {
         let controller = PlatformController {
             platform,
             config: config.clone(),
-            registry: self.judge.registry().clone(),
+            registry: self.judge.now().registry().clone(),
             applier: Applier::new(client.clone()),
             leadership,
             recorder: self.recorder.clone(),
@@ -237,20 +248,37 @@ impl Shared {
     /// Starts the watch and schedule doors.
     fn start_watching(
         &self,
-        source: Source,
+        (source, secrets): (Source, ClusterRead),
         (leadership, mut parts): (&LeadershipWatch, Parts),
+        allowed: &Namespaces,
         supervisor: &mut Supervisor,
     ) -> Watching {
-        let feeds = [Feed::default(), Feed::default()];
+        let feeds = [Feed::default(), Feed::default(), Feed::default()];
         let (writer, events, view) = writer::index(feeds.to_vec(), parts.permit("cluster"));
         supervisor.spawn(TaskName::Index, writer.run(supervisor.shutdown()));
-        source.start(events, &self.metrics, supervisor);
-        let [workload_feed, image_feed] = feeds;
-        let triggers = [Trigger::default(), Trigger::default()];
-        let [posture_rescan, image_rescan] = triggers.clone();
+        let triggers = [Trigger::default(), Trigger::default(), Trigger::default()];
         let turn = Turn::new((self.store.clone(), self.recorder.clone()), leadership, supervisor.shutdown());
+        match &source {
+            // A folder has no custom resources: files alone are the rules.
+            Source::Folder { .. } => self.judge.settle(),
+            Source::Api(client) => {
+                let rules = RuleResources {
+                    judge: self.judge.clone(),
+                    allowed: allowed.clone(),
+                    cluster: view.clone(),
+                    feeds: feeds.clone(),
+                    rescans: triggers.clone(),
+                    heard: watch::Sender::new(Arc::new(Heard::default())),
+                    permit: Some(parts.permit("custom resources")),
+                };
+                self.start_rules(rules, client, (leadership, &turn), supervisor);
+            }
+        }
+        source.start(secrets, events, &self.metrics, supervisor);
+        let [workload_feed, image_feed, credential_feed] = feeds;
+        let [posture_rescan, image_rescan, credential_rescan] = triggers.clone();
         let shared_scans = self.scans();
-        let (judge, tally, cluster) = (Arc::clone(&self.judge), Arc::clone(&self.tally), view.clone());
+        let (judge, tally, cluster) = (self.judge.clone(), Arc::clone(&self.tally), view.clone());
         let (scans, shutdown) = (Arc::clone(&shared_scans), supervisor.shutdown());
         let workloads = turn.clone().write(move |recorder, stored| {
             let scans = scans(&recorder);
@@ -258,25 +286,55 @@ impl Shared {
             Workloads { judge, cluster, feed, recorder, tally, rescan, scans }.run(stored, shutdown)
         });
         supervisor.spawn(TaskName::Workloads, workloads);
-        let (judge, tally, cluster) = (Arc::clone(&self.judge), Arc::clone(&self.tally), view.clone());
-        let shutdown = supervisor.shutdown();
-        let images = turn.write(move |recorder, stored| {
-            let scans = shared_scans(&recorder);
+        let (judge, tally, cluster) = (self.judge.clone(), Arc::clone(&self.tally), view.clone());
+        let (scans, shutdown) = (Arc::clone(&shared_scans), supervisor.shutdown());
+        let images = turn.clone().write(move |recorder, stored| {
+            let scans = scans(&recorder);
             let (feed, rescan) = (image_feed, image_rescan);
             Images { judge, cluster, feed, recorder, tally, rescan, scans }.run(stored, shutdown)
         });
         supervisor.spawn(TaskName::Images, images);
+        let (judge, tally, cluster) = (self.judge.clone(), Arc::clone(&self.tally), view.clone());
+        let shutdown = supervisor.shutdown();
+        let credentials = turn.write(move |recorder, stored| {
+            let scans = shared_scans(&recorder);
+            let (feed, rescan) = (credential_feed, credential_rescan);
+            Credentials { judge, cluster, feed, recorder, tally, rescan, scans }.run(stored, shutdown)
+        });
+        supervisor.spawn(TaskName::Credentials, credentials);
         Watching { view, readiness: parts.watch(), triggers }
+    }
+
+    /// Starts what follows custom resources, tells the store of them, and writes their status.
+    fn start_rules(
+        &self,
+        rules: RuleResources,
+        client: &kube::Client,
+        (leadership, turn): (&LeadershipWatch, &Turn),
+        supervisor: &mut Supervisor,
+    ) {
+        let (sender, events) = mpsc::channel(RULE_QUEUE);
+        let watches = source::watches(client.clone(), sender, &self.metrics, supervisor.shutdown());
+        for kind in &RULE_KINDS {
+            supervisor.spawn(TaskName::Watch(kind.plural), watches.clone().run(kind));
+        }
+        let (heard, leadership) = (rules.heard.subscribe(), leadership.clone());
+        let writer = StatusWriter { client: client.clone(), heard: heard.clone(), leadership };
+        supervisor.spawn(TaskName::Status, writer.run(supervisor.shutdown()));
+        let shutdown = supervisor.shutdown();
+        let teller = turn.clone().write(move |recorder, stored| Teller { heard, recorder }.run(stored, shutdown));
+        supervisor.spawn(TaskName::RuleFindings, teller);
+        supervisor.spawn(TaskName::Rules, rules.run(events, supervisor.shutdown()));
     }
 
     /// Makes the scans that both controllers share, for the first of them whose turn it is.
     fn scans(&self) -> Arc<dyn Fn(&RecorderHandle) -> Scans + Send + Sync> {
         let made = OnceLock::new();
-        let (judge, tally) = (Arc::clone(&self.judge), Arc::clone(&self.tally));
+        let (judge, tally) = (self.judge.clone(), Arc::clone(&self.tally));
         let (store, metrics) = (self.store.clone(), Arc::clone(&self.metrics));
         Arc::new(move |recorder: &RecorderHandle| {
             let scans = || {
-                let (judge, tally, metrics) = (Arc::clone(&judge), Arc::clone(&tally), Arc::clone(&metrics));
+                let (judge, tally, metrics) = (judge.clone(), Arc::clone(&tally), Arc::clone(&metrics));
                 Scans::new(judge, (store.clone(), recorder.clone()), tally, metrics)
             };
             made.get_or_init(scans).clone()
@@ -284,15 +342,18 @@ impl Shared {
     }
 
     fn start_schedule(&self, config: &Config, watching: &Watching, supervisor: &mut Supervisor) {
-        let [posture, images] = watching.triggers.clone();
-        let schedules =
-            vec![(config.posture.rescan.clone().into(), posture), (config.image_rescan.clone().into(), images)];
+        let [posture, images, credentials] = watching.triggers.clone();
+        let schedules = vec![
+            (config.posture.rescan.clone().into(), posture),
+            (config.posture.rescan.clone().into(), credentials),
+            (config.image_rescan.clone().into(), images),
+        ];
         supervisor.spawn(TaskName::Scheduler, driver::run(schedules, Timestamp::now, supervisor.shutdown()));
     }
 
     fn admission_state(&self, admission: &Admission, view: &ClusterView) -> AdmissionState {
         AdmissionState {
-            judge: Arc::clone(&self.judge),
+            judge: self.judge.clone(),
             scope: Arc::new(admission.scope.clone()),
             view: view.clone(),
             recorder: self.recorder.clone(),
@@ -329,7 +390,7 @@ impl Shared {
         supervisor.spawn(TaskName::Dashboard, http::serve(listeners.dashboard, dashboard, shutdown.clone()));
         supervisor.spawn(TaskName::Health, http::serve(listeners.metrics, health, shutdown.clone()));
         let carrier = Carrier {
-            judge: Arc::clone(&self.judge),
+            judge: self.judge.clone(),
             tally: Arc::clone(&self.tally),
             metrics: Arc::clone(&self.metrics),
             view: watching.view,
@@ -343,5 +404,5 @@ impl Shared {
 struct Watching {
     view: ClusterView,
     readiness: ReadinessWatch,
-    triggers: [Trigger; 2],
+    triggers: [Trigger; 3],
 }

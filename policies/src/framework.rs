@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use portreeve_reports::Code;
+use portreeve_reports::source::decode::did_you_mean;
 use portreeve_reports::source::{Fields, Problems};
 
 use crate::control::{Control, FRAMEWORK_FILES, read_document};
@@ -28,6 +29,49 @@ impl Framework {
         let exists = |code: &Code| controls.iter().any(|control| control.code == *code);
         self.controls.iter().filter(|code| !exists(code)).cloned().collect()
     }
+}
+
+/// The name of every control there is.
+pub const ALL: &str = "all";
+
+/// Frameworks that are announced and not there yet.
+const ANNOUNCED: [&str; 9] =
+    ["mitre", "cis-1.10", "cis-1.12", "pss-baseline", "pss-restricted", "soc2", "workload", "cluster", "nebari"];
+
+/// A name that is not that of a framework.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoSuchFramework {
+    /// It is announced, and not in this version.
+    #[error("the framework '{name}' does not exist yet in this version; there are {existing}")]
+    NotYet {
+        /// The name as given.
+        name: String,
+        /// What could be named instead.
+        existing: String,
+    },
+    /// Nobody ever heard of it.
+    #[error("there is no framework '{name}'{hint}; `portreeve list frameworks` prints them")]
+    Unknown {
+        /// The name as given.
+        name: String,
+        /// A did-you-mean, or nothing.
+        hint: String,
+    },
+}
+
+/// The framework of a name; `None` for [`ALL`], which is no list but everything.
+pub fn find<'a>(name: &str, existing: &'a [Framework]) -> Result<Option<&'a Framework>, NoSuchFramework> {
+    let found = existing.iter().find(|framework| *framework.id == *name);
+    if found.is_some() || name == ALL {
+        return Ok(found);
+    }
+    let ids: Vec<&str> = existing.iter().map(|framework| &*framework.id).chain([ALL]).collect();
+    let name = name.to_owned();
+    if ANNOUNCED.contains(&name.as_str()) {
+        return Err(NoSuchFramework::NotYet { name, existing: ids.join(", ") });
+    }
+    let hint = did_you_mean(&name, &ids).map_or_else(String::new, |near| format!(" (did you mean '{near}'?)"));
+    Err(NoSuchFramework::Unknown { name, hint })
 }
 
 /// The embedded frameworks.
@@ -88,6 +132,16 @@ mod tests {
                 "C-0271", "C-0292"
             ]
         );
+    }
+
+    #[test]
+    fn a_name_that_is_announced_is_told_from_one_that_nobody_knows() {
+        let existing = builtin_frameworks().unwrap();
+        let said = |name| find(name, &existing).unwrap_err().to_string();
+        assert_eq!(said("soc2"), "the framework 'soc2' does not exist yet in this version; there are nsa, all");
+        assert!(said("nas").starts_with("there is no framework 'nas' (did you mean 'nsa'?)"), "{}", said("nas"));
+        assert_eq!(find(ALL, &existing), Ok(None));
+        assert_eq!(find("nsa", &existing), Ok(existing.first()));
     }
 
     #[test]

@@ -137,6 +137,15 @@ pub const BREAK_GLASS: CodeEntry = CodeEntry {
     why: "A member of the break-glass group changed an object without the checks of the other doors.",
     fix: "Review the object's findings and confirm with the person who used it.",
 };
+/// A custom resource with an image policy that is not in force.
+pub const INVALID_IMAGE_POLICY: CodeEntry = CodeEntry {
+    code: "PR-0008",
+    title: "image policy is not in force",
+    severity: Severity::High,
+    why: "An ImagePolicy of the cluster with a mistake cannot say whose word counts; images that no rule of another \
+          policy names are denied in its place.",
+    fix: "Correct the ImagePolicy as its condition Accepted says, or delete it.",
+};
 
 /// All codes of this crate.
 pub const CODES: &[CodeEntry] = &[
@@ -147,6 +156,7 @@ pub const CODES: &[CodeEntry] = &[
     FINDINGS_LOST,
     CLUSTER_NOT_READ,
     BREAK_GLASS,
+    INVALID_IMAGE_POLICY,
 ];
 
 #[cfg(test)]
@@ -165,6 +175,7 @@ mod tests {
         PR-0005 high findings were lost
         PR-0006 medium a kind of objects could not be read
         PR-0007 high break-glass was used
+        PR-0008 high image policy is not in force
         ");
         list.dedup_by_key(|line| line[..7].to_owned());
         assert_eq!(list.len(), CODES.len());

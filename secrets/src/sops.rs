@@ -22,6 +22,8 @@ mod seal;
 mod secret;
 mod select;
 mod stamp;
+#[cfg(test)]
+mod tests;
 mod tree;
 mod walk;
 mod yaml;

@@ -38,8 +38,8 @@ pub fn of_kind<'a>(objects: &'a [Value], kind: &str) -> &'a Value {
 }
 
 /// The ServiceAccount of the daemon and its rights.
-pub fn rights(objects: &[Value]) -> [&Value; 3] {
-    ["ServiceAccount", "ClusterRole", "ClusterRoleBinding"].map(|kind| of_kind(objects, kind))
+pub fn rights(objects: &[Value]) -> [&Value; 5] {
+    ["ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"].map(|kind| of_kind(objects, kind))
 }
 
 /// The webhook configurations, calling a daemon on loopback instead of the Service.

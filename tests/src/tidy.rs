@@ -116,7 +116,8 @@ pub fn rule_calls(source: &Source) -> Vec<String> {
         let names: Vec<_> = path.segments.iter().map(String::as_str).collect();
         let engine = names.iter().position(|name| *name == "Engine").is_some_and(|at| at + 1 < names.len());
         let verifies = names.starts_with(&["portreeve_trust", "verify"]) && names.last() != Some(&"VerifiedImage");
-        (engine && !path.imported) || names.starts_with(&["portreeve_policies", "engine"]) || verifies
+        let credentials = names.starts_with(&["portreeve_secrets", "credentials", "rules"]);
+        (engine && !path.imported) || names.starts_with(&["portreeve_policies", "engine"]) || verifies || credentials
     };
     report_paths(source, calls, "calls the rules; only `judge` does")
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use portreeve_tests::OrFail as _;
 use portreeve_tests::api::{Api, documents};
 use portreeve_tests::binary::Portreeve;
 use portreeve_tests::chart::{NAMESPACE, helm, of_kind, rendered};
@@ -21,10 +22,13 @@ fn everything() -> Value {
             "exemptNamespaces": ["dev-free"],
         },
         "webhook": {"tls": {"existingSecret": "own", "caBundle": "-----BEGIN CERTIFICATE-----"}},
+        "secrets": {"clusterRead": "full"},
+        "credentials": {"maxTokenLifetime": "12h", "warnBeforeExpiry": "7d"},
         "registries": [{"host": "registry.example.org:5000"}],
         "registryCredentials": {"existingSecret": "docker"},
         "imagePolicy": {"spec": {"mode": "enforce"}, "files": {"cosign.pub": "-----BEGIN PUBLIC KEY-----\n"}},
         "exceptions": [{"apiVersion": "portreeve.dev/v1alpha1", "kind": "Exception"}],
+        "customResources": {"exceptionNamespaces": ["jhub", "dev-*"]},
         "store": {"persistent": true, "storageClass": "fast"},
         "priorityClassName": "system-cluster-critical",
         "nodeSelector": {"a": "b"},
@@ -78,16 +82,13 @@ async fn the_pod_keeps_the_restricted_standard() {
 }
 
 #[test]
-fn the_rights_are_the_least_that_watching_needs() {
-    let objects = rendered(&everything());
-    let role = of_kind(&objects, "ClusterRole");
-    let mut rights = BTreeSet::new();
-    for rule in role["rules"].as_array().unwrap() {
-        assert_eq!(rule["verbs"], json!(["get", "list", "watch"]));
-        for resource in rule["resources"].as_array().unwrap() {
-            rights.insert(format!("{}/{}", rule["apiGroups"][0].as_str().unwrap(), resource.as_str().unwrap()));
-        }
-    }
+fn the_rights_are_the_least_that_watching_and_writing_need() {
+    let mut values = everything();
+    assert!(rights(&rendered(&values)).contains("/secrets"));
+    values["secrets"]["clusterRead"] = "metadata".into();
+    assert!(rights(&rendered(&values)).contains("/secrets"), "there is no right to metadata alone");
+    values["secrets"]["clusterRead"] = "off".into();
+    let objects = rendered(&values);
     let expected = [
         "/configmaps",
         "/namespaces",
@@ -101,10 +102,64 @@ fn the_rights_are_the_least_that_watching_needs() {
         "batch/cronjobs",
         "batch/jobs",
         "networking.k8s.io/networkpolicies",
+        "portreeve.dev/clusterexceptions",
+        "portreeve.dev/clusterexceptions/status",
+        "portreeve.dev/exceptions",
+        "portreeve.dev/exceptions/status",
+        "portreeve.dev/imagepolicies",
+        "portreeve.dev/imagepolicies/status",
     ];
-    assert_eq!(rights.iter().map(String::as_str).collect::<Vec<_>>(), expected);
-    let other = objects.iter().filter(|object| ["Role", "RoleBinding"].contains(&object["kind"].as_str().unwrap()));
-    assert_eq!(other.count(), 0, "no other rights");
+    assert_eq!(rights(&objects).iter().map(String::as_str).collect::<Vec<_>>(), expected);
+    assert_eq!(rights(&rendered(&json!({}))), rights(&objects), "off is the default");
+    let lease = |verbs: Value, names: Value| {
+        json!({"apiGroups": ["coordination.k8s.io"], "resources": ["leases"],
+        "resourceNames": names, "verbs": verbs})
+    };
+    let mut create = lease(json!(["create"]), Value::Null);
+    create.as_object_mut().unwrap().remove("resourceNames");
+    let update = lease(json!(["get", "update"]), json!(["portreeve"]));
+    assert_eq!(of_kind(&objects, "Role")["rules"], json!([create, update]), "a Secret that is given is not written");
+}
+
+#[test]
+fn what_the_daemon_writes_for_its_own_certificate_is_named_one_by_one() {
+    let objects = rendered(&json!({}));
+    let written = |kind: &str| of_kind(&objects, kind)["rules"].as_array().unwrap().last().unwrap().clone();
+    assert_eq!(
+        written("ClusterRole"),
+        json!({"apiGroups": ["admissionregistration.k8s.io"], "resourceNames": ["portreeve"],
+            "resources": ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"], "verbs": ["get", "patch"]})
+    );
+    assert_eq!(
+        written("Role"),
+        json!({"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["portreeve-webhook"],
+            "verbs": ["get", "update"]})
+    );
+    assert_eq!(of_kind(&objects, "Secret")["data"], Value::Null, "the content is never the chart's");
+    for kind in ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"] {
+        for entry in of_kind(&objects, kind)["webhooks"].as_array().unwrap() {
+            assert_eq!(entry["clientConfig"]["caBundle"], Value::Null, "the daemon writes it");
+        }
+    }
+}
+
+/// What the role may read, as `group/resource`; what it may write is named, and looked at elsewhere.
+fn rights(objects: &[Value]) -> BTreeSet<String> {
+    let word = |value: &Value| value.as_str().or_fail("a word of a rule").to_owned();
+    let mut rights = BTreeSet::new();
+    let rules = of_kind(objects, "ClusterRole")["rules"].as_array().or_fail("the rules of the role");
+    for rule in rules.iter().filter(|rule| rule["resourceNames"].is_null()) {
+        for resource in rule["resources"].as_array().or_fail("the resources of a rule") {
+            let verbs = match word(resource) {
+                name if name == "secrets" => json!(["list", "watch"]),
+                name if name.ends_with("/status") => json!(["patch"]),
+                _ => json!(["get", "list", "watch"]),
+            };
+            assert_eq!(rule["verbs"], verbs, "{resource}");
+            rights.insert(format!("{}/{}", word(&rule["apiGroups"][0]), word(resource)));
+        }
+    }
+    rights
 }
 
 #[tokio::test]
@@ -123,6 +178,9 @@ async fn the_account_of_the_chart_reads_what_is_watched_and_nothing_else() {
     for path in ["/api/v1/secrets", "/api/v1/nodes", "/apis/rbac.authorization.k8s.io/v1/clusterroles"] {
         assert_eq!(account.get(path).await.unwrap_err().code, 403, "{path}");
     }
+    let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+        "metadata": {"name": "portreeve", "namespace": NAMESPACE}});
+    account.create(&lease).await.unwrap();
     let write = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x", "namespace": NAMESPACE}});
     assert_eq!(account.create(&write).await.unwrap_err().code, 403);
 }
@@ -139,7 +197,12 @@ fn the_webhook_and_the_daemon_are_told_the_same_scope() {
     }
     let policies: Vec<_> = webhooks.iter().map(|entry| (&entry["name"], &entry["failurePolicy"])).collect();
     let named = |name: &str, policy: &str| (json!(format!("{name}.portreeve.dev")), json!(policy));
-    let expected = [named("enforce", "Fail"), named("observe", "Ignore"), named("break-glass", "Ignore")];
+    let expected = [
+        named("enforce", "Fail"),
+        named("observe", "Ignore"),
+        named("break-glass", "Ignore"),
+        named("tokens", "Ignore"),
+    ];
     assert_eq!(policies, expected.iter().map(|(name, policy)| (name, policy)).collect::<Vec<_>>());
     let mutating = of_kind(&objects, "MutatingWebhookConfiguration")["webhooks"].as_array().unwrap();
     for rule in mutating.iter().flat_map(|entry| entry["rules"].as_array().unwrap()) {

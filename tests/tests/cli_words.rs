@@ -73,7 +73,8 @@ fn config_show_names_where_each_value_comes_from() {
     command.current_dir(desk.folder().join("below/deep")).env("PORTREEVE_HTTP__LISTEN", "127.0.0.1:2");
     let shown = Portreeve::finish(&mut command).expect_exit(0).stdout;
     let lines: Vec<&str> = shown.lines().collect();
-    assert_eq!(lines.len(), 2, "{shown}");
+    assert!(lines[2..].iter().all(|line| line.ends_with("  # default")), "{shown}");
+    assert!(lines.contains(&"http.metricsListen: \"127.0.0.1:8081\"  # default"), "{shown}");
     assert!(lines[0].starts_with("posture.frameworks: [\"nsa\"]  # "), "{shown}");
     assert!(lines[0].ends_with("portreeve.yaml:2:15"), "{shown}");
     assert_eq!(lines[1], "http.listen: \"127.0.0.1:2\"  # PORTREEVE_HTTP__LISTEN");
@@ -97,19 +98,63 @@ fn config_beats_the_nearest_file_and_the_search_ends_at_the_repository_root() {
 #[test]
 fn all_mistakes_of_a_configuration_come_at_once_with_place_and_nearest_word() {
     let desk = Desk::new();
-    desk.file("portreeve.yaml", "imgaes: {}\nposture:\n  failOn: sometimes\nsecrets: {}\n");
+    desk.file("portreeve.yaml", "imgaes: {}\nposture:\n  failOn: sometimes\nimages: {outageGrace: 1h}\n");
     desk.file("web.yaml", PRIVILEGED);
     for arguments in [&["config", "show"][..], &["check", "web.yaml"], &["gate", "web.yaml"], &["serve"]] {
         let said = desk.run(arguments).expect_exit(2).stderr;
         for part in [
             "portreeve.yaml:1:1: unknown key 'imgaes'; did you mean 'images'?",
             "portreeve.yaml:3:11: 'posture.failOn'",
-            "portreeve.yaml:4:10: 'secrets' is not supported yet",
+            "portreeve.yaml:4:23: 'images.outageGrace' is not supported yet",
         ] {
             assert!(said.contains(part), "{arguments:?}: {said}");
         }
     }
     desk.run(&["config", "show", "--config", "missing.yaml"]).expect_exit(2);
+}
+
+#[test]
+fn files_that_a_configuration_names_and_a_command_uses_are_missed_all_at_once() {
+    let desk = Desk::new();
+    desk.file("web.yaml", PRIVILEGED);
+    desk.file("bad/not-a-folder", "");
+    desk.file(
+        "portreeve.yaml",
+        "cluster: {kubeconfig: bad/kubeconfig}\nregistries:\n- {host: r.example.org, caFile: bad/ca.pem, credentials: \
+         {dockerConfig: bad/docker.json}}\nimages: {policy: bad/policy.yaml}\nposture: {params: bad/params.yaml, \
+         frameworks: [nsaa], enforce: [pss-baseline]}\nexceptions: [bad, bad/not-a-folder/e.yaml]\nsecrets: {identities: \
+         [{file: bad/age.key}], sync: [{file: bad/hub.sops.yaml}]}\nplatform: {file: bad/platform.yaml}\ntelemetry: {log: \
+         'x=loud'}\n",
+    );
+    let judging = [
+        "portreeve.yaml:3:33: 'registries[0].caFile': ",
+        "portreeve.yaml:3:73: 'registries[0].credentials.dockerConfig': ",
+        "portreeve.yaml:4:18: 'images.policy': ",
+        "portreeve.yaml:5:19: 'posture.params': ",
+        "portreeve.yaml:5:49: 'posture.frameworks[0]': there is no framework 'nsaa' (did you mean 'nsa'?)",
+        "portreeve.yaml:5:66: 'posture.enforce[0]': the framework 'pss-baseline' does not exist yet",
+        "portreeve.yaml:6:14: 'exceptions[0]': ",
+        "portreeve.yaml:6:19: 'exceptions[1]': ",
+        "portreeve.yaml:9:18: 'telemetry.log': 'x=loud' is not a log filter",
+    ];
+    let daemon = [
+        "portreeve.yaml:1:23: 'cluster.kubeconfig': ",
+        "'secrets.identities[0].file': ",
+        "'secrets.sync[0].file': ",
+        "portreeve.yaml:8:18: 'platform.file': ",
+    ];
+    for (arguments, uses_all) in [
+        (&["check", "web.yaml"][..], false),
+        (&["gate", "web.yaml"], false),
+        (&["serve"], true),
+        (&["config", "show"], true),
+    ] {
+        let said = desk.run(arguments).expect_exit(2).stderr;
+        judging.iter().for_each(|part| assert!(said.contains(part), "{arguments:?}: {part} in\n{said}"));
+        daemon.iter().for_each(|part| assert_eq!(said.contains(part), uses_all, "{arguments:?}: {part} in\n{said}"));
+    }
+    let cluster = desk.run(&["check", "cluster"]).expect_exit(2).stderr;
+    assert!(cluster.contains(daemon[0]), "{cluster}");
 }
 
 #[test]

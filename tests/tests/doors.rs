@@ -2,6 +2,9 @@
 //! watches the real API server, by its schedule, and at admission over HTTPS, have the same findings; with mutation
 //! off and with mutation on.
 
+#[path = "doors/exceptions.rs"]
+mod exceptions;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 

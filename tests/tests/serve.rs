@@ -287,6 +287,52 @@ async fn a_start_that_cannot_be_is_refused_with_all_that_is_wrong() {
 }
 
 #[tokio::test]
+async fn a_start_without_a_certificate_a_port_or_a_folder_says_what_to_do_and_is_exit_2() {
+    let cluster = FolderCluster::new("");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").or_fail("a port");
+    let taken = taken.local_addr().or_fail("its address");
+    let (page, metrics) = (free_port(), free_port());
+    fs::write(cluster.root().join("garbage.pem"), "no certificate").or_fail("a file");
+    let refused = |text: &str, said: &[&str]| {
+        let http = format!("http: {{listen: '127.0.0.1:{page}', metricsListen: '127.0.0.1:{metrics}'}}\n");
+        let http = if text.contains("http:") { String::new() } else { http };
+        fs::write(cluster.config(), format!("cluster: {{folder: manifests}}\n{text}\n{http}")).or_fail("a file");
+        let output = Portreeve::finish(&mut cluster.command());
+        assert_eq!((output.code, output.stdout.as_str()), (Some(2), ""), "{text}\n{output:?}");
+        for said in said {
+            assert!(output.stderr.contains(said), "{said} is told in\n{}", output.stderr);
+        }
+    };
+    let webhook = |cert: &str, listen: &str| {
+        format!("admission: {{listen: '{listen}', tls: {{certFile: {cert}, keyFile: garbage.pem}}}}")
+    };
+    refused(
+        &webhook("missing.pem", "127.0.0.1:0"),
+        &[
+            "portreeve.yaml:2:52: 'admission.tls.certFile'",
+            "missing.pem does not exist; create it, or correct the path",
+        ],
+    );
+    refused(&webhook("garbage.pem", "127.0.0.1:0"), &["'admission.tls'", "garbage.pem", "are PEM files"]);
+    refused(
+        &webhook("garbage.pem", &taken.to_string()),
+        &["'admission.listen'", &taken.to_string(), "name another one in the configuration"],
+    );
+    refused(
+        &format!("http: {{listen: '{taken}', metricsListen: '127.0.0.1:{metrics}'}}"),
+        &["'http.listen'", &taken.to_string(), "end what holds the address, or name another one"],
+    );
+    refused(
+        &format!("http: {{listen: '127.0.0.1:{page}', metricsListen: '{taken}'}}"),
+        &["'http.metricsListen'", &taken.to_string()],
+    );
+    refused(
+        "store: {url: 'sqlite://no/such/folder/p.db'}\ntelemetry: {log: 'portreeve=loud'}",
+        &["portreeve.yaml:2:14: 'store.url'", "no/such/folder does not exist", "portreeve.yaml:3:18: 'telemetry.log'"],
+    );
+}
+
+#[tokio::test]
 async fn exceptions_of_the_daemon_are_applied_and_audited() {
     let cluster = FolderCluster::new("exceptions: [exceptions.yaml]\n");
     let exception = |name: &str, code: &str, object: &str, expires: &str| {
@@ -299,6 +345,7 @@ async fn exceptions_of_the_daemon_are_applied_and_audited() {
         exception("needed", "C-0057", "miner", "2100-01-01"),
         exception("unneeded", "C-0057", "nobody", "2100-01-01"),
         exception("too-old", "C-0016", "miner", "2020-01-01"),
+        exception("mistaken", "C-0017", "miner", "someday"),
     ];
     fs::write(cluster.root().join("exceptions.yaml"), text.concat()).or_fail("exceptions");
     write_pod(&cluster, "dev", "miner");
@@ -307,7 +354,9 @@ async fn exceptions_of_the_daemon_are_applied_and_audited() {
     let says = |open: &[Value], code: &str, name: &str| {
         open.iter().any(|finding| finding["code"] == code && finding["message"].to_string().contains(name))
     };
-    let is_audited = |open: &[Value]| says(open, "PR-0002", "unneeded") && says(open, "PR-0003", "too-old");
+    let is_audited = |open: &[Value]| {
+        says(open, "PR-0002", "unneeded") && says(open, "PR-0003", "too-old") && says(open, "PR-0004", "someday")
+    };
     let open = doors.until_open("the audit", is_audited).await;
     assert_eq!(open.iter().filter(|finding| finding["code"] == "PR-0002").count(), 1, "{open:#?}");
     let verdict = |code: &str| {
@@ -322,7 +371,8 @@ async fn exceptions_of_the_daemon_are_applied_and_audited() {
         .await;
     drop(daemon);
 
-    // Findings about exceptions that were taken out are gone after a restart, and those that stay are not doubled.
+    // Findings about exceptions that were taken out or mended are gone after a restart, and those that stay are not
+    // doubled.
     fs::write(cluster.root().join("exceptions.yaml"), exception("too-old", "C-0016", "miner", "2020-01-01"))
         .or_fail("exceptions");
     let _daemon = cluster.serve().await;
@@ -333,7 +383,7 @@ async fn exceptions_of_the_daemon_are_applied_and_audited() {
         .await;
     let audits: Vec<_> = open
         .iter()
-        .filter(|finding| ["PR-0002", "PR-0003"].contains(&finding["code"].as_str().unwrap_or("")))
+        .filter(|finding| ["PR-0002", "PR-0003", "PR-0004"].contains(&finding["code"].as_str().unwrap_or("")))
         .collect();
     assert_eq!(audits.len(), 1, "{audits:#?}");
     assert_eq!(audits[0]["lifecycle"]["reopened"], 0, "{audits:#?}");

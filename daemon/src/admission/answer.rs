@@ -15,7 +15,7 @@ use crate::cluster::writer::ClusterView;
 use crate::config::valid::AdmissionScope;
 use crate::judge::review::{DecisionReason, ReviewPath, Reviewed, review};
 use crate::judge::tally::image_outcome;
-use crate::judge::{Judge, JudgeOptions};
+use crate::judge::{CurrentJudge, JudgeOptions};
 use crate::registry::Deadline;
 use crate::runtime::metrics::{Decision as Decided, ImageResult, Metrics, Operation};
 use crate::store::{Decision, Record, RecorderHandle};
@@ -27,7 +27,7 @@ pub const RECORD_WITHIN: Duration = Duration::from_millis(500);
 #[derive(Clone)]
 pub struct AdmissionState {
     /// The one evaluation.
-    pub judge: Arc<Judge>,
+    pub judge: CurrentJudge,
     /// Modes, exemptions and break-glass.
     pub scope: Arc<AdmissionScope>,
     /// The world as the index has it.
@@ -54,8 +54,14 @@ async fn answer(state: AdmissionState, path: ReviewPath, body: Bytes) -> Respons
     let started = Instant::now();
     let _in_flight = state.metrics.admission.in_flight();
     let options = JudgeOptions { now: Timestamp::now(), deadline: Deadline::after(state.deadline) };
-    let snapshot = state.view.snapshot();
-    match review(&state.judge, &snapshot.world, &state.scope, (&body, path), &options).await {
+    if !state.judge.is_settled() {
+        // An image policy of the cluster may deny what files alone let in. The API server's failurePolicy decides.
+        let error = "the exceptions and policies of the cluster were not read yet";
+        state.metrics.admission.answered(Operation::Unreadable, Decided::Error, started.elapsed());
+        return json(StatusCode::SERVICE_UNAVAILABLE, serde_json::json!({"error": error}).to_string());
+    }
+    let (snapshot, judge) = (state.view.snapshot(), state.judge.now());
+    match review(&judge, &snapshot.world, &state.scope, (&body, path), &options).await {
         Ok(reviewed) => {
             count_images(&state.metrics, &reviewed.findings, started.elapsed());
             record(&state, path, &reviewed, options.now).await;

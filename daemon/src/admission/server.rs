@@ -32,7 +32,10 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 pub enum AdmissionError {
     /// The address is taken or not ours.
-    #[error("the webhook cannot listen on {address}: {reason}")]
+    #[error(
+        "'admission.listen': the webhook cannot listen on {address}: {reason}; end what holds the address, or name \
+         another one in the configuration"
+    )]
     Listen {
         /// The address.
         address: SocketAddr,
@@ -40,7 +43,10 @@ pub enum AdmissionError {
         reason: String,
     },
     /// The certificate or key cannot be used.
-    #[error("the webhook's certificate {cert} and key {key} cannot be used: {reason}")]
+    #[error(
+        "'admission.tls': the certificate {cert} and the key {key} cannot be used: {reason}; both are PEM files, the \
+         certificate with its chain"
+    )]
     Certificate {
         /// Certificate file.
         cert: String,

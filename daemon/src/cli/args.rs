@@ -11,7 +11,7 @@ use portreeve_reports::gate::{Percent, Threshold};
 
 use super::Failure;
 use crate::config::valid::Registry;
-use crate::config::{self, Config, LoadedConfig, load};
+use crate::config::{self, Config, LoadedConfig, Use, load};
 use crate::judge::{FileSource, Judge, JudgeSettings, Rules};
 use crate::registry::{DockerConfig, HostOptions, RegistryClient, RegistryOptions};
 
@@ -92,9 +92,14 @@ pub(super) struct RegistryArgs {
 }
 
 impl GlobalArgs {
-    /// The configuration, read from the working tree.
+    /// The configuration of a command that judges, read from the working tree.
     pub(super) fn load_config(&self) -> Result<LoadedConfig, Failure> {
-        load(self.config.as_deref(), &environment()).map_err(Failure::usage)
+        self.load_config_for(&Use::JUDGING)
+    }
+
+    /// The configuration of a command that uses these files of it.
+    pub(super) fn load_config_for(&self, uses: &[Use]) -> Result<LoadedConfig, Failure> {
+        load(self.config.as_deref(), &environment(), uses).map_err(Failure::usage)
     }
 }
 
@@ -120,6 +125,7 @@ impl RuleArgs {
             image_policy: config.image_policy.clone(),
             exceptions: config.exceptions.iter().chain(&self.exceptions).cloned().collect(),
             enforce: config.posture.enforce.clone(),
+            credentials: config.credentials.limits(),
         }
     }
 }

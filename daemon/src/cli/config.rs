@@ -1,15 +1,19 @@
-//! `portreeve config show`: the configuration in force, and where each value comes from.
+//! `portreeve config`: the configuration in force, where each value comes from, and its schema.
 
 use clap::{Args, Subcommand};
 use portreeve_reports::gate::ExitCode;
-use portreeve_reports::source::{Node, Value};
 
 use super::args::GlobalArgs;
-use super::{Outcome, output};
-use crate::config::LoadedConfig;
+use super::{Failure, Outcome, output};
+use crate::config::{Use, schema, show};
 
-/// Show the configuration in force.
+/// Show the configuration in force, or its schema.
+///
+/// Examples:
+///   portreeve config show --origin
+///   portreeve config schema > portreeve-config.schema.json
 #[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
 pub(super) struct ConfigArgs {
     #[command(subcommand)]
     command: ConfigCommand,
@@ -17,57 +21,34 @@ pub(super) struct ConfigArgs {
 
 #[derive(Debug, Subcommand)]
 enum ConfigCommand {
-    /// Print each value that is set; what is not set has its default (docs/configuration.md).
+    /// Print each value that is set; all that is wrong, missing files too, ends with exit 2.
     Show {
-        /// Print where each value comes from.
+        /// Print where each value comes from (file, line and column, or variable), and the defaults in force.
         #[arg(long)]
         origin: bool,
     },
+    /// Print the JSON schema of the configuration, for editors and checks.
+    Schema,
 }
 
 /// Runs the command.
 pub(super) fn run(args: &ConfigArgs, global: &GlobalArgs) -> Outcome {
-    let ConfigCommand::Show { origin } = args.command;
-    let loaded = global.load_config()?;
-    let mut lines = Vec::new();
-    flatten(&loaded.tree, "", &mut |path, node| lines.push(line(path, node, origin.then_some(&loaded))));
-    lines.iter().try_for_each(|line| output::print(line))?;
+    match args.command {
+        ConfigCommand::Show { origin } => show_config(global, origin),
+        ConfigCommand::Schema => {
+            let schema = serde_json::to_string_pretty(&schema::schema()).map_err(Failure::other)?;
+            output::print(&format!("{schema}\n"))?;
+            Ok(ExitCode::Clean)
+        }
+    }
+}
+
+fn show_config(global: &GlobalArgs, origin: bool) -> Outcome {
+    let loaded = global.load_config_for(&Use::ALL)?;
+    let lines = show::lines(&loaded, origin);
+    lines.iter().try_for_each(|line| output::print(&format!("{line}\n")))?;
     if lines.is_empty() {
         output::say("nothing is set; every value has its default");
     }
     Ok(ExitCode::Clean)
-}
-
-fn flatten(node: &Node, path: &str, say: &mut impl FnMut(&str, &Node)) {
-    match &node.value {
-        Value::Map(map) => {
-            for entry in map.iter() {
-                let path = if path.is_empty() { entry.key.to_string() } else { format!("{path}.{}", entry.key) };
-                flatten(&entry.node, &path, say);
-            }
-        }
-        Value::List(items) if items.iter().any(|item| item.as_map().is_some()) => {
-            for (index, item) in items.iter().enumerate() {
-                flatten(item, &format!("{path}[{index}]"), say);
-            }
-        }
-        _ => say(path, node),
-    }
-}
-
-fn line(path: &str, node: &Node, loaded: Option<&LoadedConfig>) -> String {
-    let value = node.to_json();
-    match loaded {
-        Some(loaded) => format!("{path}: {value}  # {}\n", origin_of(node, loaded)),
-        None => format!("{path}: {value}\n"),
-    }
-}
-
-fn origin_of(node: &Node, loaded: &LoadedConfig) -> String {
-    let variable = loaded.variables.get(node.place.column as usize).filter(|_| node.place.line == 0);
-    match (variable, &loaded.file) {
-        (Some(variable), _) => variable.clone(),
-        (None, Some(file)) => format!("{}:{}", file.display(), node.place),
-        (None, None) => "default".to_owned(),
-    }
 }

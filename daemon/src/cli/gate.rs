@@ -13,8 +13,9 @@ use portreeve_reports::report::PolicyInput;
 use super::args::{self, GlobalArgs, RegistryArgs, RuleArgs, ThresholdArgs};
 use super::output::{self, OutputArgs};
 use super::{Failure, Outcome, block_on, input};
+use crate::config::files::{self, NamedFile};
 use crate::config::load::{FILE_NAME, parse};
-use crate::config::{Config, LoadedConfig, load};
+use crate::config::{Config, LoadedConfig, Use};
 use crate::judge::{FileSource, Judge, JudgeOptions, Judged};
 use crate::registry::Deadline;
 
@@ -138,12 +139,23 @@ fn load_config(
     global: &GlobalArgs,
     environment: &BTreeMap<String, String>,
 ) -> Result<LoadedConfig, Failure> {
-    let FileSource::GitRef { root, .. } = source else {
-        return load(global.config.as_deref(), environment).map_err(Failure::usage);
-    };
+    let FileSource::GitRef { root, .. } = source else { return global.load_config() };
     let file = nearest_config(source, root)?;
     let bytes = file.as_deref().map(|file| source.read(file)).transpose().map_err(Failure::usage)?;
-    parse(file, bytes.unwrap_or_default(), environment).map_err(Failure::usage)
+    parse(file, bytes.unwrap_or_default(), environment, &|file| look_in(source, file)).map_err(Failure::usage)
+}
+
+/// Rules come from the base, and what speaks to registries from this machine.
+fn look_in(source: &FileSource, file: &NamedFile) -> Result<(), String> {
+    match file.used_for {
+        Use::Rules => match source.has(&file.path) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(format!("is not in {}; add it there, or correct the path", source.describe())),
+            Err(error) => Err(format!("could not be looked for: {error}")),
+        },
+        Use::Registries => files::on_disk(file),
+        Use::Cluster | Use::Secrets | Use::Daemon => Ok(()),
+    }
 }
 
 /// The nearest configuration of the base, from the working directory up to the repository root.

@@ -12,6 +12,7 @@ use portreeve_trust::sign::{Descriptor, MANIFEST, SigningKey, sign_v2, sign_v3};
 
 use super::args::{self, GlobalArgs, RegistryArgs};
 use super::{Failure, Outcome, block_on, output};
+use crate::config::Use;
 use crate::judge::FileSource;
 use crate::registry::{self, Deadline, ReferrerManifest, RegistryClient, ResolvedManifest};
 
@@ -68,7 +69,7 @@ enum Storage {
 /// Runs the command.
 pub(super) fn run(args: &ImageArgs, global: &GlobalArgs) -> Outcome {
     let ImageCommand::Sign(args) = &args.command;
-    let loaded = global.load_config()?;
+    let loaded = global.load_config_for(&[Use::Registries])?;
     let registry = args::registry(&loaded.config, &args.registry, global)?;
     let reference = ImageReference::parse(&args.image).map_err(Failure::usage)?;
     let pem = FileSource::WorkingTree.read(&args.key).map_err(Failure::usage)?;

@@ -4,6 +4,7 @@ mod args;
 mod check;
 mod config;
 mod crds;
+mod credentials;
 mod demo;
 mod explain;
 mod gate;
@@ -14,6 +15,7 @@ mod output;
 mod platform;
 mod review;
 mod secrets;
+mod seen;
 mod serve;
 mod verify;
 
@@ -102,6 +104,7 @@ enum Command {
     Image(image::ImageArgs),
     Platform(platform::PlatformArgs),
     Secrets(secrets::SecretsArgs),
+    Credentials(credentials::CredentialsArgs),
     Explain(explain::ExplainArgs),
     List(list::ListArgs),
     Crds(crds::CrdsArgs),
@@ -131,6 +134,7 @@ fn dispatch(command: Command, global: &GlobalArgs) -> Result<ExitCode, Failure> 
         Command::Review(args) => review::run(&args, global),
         Command::Image(args) => image::run(&args, global),
         Command::Platform(args) => platform::run(&args, global),
+        Command::Credentials(args) => credentials::run(&args, global),
         Command::Explain(args) => explain::run(&args),
         Command::List(args) => list::run(&args),
         Command::Crds(args) => crds::run(&args),

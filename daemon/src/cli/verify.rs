@@ -14,6 +14,7 @@ use portreeve_trust::evidence::Lookup;
 use super::args::{self, GlobalArgs, RegistryArgs, ThresholdArgs};
 use super::output::{self, OutputArgs};
 use super::{Failure, Outcome, block_on};
+use crate::config::Use;
 use crate::judge::load::KeyFiles;
 use crate::judge::{FileSource, Judge, JudgeOptions, JudgeSettings, Rules, images};
 use crate::registry::Deadline;
@@ -53,7 +54,7 @@ pub(super) struct VerifyArgs {
 
 /// Runs the command.
 pub(super) fn run(args: &VerifyArgs, global: &GlobalArgs) -> Outcome {
-    let loaded = global.load_config()?;
+    let loaded = global.load_config_for(&[Use::Registries])?;
     let policy_file = args.image_policy.clone().or_else(|| loaded.config.image_policy.clone());
     let rules = match (args.key.as_slice(), policy_file) {
         ([], None) => {

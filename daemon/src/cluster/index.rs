@@ -12,6 +12,7 @@ use std::sync::Arc;
 use portreeve_policies::object::{Object, Unreadable};
 use portreeve_policies::world::{RelatedKind, World};
 use portreeve_reports::{Cause, Finding, ObjectRef, Subject, SubjectKey};
+use portreeve_secrets::credentials::{self, Credential, Values};
 
 use crate::cluster::covered;
 use crate::cluster::feed::Change;
@@ -25,17 +26,27 @@ const MAX_OWNERS: usize = 8;
 /// An object that was read, or that could not be.
 #[derive(Clone, Debug)]
 pub enum Item {
-    /// It was read.
-    Good(Box<Object>),
+    /// It was read. Of a Secret there is no data any more, only what credentials were in it.
+    Good(Box<Object>, Vec<Credential>),
     /// It could not be read, but its identity could.
     Bad(ObjectKey, Box<Unreadable>),
 }
 
 impl Item {
+    /// An object that was read. Here the data of a Secret end: nothing behind this line has a value.
+    pub fn good(mut object: Object, values: Values) -> Self {
+        let holder = object.reference(object.controller.clone());
+        let credentials = credentials::inspect(&holder, &object.root, object.origin.file.as_ref(), values);
+        if object.group().is_empty() && &*object.kind == "Secret" {
+            object.root = credentials::redacted(&object.root);
+        }
+        Self::Good(Box::new(object), credentials)
+    }
+
     /// The key of the object.
     pub fn key(&self) -> ObjectKey {
         match self {
-            Self::Good(object) => ObjectKey::of(object),
+            Self::Good(object, _) => ObjectKey::of(object),
             Self::Bad(key, _) => key.clone(),
         }
     }
@@ -65,6 +76,8 @@ enum Listing {
 struct Held {
     /// The last version that could be read.
     object: Option<Arc<Object>>,
+    /// What credentials were in that version.
+    credentials: Arc<[Credential]>,
     /// Why the present version could not be.
     problem: Option<Unreadable>,
     subject: SubjectKey,
@@ -132,6 +145,21 @@ impl Index {
     /// The object of that key, as it was last read.
     pub fn object(&self, key: &ObjectKey) -> Option<&Arc<Object>> {
         self.objects.get(key)?.object.as_ref()
+    }
+
+    /// The credentials of that object, as it was last read; `None` for one that is not there.
+    pub fn credentials(&self, key: &ObjectKey) -> Option<Arc<[Credential]>> {
+        self.objects.get(key).map(|held| Arc::clone(&held.credentials))
+    }
+
+    /// The credentials of all objects.
+    pub fn all_credentials(&self) -> Vec<Credential> {
+        self.objects.values().flat_map(|held| held.credentials.iter().cloned()).collect()
+    }
+
+    /// Whether all objects of a kind are known.
+    pub fn is_kind_listed(&self, group: &str, kind: &str) -> bool {
+        WatchedKind::find(group, kind).is_some_and(|kind| self.is_listed(Some(kind)))
     }
 
     /// The object as a subject.
@@ -206,11 +234,12 @@ impl Index {
         self.is_listed(None)
     }
 
-    /// An owner of a kind that is not watched is known by what it owns: all kinds.
+    /// An owner of a kind that is not watched is known by what it owns: all kinds but Secrets, which are usually not
+    /// read and own no workload.
     fn is_listed(&self, kind: Option<&WatchedKind>) -> bool {
         match kind {
             Some(kind) => self.listings.get(kind.plural) == Some(&Listing::Listed),
-            None => self.listings.values().all(|listing| *listing == Listing::Listed),
+            None => KINDS.iter().filter(|kind| !kind.is_secret()).all(|kind| self.is_listed(Some(kind))),
         }
     }
 
@@ -218,16 +247,16 @@ impl Index {
     pub fn apply(&mut self, item: Item) -> Change {
         let mut change = Change::default();
         match item {
-            Item::Good(object) => self.apply_good(*object, &mut change),
+            Item::Good(object, credentials) => self.apply_good(*object, credentials, &mut change),
             Item::Bad(key, problem) => self.apply_bad(key, *problem, &mut change),
         }
         change
     }
 
-    fn apply_good(&mut self, object: Object, change: &mut Change) {
+    fn apply_good(&mut self, object: Object, credentials: Vec<Credential>, change: &mut Change) {
         let key = ObjectKey::of(&object);
         let before = self.objects.get(&key);
-        if before.is_some_and(|held| is_same(held, &object)) {
+        if before.is_some_and(|held| is_same(held, &object, &credentials)) {
             return;
         }
         self.forget_object(&key);
@@ -238,6 +267,7 @@ impl Index {
         let object = Some(Arc::new(object));
         self.hold(&key, |held| {
             held.object = object;
+            held.credentials = credentials.into();
             held.problem = None;
         });
         self.changed(&key, change);
@@ -254,6 +284,7 @@ impl Index {
     fn hold(&mut self, key: &ObjectKey, set: impl FnOnce(&mut Held)) {
         let held = self.objects.entry(key.clone()).or_insert_with(|| Held {
             object: None,
+            credentials: Arc::default(),
             problem: None,
             subject: SubjectKey(String::new()),
         });
@@ -294,7 +325,10 @@ impl Index {
     /// A kind is listed completely.
     pub fn listed(&mut self, kind: &'static WatchedKind) -> Change {
         let before = self.listings.insert(kind.plural, Listing::Listed);
-        let anchor = Anchor { problems: Vec::new(), pass: problem::kind_listed(kind) };
+        let anchor = match kind.values {
+            Values::Read => Anchor { problems: Vec::new(), pass: problem::kind_listed(kind) },
+            Values::Hidden => Anchor { problems: problem::values_not_read(kind).into_iter().collect(), pass: None },
+        };
         self.anchor(problem::kind_subject(kind).key(), anchor);
         let mut change = Change::default();
         if before != Some(Listing::Listed) {
@@ -431,8 +465,8 @@ impl Index {
 }
 
 /// Whether nothing that is judged is other. Places in files are part of findings.
-fn is_same(held: &Held, object: &Object) -> bool {
-    let before = held.object.as_ref().filter(|_| held.problem.is_none());
+fn is_same(held: &Held, object: &Object, credentials: &[Credential]) -> bool {
+    let before = held.object.as_ref().filter(|_| held.problem.is_none() && *held.credentials == *credentials);
     before.is_some_and(|before| {
         before.root == object.root && before.origin == object.origin && object.origin.file.is_none()
     })

@@ -17,12 +17,14 @@ use tokio_util::sync::CancellationToken;
 use super::request::Failed;
 use crate::config::valid::LeaderConfig;
 use crate::runtime::leader::election::{Action, Election};
-use crate::runtime::leader::{DURATION, EVERY, Epoch, LeadershipLost, RENEW_WITHIN, Seat, Tenure};
+use crate::runtime::leader::{DURATION, EVERY, Epoch, LeadershipLost, RENEW_WITHIN, REQUEST, Seat, Tenure};
 use crate::runtime::metrics::LeaderMetrics;
 use wire::Leases;
 
 /// Pause before a write that met another one.
 const AGAIN: Duration = Duration::from_millis(100);
+/// Pause after a renewal that came to nothing.
+const HURRY: Duration = Duration::from_millis(300);
 /// How long what writes may take to stop when the process ends. Less than the drain of the supervisor.
 const RESIGN: Duration = Duration::from_secs(15);
 
@@ -102,7 +104,7 @@ impl Campaign {
                 None => self.known = None,
             }
         }
-        let read = match self.leases.get().await {
+        let read = match self.leases.get(self.patience()).await {
             Ok(read) => read,
             Err(failed) => return self.wait_after(&failed),
         };
@@ -116,7 +118,9 @@ impl Campaign {
                 if self.election.is_exhausted() {
                     self.say("its leaseTransitions cannot be increased; delete the lease and restart all replicas");
                 }
-                EVERY
+                // A dead holder is followed on time, not at the look after that.
+                let left = self.election.free_from().map(|free_from| free_from.duration_since(Instant::now()));
+                left.map_or(EVERY, |left| left.clamp(AGAIN, EVERY))
             }
             Action::Stop(lost) => {
                 self.lose(lost);
@@ -129,7 +133,7 @@ impl Campaign {
     async fn take(&mut self, epoch: Epoch, read: Option<Lease>) -> Duration {
         let sent = Instant::now();
         let taken = wire::taken(read, &self.leases.place, self.election.identity(), epoch);
-        match self.leases.put(&taken).await {
+        match self.leases.put(&taken, REQUEST).await {
             Ok(lease) => {
                 self.election.taken(epoch);
                 self.tenure = Some(self.seat.begin(epoch, sent + RENEW_WITHIN));
@@ -146,6 +150,7 @@ impl Campaign {
 
     /// Renews the lease as it is known, or goes on with giving it back; `None` when it is another by now.
     async fn renew(&mut self, known: &Lease) -> Option<Duration> {
+        let patience = self.patience();
         let tenure = self.tenure.as_mut()?;
         if let Some(by) = wire::requested_by(known) {
             tenure.ask_back(LeadershipLost::Yielded { to: by });
@@ -158,7 +163,7 @@ impl Campaign {
             }
         }
         let sent = Instant::now();
-        match self.leases.put(&wire::renewed(known)).await {
+        match self.leases.put(&wire::renewed(known), patience).await {
             Ok(lease) => {
                 let renewed = tenure.renewed(sent);
                 let is_asked = wire::requested_by(&lease).is_some();
@@ -171,13 +176,13 @@ impl Campaign {
             }
             Err(Failed::Changed) => None,
             // It may have been renewed all the same; the next try tells.
-            Err(failed) => Some(self.wait_after(&failed) / 2),
+            Err(failed) => Some(self.wait_after(&failed)),
         }
     }
 
     /// Everybody has stopped: the lease is free for who asked, and for anybody after a while.
     async fn give_back(&mut self, known: &Lease) {
-        if let Err(failed) = self.leases.put(&wire::given_back(known)).await {
+        if let Err(failed) = self.leases.put(&wire::given_back(known), REQUEST).await {
             self.wait_after(&failed);
         }
         self.election.stand_back(Instant::now() + DURATION);
@@ -216,14 +221,28 @@ impl Campaign {
             }
             tokio::time::sleep(AGAIN).await;
         }
-        if let (Some(_), Some(known)) = (&self.tenure, self.known.clone()) {
-            self.give_back(&known).await;
+        if self.tenure.is_some() {
+            self.give_back_as_it_is().await;
+        }
+    }
+
+    /// Gives the lease back as it is read now: a renewal that the end of the process cut off may have changed it.
+    async fn give_back_as_it_is(&mut self) {
+        let Ok(Some(lease)) = self.leases.get(self.patience()).await else { return };
+        if self.election.elect(Instant::now(), Some(&wire::seen(&lease))) == Action::Renew {
+            self.give_back(&lease).await;
         }
     }
 
     fn wait_after(&mut self, failed: &Failed) -> Duration {
         self.say(&format!("{failed}{}", wire::hint(failed)));
-        EVERY
+        if self.tenure.is_some() { HURRY } else { EVERY }
+    }
+
+    /// How long a request may take: less and less when a term is about to end, so that one lost answer does not end it.
+    fn patience(&self) -> Duration {
+        let left = self.tenure.as_ref().map(|tenure| tenure.deadline().duration_since(Instant::now()) / 2);
+        left.map_or(REQUEST, |left| left.min(REQUEST))
     }
 
     /// Says something once, until it is something else.

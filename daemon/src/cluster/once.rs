@@ -3,10 +3,12 @@
 use portreeve_policies::object::Object;
 use portreeve_policies::world::World;
 use portreeve_reports::{Cause, Finding};
+use portreeve_secrets::credentials::Credential;
 
 use crate::cluster::index::{Index, Item};
 use crate::cluster::kinds::{KINDS, WatchedKind};
 use crate::cluster::watches;
+use crate::config::valid::ClusterRead;
 use crate::registry::Deadline;
 
 /// What one listing came to.
@@ -18,6 +20,8 @@ pub struct Listing {
     pub unreadable: Vec<Finding>,
     /// What the objects relate to.
     pub world: World,
+    /// The credentials in the objects.
+    pub credentials: Vec<Credential>,
 }
 
 /// The API server could not be reached at all.
@@ -26,11 +30,19 @@ pub struct Listing {
 pub struct NothingListed(String);
 
 /// Lists every watched kind. A kind that cannot be listed is a finding; when none can be, there is nothing to judge.
-pub async fn list(client: &kube::Client, deadline: Deadline) -> Result<Listing, NothingListed> {
+/// `secrets` says how far Secrets are read.
+pub async fn list(client: &kube::Client, secrets: ClusterRead, deadline: Deadline) -> Result<Listing, NothingListed> {
     let mut index = Index::new();
     let mut last_failure = None;
     let mut listed = 0_usize;
     for kind in &KINDS {
+        let kind = match kind.read_as(secrets) {
+            Ok(kind) => kind,
+            Err(why) => {
+                index.hide(kind, Cause::NotVisible, why);
+                continue;
+            }
+        };
         match within(client, kind, deadline).await {
             Ok(items) => {
                 index.reset(kind, items);
@@ -65,7 +77,12 @@ async fn within(
 }
 
 fn collect(index: &Index) -> Listing {
-    let mut listing = Listing { objects: Vec::new(), unreadable: Vec::new(), world: index.world() };
+    let mut listing = Listing {
+        objects: Vec::new(),
+        unreadable: Vec::new(),
+        world: index.world(),
+        credentials: index.all_credentials(),
+    };
     for subject in index.everything().subjects {
         let Some(state) = index.subject(&subject) else { continue };
         listing.objects.extend(state.objects);

@@ -6,7 +6,7 @@ use portreeve_reports::{Cause, CodeEntry, Finding, FindingBuilder, Location, Obj
 use crate::cluster::kinds::WatchedKind;
 
 /// A kind as a subject: all its objects.
-pub(super) fn kind_subject(kind: &WatchedKind) -> Subject {
+pub fn kind_subject(kind: &WatchedKind) -> Subject {
     Subject::Object(ObjectRef {
         api_version: kind.api_version(),
         kind: kind.kind.to_owned(),
@@ -16,14 +16,24 @@ pub(super) fn kind_subject(kind: &WatchedKind) -> Subject {
 }
 
 /// `unknown`: the kind's objects could not be listed.
-pub(super) fn kind_not_listed(kind: &WatchedKind, cause: Cause, why: &str) -> Option<Finding> {
+pub fn kind_not_listed(kind: &WatchedKind, cause: Cause, why: &str) -> Option<Finding> {
     let message = format!("{} could not be listed and are not judged: {why}", kind.plural);
     built(draft(&CLUSTER_NOT_READ, Verdict::Unknown, kind_subject(kind)).cause(cause).message(message))
 }
 
 /// `pass`: the kind's objects are listed.
-pub(super) fn kind_listed(kind: &WatchedKind) -> Option<Finding> {
+pub fn kind_listed(kind: &WatchedKind) -> Option<Finding> {
     built(draft(&CLUSTER_NOT_READ, Verdict::Pass, kind_subject(kind)).message(format!("{} are listed", kind.plural)))
+}
+
+/// `unknown`: the kind's objects are listed, and what is in them is not looked into.
+pub(super) fn values_not_read(kind: &WatchedKind) -> Option<Finding> {
+    let message = format!(
+        "{} are listed without looking into their values (secrets.clusterRead: metadata); credentials that only a value \
+         shows are not judged",
+        kind.plural
+    );
+    built(draft(&CLUSTER_NOT_READ, Verdict::Unknown, kind_subject(kind)).cause(Cause::NotVisible).message(message))
 }
 
 /// `pass`: the subject was read. It resolves what an earlier reading could not.

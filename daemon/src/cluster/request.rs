@@ -1,5 +1,7 @@
 //! One request to the API server that does not wait for ever.
 
+use std::time::Duration;
+
 use crate::runtime::leader::REQUEST;
 
 /// Why a request came to nothing.
@@ -9,7 +11,7 @@ pub enum Failed {
     #[error("it was changed by somebody else meanwhile")]
     Changed,
     /// No answer in time; whether it was done is not known.
-    #[error("the API server did not answer within {} s", REQUEST.as_secs())]
+    #[error("the API server did not answer in time")]
     TimedOut,
     /// Refused, or not reached.
     #[error("{0}")]
@@ -31,7 +33,15 @@ impl Failed {
 
 /// The answer to a request, within the time that a leader's write may take.
 pub async fn within<T>(request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Failed> {
-    match tokio::time::timeout(REQUEST, request).await {
+    within_time(REQUEST, request).await
+}
+
+/// The answer to a request, within a time.
+pub async fn within_time<T>(
+    time: Duration,
+    request: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, Failed> {
+    match tokio::time::timeout(time, request).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(kube::Error::Api(status))) if status.code == 409 => Err(Failed::Changed),
         Ok(Err(error)) => Err(Failed::Refused(Box::new(error))),

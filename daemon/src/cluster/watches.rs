@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cluster::index::Item;
 use crate::cluster::kinds::WatchedKind;
 use crate::cluster::writer::Event;
+use crate::config::valid::ClusterRead;
 use raw::RawObject;
 
 /// How long the first event of a streamed list may take. Servers from before streaming lists never send its end.
@@ -28,6 +29,8 @@ const STREAM_PATIENCE: Duration = Duration::from_secs(30);
 /// Pauses before a kind that was refused is asked for again.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Pause before a kind of ours that is not installed is asked for again.
+const ABSENT_PAUSE: Duration = Duration::from_secs(2);
 /// Objects of one page of a list.
 const PAGE: u32 = 500;
 
@@ -71,6 +74,8 @@ impl fmt::Debug for Watches {
 enum Restart {
     /// This server has no streaming lists.
     ListInstead,
+    /// The kind is not installed: it has no objects.
+    Absent,
     /// The kind cannot be read.
     Hidden(Cause, String),
     /// The index has ended, and with it the process.
@@ -78,6 +83,19 @@ enum Restart {
 }
 
 impl Watches {
+    /// Watches one kind until the shutdown, unless the configuration says that it is not read.
+    pub async fn run_unless_off(self, kind: &'static WatchedKind, secrets: ClusterRead) {
+        match kind.read_as(secrets) {
+            Ok(kind) => self.run(kind).await,
+            Err(why) => {
+                let event = Event::NotListed(kind, Cause::NotVisible, why.to_owned());
+                // An index that has ended needs no event.
+                let _ended = self.events.send(event).await;
+                self.shutdown.cancelled().await;
+            }
+        }
+    }
+
     /// Watches one kind until the shutdown.
     pub async fn run(self, kind: &'static WatchedKind) {
         let shutdown = self.shutdown.clone();
@@ -100,6 +118,13 @@ impl Watches {
                     }
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+                Restart::Absent => {
+                    tracing::debug!(kind = kind.plural, "a kind of ours is not installed");
+                    if self.events.send(Event::Listed(kind, Vec::new())).await.is_err() {
+                        return;
+                    }
+                    tokio::time::sleep(ABSENT_PAUSE).await;
                 }
                 Restart::Ended => return,
             }
@@ -135,6 +160,9 @@ impl Watches {
 
     /// Whether the failure needs more than the watcher's own next try.
     fn failed(&self, kind: &'static WatchedKind, error: &watcher::Error, is_streamed: bool) -> Option<Restart> {
+        if kind.is_rule() && status(error).is_some_and(|status| status.code == 404) {
+            return Some(Restart::Absent);
+        }
         (self.on_restart.0)(kind.plural);
         let Some(status) = status(error) else {
             tracing::warn!(kind = kind.plural, %error, "a watch failed; trying again");
@@ -206,7 +234,8 @@ fn status(error: &watcher::Error) -> Option<&kube::core::Status> {
     }
 }
 
-fn resource(kind: &WatchedKind) -> ApiResource {
+/// The kind as the client names it.
+pub(super) fn resource(kind: &WatchedKind) -> ApiResource {
     ApiResource {
         group: kind.group.to_owned(),
         version: kind.version.to_owned(),

@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use portreeve_policies::object::Object;
 use portreeve_policies::world::World;
 use portreeve_reports::{Cause, Finding, ObjectRef, SubjectKey};
+use portreeve_secrets::credentials::Credential;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -57,6 +58,9 @@ pub struct ObjectState {
     /// Whether its owner is judged in its place.
     pub is_covered: bool,
 }
+
+/// The credentials of an object; `None` when it is not there.
+pub type Held = Option<Arc<[Credential]>>;
 
 /// The readers' side of the index. Clones share it.
 #[derive(Clone, Debug)]
@@ -167,6 +171,21 @@ impl ClusterView {
         let index = read(&self.index);
         let object = Arc::clone(index.object(key)?);
         Some(ObjectState { reference: index.reference(&object), is_covered: index.is_covered(&object), object })
+    }
+
+    /// The world, and the credentials of objects; `None` for objects that are not there.
+    pub fn credentials(&self, keys: Vec<ObjectKey>) -> (World, Vec<(ObjectKey, Held)>) {
+        let index = read(&self.index);
+        let held = keys.into_iter().map(|key| {
+            let credentials = index.credentials(&key);
+            (key, credentials)
+        });
+        (index.world(), held.collect())
+    }
+
+    /// See [`Index::is_kind_listed`].
+    pub fn is_kind_listed(&self, group: &str, kind: &str) -> bool {
+        read(&self.index).is_kind_listed(group, kind)
     }
 
     /// All subjects and objects, for a rescan.

@@ -6,21 +6,22 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use portreeve_api::{NameForm, dns_name};
+use portreeve_policies::framework::{self, builtin_frameworks};
 use portreeve_reports::source::decode::did_you_mean;
 use portreeve_reports::source::{Place, Problems};
 use portreeve_reports::{Effect, FailOn};
-use regex::Regex;
 
-use crate::runtime::telemetry::LogFormat;
+use crate::runtime::telemetry::{self, LogFormat};
 use crate::store::StoreUrl;
 
 use super::raw::{
-    Placed, RawAdmission, RawCluster, RawConfig, RawCredentials, RawLeader, RawNamespaceMode, RawPlatform, RawPosture,
-    RawRegistry, RawSecretSync, RawSecrets, RawTls,
+    Placed, RawAdmission, RawCluster, RawConfig, RawCredentials, RawCustomResources, RawLeader, RawNamespaceMode,
+    RawPlatform, RawPosture, RawRegistry, RawSecretSync, RawSecrets, RawTls,
 };
 use super::valid::{
     Admission, AdmissionScope, ClusterRead, ClusterSource, Config, CredentialsConfig, LeaderConfig, ManagedTls,
-    PlatformConfig, Posture, Registry, SecretSync, SecretTarget, SecretsConfig, SyncMode, Tls, TlsFiles,
+    Namespaces, PlatformConfig, Posture, Registry, SecretSync, SecretTarget, SecretsConfig, SyncMode, Tls, TlsFiles,
+    namespace_glob,
 };
 use super::{defaults, duration};
 
@@ -52,7 +53,7 @@ impl Config {
         let metrics = http.and_then(|http| http.metrics_listen.as_ref());
         let metrics_listen = check.address(metrics, "http.metricsListen", defaults::METRICS_LISTEN);
         let telemetry = raw.telemetry.as_ref();
-        let log = telemetry.and_then(|telemetry| telemetry.log.as_ref());
+        let log = check.log(telemetry.and_then(|telemetry| telemetry.log.as_ref()));
         let log_format = check.log_format(telemetry.and_then(|telemetry| telemetry.format.as_ref()));
         Some(Self {
             cluster: cluster?,
@@ -64,12 +65,13 @@ impl Config {
             credentials: credentials?,
             platform: platform.map_or(Some(None), |platform| platform.map(Some))?,
             exceptions: raw.exceptions.iter().map(|file| check.base.join(&file.value)).collect(),
+            exception_namespaces: raw.custom_resources.as_ref().map(exception_namespaces).unwrap_or_default(),
             store_url: store_url?,
             admission: admission.map_or(Some(None), |admission| admission.map(Some))?,
             http_listen: http_listen?,
             metrics_listen: metrics_listen?,
             leader: leader?,
-            log: log.map_or_else(|| defaults::LOG.to_owned(), |log| log.value.clone()),
+            log: log?,
             log_format: log_format?,
         })
     }
@@ -144,14 +146,30 @@ impl Check<'_> {
             Ok(fail_on) => Some(fail_on),
             Err(error) => self.fail(place, format!("'posture.failOn': {error}")),
         };
-        let values = |list: &[Placed<String>]| list.iter().map(|item| item.value.clone()).collect();
+        let frameworks = self.frameworks(&raw.frameworks, "posture.frameworks");
+        let enforce = self.frameworks(&raw.enforce, "posture.enforce");
         Some(Posture {
-            frameworks: values(&raw.frameworks),
+            frameworks: frameworks?,
             params: self.path(raw.params.as_ref()),
             rescan: rescan?,
             fail_on: fail_on?,
-            enforce: values(&raw.enforce),
+            enforce: enforce?,
         })
+    }
+
+    fn frameworks(&mut self, raw: &[Placed<String>], key: &str) -> Option<Vec<String>> {
+        let existing = match builtin_frameworks() {
+            Ok(existing) => existing,
+            Err(problems) => return self.fail(Place::default(), problems.to_string()),
+        };
+        let mut names = Vec::with_capacity(raw.len());
+        for (index, name) in raw.iter().enumerate() {
+            match framework::find(&name.value, &existing) {
+                Ok(_) => names.push(name.value.clone()),
+                Err(error) => self.problems.push(name.place, format!("'{key}[{index}]': {error}")),
+            }
+        }
+        (names.len() == raw.len()).then_some(names)
     }
 
     fn secrets(&mut self, raw: Option<&RawSecrets>) -> Option<SecretsConfig> {
@@ -378,6 +396,14 @@ impl Check<'_> {
         }
     }
 
+    fn log(&mut self, raw: Option<&Placed<String>>) -> Option<String> {
+        let (filter, place) = or_default(raw, defaults::LOG);
+        match telemetry::check_filter(filter) {
+            Ok(()) => Some(filter.to_owned()),
+            Err(error) => self.fail(place, error.to_string()),
+        }
+    }
+
     fn log_format(&mut self, raw: Option<&Placed<String>>) -> Option<LogFormat> {
         let words = [("text", LogFormat::Text), ("json", LogFormat::Json)];
         self.word(raw, "telemetry.format", defaults::LOG_FORMAT, &words)
@@ -399,8 +425,7 @@ fn managed(names: &[Placed<String>], leader: &LeaderConfig) -> ManagedTls {
     ManagedTls { namespace, secret: defaults::WEBHOOK_SECRET.to_owned(), names }
 }
 
-/// A namespace glob: `*` stands for any characters, all else for itself.
-fn namespace_glob(glob: &str) -> Option<Regex> {
-    let escaped: Vec<String> = glob.split('*').map(regex::escape).collect();
-    Regex::new(&format!("^(?:{})$", escaped.join(".*"))).ok()
+fn exception_namespaces(raw: &RawCustomResources) -> Namespaces {
+    let globs: Vec<&str> = raw.exception_namespaces.iter().map(|glob| glob.value.as_str()).collect();
+    Namespaces::of(&globs)
 }

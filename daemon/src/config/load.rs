@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use portreeve_reports::source::node::Entry;
 use portreeve_reports::source::{Limits, Map, Node, Place, Problems, Value, yaml};
 
+use super::files::{self, Look, NamedFile, Use};
 use super::raw::RawConfig;
 use super::valid::Config;
 
@@ -52,22 +53,29 @@ pub enum ConfigError {
     Invalid(#[from] Problems),
 }
 
-/// Loads `explicit`, or the nearest file, or nothing; then the environment; then checks the whole.
-pub fn load(explicit: Option<&Path>, environment: &BTreeMap<String, String>) -> Result<LoadedConfig, ConfigError> {
+/// Loads `explicit`, or the nearest file, or nothing; then the environment; then checks the whole, and that the files
+/// of these uses are on disk.
+pub fn load(
+    explicit: Option<&Path>,
+    environment: &BTreeMap<String, String>,
+    uses: &[Use],
+) -> Result<LoadedConfig, ConfigError> {
     let file = explicit.map(Path::to_path_buf).or_else(|| find(environment));
     let bytes = match &file {
         Some(file) => read_capped(file, MAX_BYTES)
             .map_err(|error| ConfigError::Unreadable { file: file.display().to_string(), reason: error.to_string() })?,
         None => Vec::new(),
     };
-    parse(file, bytes, environment)
+    let look = |file: &NamedFile| if uses.contains(&file.used_for) { files::on_disk(file) } else { Ok(()) };
+    parse(file, bytes, environment, &look)
 }
 
-/// The same for bytes that were read elsewhere (a git ref).
+/// The same for bytes that were read elsewhere (a git ref), and files that are looked for by `look`.
 pub fn parse(
     file: Option<PathBuf>,
     bytes: Vec<u8>,
     environment: &BTreeMap<String, String>,
+    look: Look<'_>,
 ) -> Result<LoadedConfig, ConfigError> {
     let shown = file.as_ref().map_or_else(|| "environment".to_owned(), |file| file.display().to_string());
     let mut problems = Problems::new(&shown);
@@ -76,6 +84,7 @@ pub fn parse(
     let raw = RawConfig::decode(&tree, &mut problems);
     let base = file.as_deref().and_then(Path::parent).map_or_else(PathBuf::new, Path::to_path_buf);
     let config = Config::validate(&raw, &base, &mut problems);
+    files::look_for_all(&raw, &base, look, &mut problems);
     let named = name_variables(problems, &variables);
     match (named.into_result(()), config) {
         (Ok(()), Some(config)) => Ok(LoadedConfig { config, file, tree, variables, bytes }),

@@ -55,6 +55,8 @@ pub struct RawConfig {
     /// Files of exceptions.
     #[schemars(default)]
     pub exceptions: Vec<Placed<String>>,
+    /// Custom resources of the cluster.
+    pub custom_resources: Option<RawCustomResources>,
     /// Where findings and decisions are kept.
     pub store: Option<RawStore>,
     /// The admission webhook; without this section there is none.
@@ -77,8 +79,7 @@ pub struct RawCluster {
     pub context: Option<Placed<String>>,
     /// Folder of manifests that stands in for a cluster; not with `kubeconfig`.
     pub folder: Option<Placed<String>>,
-    /// Identity of a folder cluster in the store.
-    #[schemars(extend("default" = defaults::CLUSTER_NAME))]
+    /// Identity of a folder cluster in the store; `folder` when absent.
     pub name: Option<Placed<String>>,
 }
 
@@ -150,7 +151,7 @@ pub struct RawSecrets {
     pub identities: Vec<RawIdentity>,
     /// Whether Secrets of the cluster are read. RBAC cannot grant metadata alone: `metadata` and `full` both list
     /// Secrets.
-    #[schemars(extend("default" = defaults::CLUSTER_READ, "enum" = ["off", "metadata", "full", false]))]
+    #[schemars(extend("default" = defaults::CLUSTER_READ, "type" = ["string", "boolean", "null"], "enum" = ["off", "metadata", "full", false]))]
     pub cluster_read: Option<Placed<String>>,
     /// Encrypted files that Secrets of the cluster are kept like.
     #[schemars(default)]
@@ -276,6 +277,15 @@ pub struct RawHttp {
     pub metrics_listen: Option<Placed<String>>,
 }
 
+/// `customResources:`
+#[derive(Clone, Debug, Default, JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields, inline)]
+pub struct RawCustomResources {
+    /// Patterns of namespaces whose `Exception` resources count; `*` stands for any characters.
+    #[schemars(default)]
+    pub exception_namespaces: Vec<Placed<String>>,
+}
+
 /// `leader:`
 #[derive(Clone, Debug, Default, JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields, inline)]
@@ -317,6 +327,9 @@ impl RawConfig {
             credentials: fields.optional_map("credentials", RawCredentials::read),
             platform: fields.optional_map("platform", RawPlatform::read),
             exceptions: placed_list(fields, "exceptions"),
+            custom_resources: fields.optional_map("customResources", |fields| {
+                Some(RawCustomResources { exception_namespaces: placed_list(fields, "exceptionNamespaces") })
+            }),
             store: fields.optional_map("store", |store| Some(RawStore { url: placed(store, "url") })),
             admission: fields.optional_map("admission", RawAdmission::read),
             http: fields.optional_map("http", RawHttp::read),

@@ -1,19 +1,23 @@
 //! What the configuration reads, refuses and says.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde_json::Value;
+
+use super::files::NamedFile;
 use super::load::parse;
+use super::schema::schema;
 use super::valid::{AdmissionScope, ClusterRead, LeaderConfig, SecretTarget, SyncMode};
-use super::{LoadedConfig, duration};
+use super::{LoadedConfig, duration, show};
 
 fn environment(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
 fn parsed(text: &str, variables: &[(&str, &str)]) -> Result<LoadedConfig, String> {
-    parse(Some("conf/portreeve.yaml".into()), text.as_bytes().to_vec(), &environment(variables))
+    parse(Some("conf/portreeve.yaml".into()), text.as_bytes().to_vec(), &environment(variables), &|_| Ok(()))
         .map_err(|error| error.to_string())
 }
 
@@ -143,4 +147,87 @@ fn durations_are_written_in_seconds_minutes_hours_and_days() {
         [Some(8), Some(300), Some(5_400), Some(1_209_600)]
     );
     assert_eq!([seconds("1mo"), seconds("-5s"), seconds(""), seconds("5")], [None; 4]);
+}
+
+/// A document that has every key of a schema.
+fn everything(schema: &Value) -> Value {
+    if let Some(words) = schema["enum"].as_array() {
+        return words[0].clone();
+    }
+    let kind = schema["type"].as_array().map_or(&schema["type"], |kinds| &kinds[0]);
+    match kind.as_str() {
+        Some("object") => {
+            let properties = schema["properties"].as_object().unwrap();
+            properties.iter().map(|(key, schema)| (key.clone(), everything(schema))).collect()
+        }
+        Some("array") => Value::Array(vec![everything(&schema["items"])]),
+        Some("boolean") => Value::Bool(true),
+        Some("string") => schema.get("default").cloned().unwrap_or_else(|| "x".into()),
+        _ => unreachable!("{schema}"),
+    }
+}
+
+/// All keys of a schema.
+fn keys(schema: &Value, found: &mut BTreeSet<String>) {
+    for (key, below) in schema["properties"].as_object().into_iter().flatten() {
+        found.insert(key.clone());
+        keys(below, found);
+    }
+    if schema["items"].is_object() {
+        keys(&schema["items"], found);
+    }
+}
+
+#[test]
+fn the_schema_has_the_keys_that_are_read_and_no_other() {
+    let schema = schema();
+    let said = parsed(&everything(&schema).to_string(), &[]).unwrap_err();
+    let said: Vec<&str> = said.lines().filter(|line| !line.contains("not supported yet")).collect();
+    assert_eq!(said.len(), 3, "a key that is not read, or a default that is not valid: {said:#?}");
+    for expected in ["'cluster' takes one of", "'posture.frameworks[0]': there is", "'posture.enforce[0]': there is"] {
+        assert!(said.iter().any(|line| line.contains(expected)), "{said:#?}");
+    }
+    let mut known = BTreeSet::new();
+    keys(&schema, &mut known);
+    let source = include_str!("raw.rs").split("impl RawConfig").nth(1).unwrap();
+    let literals = regex::Regex::new(r#"\(\w+, "(\w+)"|\.(?:maps|optional_\w+)\("(\w+)""#).unwrap();
+    let read: BTreeSet<String> = literals
+        .captures_iter(source)
+        .filter_map(|found| Some(found.get(1).or(found.get(2))?.as_str().to_owned()))
+        .collect();
+    assert_eq!(read, known, "the decoder and the schema have the same keys");
+}
+
+#[test]
+fn where_a_value_comes_from_is_shown_and_defaults_that_are_in_force() {
+    let text = "store: {url: 'postgres://me@db/p'}\nregistries: [{host: r}]\n";
+    let loaded = parsed(text, &[("PORTREEVE_LEADER__LEASE", "mine")]).unwrap();
+    let lines = show::lines(&loaded, true);
+    let has = |line: &str| assert!(lines.iter().any(|shown| shown == line), "{line} in {lines:#?}");
+    has("store.url: \"postgres://me@db/p\"  # conf/portreeve.yaml:1:14");
+    has("leader.lease: \"mine\"  # PORTREEVE_LEADER__LEASE");
+    has("leader.namespace: \"portreeve-system\"  # default");
+    has("registries[0].plainHttp: false  # default");
+    assert!(!lines.iter().any(|line| line.starts_with("admission")), "{lines:#?}");
+    assert_eq!(lines.iter().filter(|line| line.starts_with("store.url")).count(), 1, "{lines:#?}");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_a_problem_at_its_name_beside_all_others() {
+    let text = "images: {policy: a}\nexceptions: [b, c]\nposture: {frameworks: [nas, cis-1.10]}\n\
+                store: {url: 'sqlite://d/e.db'}\ntelemetry: {log: 'x=y=z'}\n";
+    let missing = |file: &NamedFile| if file.path.ends_with("c") { Ok(()) } else { Err("is gone".to_owned()) };
+    let said = parse(Some("conf/p.yaml".into()), text.as_bytes().to_vec(), &environment(&[]), &missing).unwrap_err();
+    assert_eq!(
+        said.to_string(),
+        "conf/p.yaml:1:18: 'images.policy': conf/a is gone\n\
+         conf/p.yaml:2:14: 'exceptions[0]': conf/b is gone\n\
+         conf/p.yaml:3:24: 'posture.frameworks[0]': there is no framework 'nas' (did you mean 'nsa'?); `portreeve list \
+         frameworks` prints them\n\
+         conf/p.yaml:3:29: 'posture.frameworks[1]': the framework 'cis-1.10' does not exist yet in this version; there \
+         are nsa, all\n\
+         conf/p.yaml:4:14: 'store.url': conf/d is gone\n\
+         conf/p.yaml:5:18: 'telemetry.log': 'x=y=z' is not a log filter: write a level (info) or target=level pairs \
+         (portreeve=debug,info)"
+    );
 }

@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use portreeve_reports::{Effect, FailOn};
+use portreeve_secrets::credentials::Limits;
 use regex::Regex;
 
 use crate::runtime::telemetry::LogFormat;
@@ -32,6 +34,8 @@ pub struct Config {
     pub platform: Option<PlatformConfig>,
     /// Files of exceptions.
     pub exceptions: Vec<PathBuf>,
+    /// Namespaces whose `Exception` resources count.
+    pub exception_namespaces: Namespaces,
     /// `sqlite://…` or `postgres://…`; the latter may hold a password.
     pub store_url: String,
     /// The webhook; `None` when the section is absent.
@@ -230,6 +234,30 @@ pub struct AdmissionScope {
     pub break_glass_group: String,
 }
 
+impl CredentialsConfig {
+    /// As credentials are judged by.
+    pub fn limits(&self) -> Limits {
+        let signed = |duration: Duration| SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX);
+        Limits { max_token_lifetime: signed(self.max_token_lifetime), warn_before: signed(self.warn_before_expiry) }
+    }
+}
+
+/// Namespaces by patterns of their names, in which `*` stands for any characters.
+#[derive(Clone, Debug, Default)]
+pub struct Namespaces(pub(super) Vec<Regex>);
+
+impl Namespaces {
+    /// Of these patterns.
+    pub fn of<T: AsRef<str>>(globs: &[T]) -> Self {
+        Self(globs.iter().filter_map(|glob| namespace_glob(glob.as_ref())).collect())
+    }
+
+    /// Whether a pattern matches the namespace.
+    pub fn contains(&self, namespace: &str) -> bool {
+        self.0.iter().any(|glob| glob.is_match(namespace))
+    }
+}
+
 impl AdmissionScope {
     /// The scope without configuration: every namespace warns, the standard group may break the glass.
     pub fn standard() -> Self {
@@ -247,4 +275,10 @@ impl AdmissionScope {
     pub fn is_exempt(&self, namespace: &str) -> bool {
         self.exempt.iter().any(|glob| glob.is_match(namespace))
     }
+}
+
+/// A namespace glob: `*` stands for any characters, all else for itself.
+pub(super) fn namespace_glob(glob: &str) -> Option<Regex> {
+    let escaped: Vec<String> = glob.split('*').map(regex::escape).collect();
+    Regex::new(&format!("^(?:{})$", escaped.join(".*"))).ok()
 }

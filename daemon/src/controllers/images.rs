@@ -21,7 +21,7 @@ use crate::cluster::writer::ClusterView;
 use crate::controllers::record::{Round, is_image};
 use crate::controllers::scans::Scans;
 use crate::judge::tally::{Tally, image_outcome};
-use crate::judge::{Judge, JudgeOptions};
+use crate::judge::{CurrentJudge, JudgeOptions};
 use crate::registry::Deadline;
 use crate::runtime::metrics::{ImageResult, Scanner};
 use crate::scheduler::driver::Trigger;
@@ -44,7 +44,7 @@ const IDLE: Duration = Duration::from_secs(3_600);
 #[derive(Clone)]
 pub struct Images {
     /// The rules, and the way to evidence.
-    pub judge: Arc<Judge>,
+    pub judge: CurrentJudge,
     /// The index.
     pub cluster: ClusterView,
     /// Its changes.
@@ -77,7 +77,10 @@ impl Images {
     /// Judges until the shutdown. `stored` are the subjects with open findings as of the start.
     pub async fn run(self, stored: Vec<SubjectKey>, shutdown: CancellationToken) {
         let is_synced = tokio::select! {
-            is_synced = self.cluster.synced() => is_synced,
+            is_synced = async {
+                self.judge.settled().await;
+                self.cluster.synced().await
+            } => is_synced,
             () = shutdown.cancelled() => false,
         };
         if !is_synced {
@@ -149,20 +152,20 @@ impl Images {
         let started = Instant::now();
         let mut round = Round::new(&self.recorder, &self.tally, at);
         let mut usage = portreeve_reports::exceptions::Usage::default();
-        if uses.is_empty() {
+        let judge = self.judge.now();
+        // Without a policy nothing is asked of an image any more.
+        if uses.is_empty() || !judge.has_image_policy() {
             round.deleted(repository.subject()).await;
         } else {
             let options = JudgeOptions { now: at, deadline: Deadline::after(PATIENCE) };
-            let judged = self.judge.images(&uses, &options).await;
-            if self.judge.has_image_policy() {
-                let result = ImageResult::of(image_outcome(&judged.findings));
-                self.scans.metrics().images.verified(result, started.elapsed());
-            }
+            let judged = judge.images(&uses, &options).await;
+            let result = ImageResult::of(image_outcome(&judged.findings));
+            self.scans.metrics().images.verified(result, started.elapsed());
             usage = judged.usage;
             round.judged(repository.subject(), judged.findings).await;
         }
         let is_stored = round.finish().await.is_empty();
-        self.scans.judged(Scanner::Images, &usage, is_stored).await;
+        self.scans.judged(Scanner::Images, (judge.version(), &usage), is_stored).await;
         (repository, is_stored)
     }
 }

@@ -13,6 +13,11 @@ pub(super) fn is_image(subject: &SubjectKey) -> bool {
     subject.0.split('\u{1f}').next() == Some("image")
 }
 
+/// Whether a subject of the store is a custom resource that is a rule, or a kind of those.
+pub(super) fn is_rule(subject: &SubjectKey) -> bool {
+    subject.0.split('\u{1f}').nth(1) == Some(portreeve_api::GROUP)
+}
+
 /// Records of one round, on their way to the store.
 pub(super) struct Round<'a> {
     recorder: &'a RecorderHandle,

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use portreeve_reports::exceptions::Usage;
 use portreeve_reports::{Finding, SubjectKey};
 
-use crate::judge::Judge;
+use crate::judge::CurrentJudge;
 use crate::judge::tally::Tally;
 use crate::runtime::metrics::{Metrics, Outcome, Scanner};
 use crate::store::{Record, RecorderHandle, Store, SubjectFindings, lost};
@@ -21,7 +21,7 @@ pub struct Scans {
 }
 
 struct Inner {
-    judge: Arc<Judge>,
+    judge: CurrentJudge,
     store: Store,
     recorder: RecorderHandle,
     tally: Arc<Tally>,
@@ -32,12 +32,13 @@ struct Inner {
 #[derive(Default)]
 struct Progress {
     running: Option<Running>,
-    /// What the last whole scan needed of the exceptions, and all judging since.
-    usage: Option<Usage>,
+    /// What the last whole scan needed of the exceptions, and all judging since, by one version of the rules.
+    usage: Option<(u64, Usage)>,
 }
 
 struct Running {
     started: Timestamp,
+    version: u64,
     usage: Usage,
     result: Outcome,
 }
@@ -45,7 +46,7 @@ struct Running {
 impl Scans {
     /// No scan yet.
     pub fn new(
-        judge: Arc<Judge>,
+        judge: CurrentJudge,
         (store, recorder): (Store, RecorderHandle),
         tally: Arc<Tally>,
         metrics: Arc<Metrics>,
@@ -60,18 +61,20 @@ impl Scans {
 
     /// The subjects of the findings that are recorded here: no object of the cluster proves them gone.
     pub(super) fn subjects(&self) -> BTreeSet<SubjectKey> {
-        let audit = self.inner.judge.audit_exceptions(&Usage::default(), Timestamp::now());
+        let audit = self.inner.judge.now().audit_exceptions(&Usage::default(), Timestamp::now());
         audit.iter().map(|finding| finding.subject.key()).collect()
     }
 
     /// A scan begins. One that runs already begins anew.
     pub(super) fn begin(&self, scanner: Scanner) {
-        let running = Running { started: Timestamp::now(), usage: Usage::default(), result: Outcome::Success };
+        let version = self.inner.judge.now().version();
+        let running = Running { started: Timestamp::now(), version, usage: Usage::default(), result: Outcome::Success };
         self.progress().entry(scanner).or_default().running = Some(running);
     }
 
-    /// Something was judged, in a scan or between two. An exception that is needed only since is said at once.
-    pub(super) async fn judged(&self, scanner: Scanner, usage: &Usage, is_stored: bool) {
+    /// Something was judged, in a scan or between two, by a version of the rules. An exception that is needed only
+    /// since is said at once.
+    pub(super) async fn judged(&self, scanner: Scanner, usage: (u64, &Usage), is_stored: bool) {
         let is_news = self.progress().entry(scanner).or_default().judged(usage, is_stored);
         if is_news {
             self.audit().await;
@@ -94,7 +97,7 @@ impl Scans {
         if let Err(error) = self.inner.recorder.send_when_room(scan).await.committed().await {
             tracing::warn!(%error, scanner = scanner.as_str(), "the end of a scan was not stored");
         }
-        self.progress().entry(scanner).or_default().usage = Some(running.usage);
+        self.progress().entry(scanner).or_default().usage = Some((running.version, running.usage));
         self.audit().await;
         if scanner == Scanner::Posture {
             self.found_again(running.started).await;
@@ -103,10 +106,11 @@ impl Scans {
 
     /// Records the findings about exceptions, once both scanners have seen everything.
     async fn audit(&self) {
-        let Some(usage) = self.usage() else { return };
+        let judge = self.inner.judge.now();
+        let Some(usage) = self.usage(judge.version()) else { return };
         let now = Timestamp::now();
         let mut subjects: BTreeMap<SubjectKey, Vec<Finding>> = BTreeMap::new();
-        for finding in self.inner.judge.audit_exceptions(&usage, now) {
+        for finding in judge.audit_exceptions(&usage, now) {
             subjects.entry(finding.subject.key()).or_default().push(finding);
         }
         for (subject, findings) in subjects {
@@ -120,7 +124,8 @@ impl Scans {
             tracing::warn!(%error, "whether all questions are still asked is looked at after the next scan");
             Vec::new()
         });
-        for code in open.into_iter().filter(|code| !self.inner.judge.asks(code)) {
+        let judge = self.inner.judge.now();
+        for code in open.into_iter().filter(|code| !judge.asks(code)) {
             let ack = self.inner.recorder.send_when_room(Record::NotAsked { code: code.clone(), at }).await;
             match ack.committed().await {
                 Ok(changes) => {
@@ -145,11 +150,13 @@ impl Scans {
         }
     }
 
-    fn usage(&self) -> Option<Usage> {
+    /// What both scanners needed; `None` until both have seen everything by this version of the rules.
+    fn usage(&self, version: u64) -> Option<Usage> {
         let progress = self.progress();
         let mut all = Usage::default();
         for scanner in Scanner::ALL {
-            all.merge(progress.get(scanner)?.usage.as_ref()?);
+            let (of, usage) = progress.get(scanner)?.usage.as_ref()?;
+            (*of == version).then(|| all.merge(usage))?;
         }
         Some(all)
     }
@@ -160,15 +167,19 @@ impl Scans {
 }
 
 impl Progress {
-    /// Counts what was needed; whether an exception was unneeded before.
-    fn judged(&mut self, usage: &Usage, is_stored: bool) -> bool {
+    /// Counts what was needed; whether an exception was unneeded before. What was judged by other rules counts other
+    /// exceptions, and what it was about is judged again.
+    fn judged(&mut self, (version, usage): (u64, &Usage), is_stored: bool) -> bool {
         if let Some(running) = &mut self.running {
-            running.usage.merge(usage);
+            if running.version == version {
+                running.usage.merge(usage);
+            }
             if !is_stored {
                 running.result = Outcome::Failure;
             }
         }
-        let Some(known) = &mut self.usage else { return false };
+        let known = self.usage.as_mut().filter(|(of, _)| *of == version);
+        let Some((_, known)) = known else { return false };
         let is_news = !known.covers(usage);
         known.merge(usage);
         is_news

@@ -11,9 +11,11 @@ use super::workloads::Workloads;
 use crate::cluster::feed::Feed;
 use crate::cluster::index::Item;
 use crate::cluster::key::ObjectKey;
+use portreeve_secrets::credentials::Values;
+
 use crate::cluster::kinds::{KINDS, WatchedKind};
 use crate::cluster::writer::{Event, index};
-use crate::judge::{FileSource, Judge, JudgeSettings, Rules};
+use crate::judge::{CurrentJudge, FileSource, Judge, JudgeSettings, Rules};
 use crate::registry::{RegistryClient, RegistryOptions};
 use crate::runtime::readiness::Parts;
 use crate::scheduler::driver::Trigger;
@@ -39,16 +41,13 @@ impl Daemon {
         let (workload_feed, image_feed) = (Feed::default(), Feed::default());
         let permit = Parts::new().permit("index");
         let (writer, events, cluster) = index(vec![workload_feed.clone(), image_feed.clone()], permit);
-        let judge = Arc::new(judge());
+        let judge = CurrentJudge::new(judge());
+        judge.settle();
         let metrics = Arc::new(crate::runtime::metrics::Metrics::new("test"));
-        let scans = super::scans::Scans::new(
-            Arc::clone(&judge),
-            (store.clone(), recorder.clone()),
-            Arc::clone(&tally),
-            metrics,
-        );
+        let scans =
+            super::scans::Scans::new(judge.clone(), (store.clone(), recorder.clone()), Arc::clone(&tally), metrics);
         let workloads = Workloads {
-            judge: Arc::clone(&judge),
+            judge: judge.clone(),
             cluster: cluster.clone(),
             feed: workload_feed,
             recorder: recorder.clone(),
@@ -126,7 +125,7 @@ fn deployment(name: &str, security: &str) -> Item {
         "{{apiVersion: apps/v1, kind: Deployment, metadata: {{name: {name}, namespace: dev}}, spec: {{template: \
          {{spec: {{containers: [{{name: app, image: 'quay.io/a/b:1', securityContext: {security}}}]}}}}}}}}"
     );
-    Item::Good(Box::new(read_objects(None, yaml.as_bytes(), &ReadOptions::default()).objects.remove(0)))
+    Item::good(read_objects(None, yaml.as_bytes(), &ReadOptions::default()).objects.remove(0), Values::Read)
 }
 
 fn subject(name: &str) -> SubjectKey {

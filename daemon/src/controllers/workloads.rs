@@ -12,10 +12,10 @@ use tokio_util::sync::CancellationToken;
 use crate::cluster::feed::Feed;
 use crate::cluster::index::SubjectState;
 use crate::cluster::writer::ClusterView;
-use crate::controllers::record::{Round, is_image};
+use crate::controllers::record::{Round, is_image, is_rule};
 use crate::controllers::scans::Scans;
 use crate::judge::tally::Tally;
-use crate::judge::{Judge, JudgeOptions};
+use crate::judge::{CurrentJudge, JudgeOptions};
 use crate::registry::Deadline;
 use crate::runtime::metrics::Scanner;
 use crate::runtime::supervisor::blocking;
@@ -38,7 +38,7 @@ const IDLE: Duration = Duration::from_secs(3_600);
 #[derive(Clone)]
 pub struct Workloads {
     /// The rules.
-    pub judge: Arc<Judge>,
+    pub judge: CurrentJudge,
     /// The index.
     pub cluster: ClusterView,
     /// Its changes.
@@ -72,15 +72,18 @@ impl Workloads {
     /// sync proves to be gone are resolved.
     pub async fn run(self, stored: Vec<SubjectKey>, shutdown: CancellationToken) {
         let is_synced = tokio::select! {
-            is_synced = self.cluster.synced() => is_synced,
+            is_synced = async {
+                self.judge.settled().await;
+                self.cluster.synced().await
+            } => is_synced,
             () = shutdown.cancelled() => false,
         };
         if !is_synced {
             return shutdown.cancelled().await;
         }
         let others = self.scans.subjects();
-        let is_ours = |subject: &SubjectKey| !is_image(subject) && !others.contains(subject);
-        let mut waiting = Waiting::new(stored.into_iter().filter(is_ours).collect());
+        let is_other = |subject: &SubjectKey| is_image(subject) || is_rule(subject) || others.contains(subject);
+        let mut waiting = Waiting::new(stored.into_iter().filter(|subject| !is_other(subject)).collect());
         self.plan_rescan(&mut waiting);
         loop {
             if waiting.scan_ended() {
@@ -147,7 +150,8 @@ impl Workloads {
                 None => round.deleted(subject).await,
             }
         }
-        let judge = Arc::clone(&self.judge);
+        let judge = self.judge.now();
+        let version = judge.version();
         // Posture waits for nothing; the deadline is for images.
         let options = JudgeOptions { now: at, deadline: Deadline::after(Duration::ZERO) };
         let judged = blocking(move || judge.posture(&objects, &world, &options)).await;
@@ -158,7 +162,7 @@ impl Workloads {
             round.judged(subject, findings).await;
         }
         let failed = round.finish().await;
-        self.scans.judged(Scanner::Posture, &judged.usage, failed.is_empty()).await;
+        self.scans.judged(Scanner::Posture, (version, &judged.usage), failed.is_empty()).await;
         failed
     }
 }

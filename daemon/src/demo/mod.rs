@@ -7,7 +7,7 @@ pub mod registry;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use crate::config::{LoadedConfig, load};
+use crate::config::{LoadedConfig, Use, load};
 
 /// Marks a folder as one that the demo may clear.
 const MARKER: &str = ".portreeve-demo";
@@ -90,7 +90,7 @@ impl DemoFolder {
                 .replace("{metrics}", &addresses.metrics.to_string());
             self.write(name, text.as_bytes())?;
         }
-        Ok(load(Some(&self.config_file()), &std::collections::BTreeMap::new())?)
+        Ok(load(Some(&self.config_file()), &std::collections::BTreeMap::new(), &Use::ALL)?)
     }
 
     /// The OCI layout that the registry serves.

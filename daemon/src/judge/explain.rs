@@ -16,6 +16,7 @@ pub fn entries() -> impl Iterator<Item = &'static CodeEntry> {
         .chain(portreeve_trust::rules::CODES)
         .chain(portreeve_secrets::sops::CODES)
         .chain(portreeve_api::platform::CODES)
+        .chain(portreeve_secrets::credentials::rules::CODES)
 }
 
 /// The texts of a code, for renderers.

@@ -2,17 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use portreeve_api::Document;
 use portreeve_policies::control::Control;
 use portreeve_policies::control::Params;
 use portreeve_policies::engine::Engine;
-use portreeve_policies::framework::{Framework, builtin_frameworks};
+use portreeve_policies::framework::{self, ALL, Framework, NoSuchFramework, builtin_frameworks};
 use portreeve_reports::Code;
 use portreeve_reports::digest::sha256;
-use portreeve_reports::exceptions::Exceptions;
+use portreeve_reports::exceptions::{Exception, Exceptions, InvalidException};
 use portreeve_reports::report::PolicyInput;
-use portreeve_reports::source::{Fields, Limits, Problems, decode::did_you_mean};
+use portreeve_reports::source::{self, Fields, Problems, decode::did_you_mean};
+use portreeve_secrets::credentials::Limits;
 use portreeve_trust::policy::{ImagePolicy, ImagePolicySpec, InvalidKeys};
 
 use super::source::{FileSource, FileSourceError, repository_path, repository_root};
@@ -32,12 +34,15 @@ pub struct JudgeSettings {
     pub exceptions: Vec<PathBuf>,
     /// Framework ids whose failures deny at admission.
     pub enforce: Vec<String>,
+    /// How long credentials may live.
+    pub credentials: Limits,
 }
 
 /// The rules of one judge, read and compiled.
+#[derive(Clone)]
 pub struct Rules {
     /// The compiled controls.
-    pub engine: Engine,
+    pub engine: Arc<Engine>,
     /// The image policy, where there is one.
     pub image_policy: Option<ImagePolicy>,
     /// What is excepted.
@@ -46,8 +51,20 @@ pub struct Rules {
     pub unimplemented: Vec<Code>,
     /// Controls that deny at admission.
     pub enforced: Vec<Code>,
+    /// How long credentials may live; `None` where only single controls are asked.
+    pub credentials: Option<Limits>,
     /// Names and digests of everything above.
     pub inputs: Vec<PolicyInput>,
+    /// What files say, for custom resources to be laid over.
+    pub(super) written: Arc<Written>,
+}
+
+/// Policies and exceptions as files have them.
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    pub(super) image_policy: Option<(ImagePolicySpec, ImagePolicy)>,
+    pub(super) exceptions: Vec<Exception>,
+    pub(super) invalid: Vec<InvalidException>,
 }
 
 /// Why the rules could not be loaded. All of these are exit 2.
@@ -62,11 +79,12 @@ pub enum LoadError {
     /// Keys that cannot be used.
     #[error(transparent)]
     Keys(#[from] InvalidKeys),
-    /// A name that does not exist.
-    #[error("there is no {what} '{name}'{hint}; `portreeve list {what}s` prints them")]
-    NoSuchName {
-        /// `control` or `framework`.
-        what: &'static str,
+    /// A framework that does not exist.
+    #[error(transparent)]
+    Framework(#[from] NoSuchFramework),
+    /// A control that does not exist.
+    #[error("there is no control '{name}'{hint}; `portreeve list controls` prints them")]
+    NoSuchControl {
         /// The name as given.
         name: String,
         /// A did-you-mean, or nothing.
@@ -99,13 +117,16 @@ impl Rules {
         let selected = select(&controls, &settings.controls, filter)?;
         let unimplemented = chosen.iter().flat_map(|framework| framework.unimplemented(&controls)).collect();
         let image_policy = settings.image_policy.as_deref().map(|file| read_image_policy(file, &mut inputs));
-        let exceptions = read_exceptions(&settings.exceptions, &mut inputs)?;
+        let (exceptions, invalid) = read_exceptions(&settings.exceptions, &mut inputs)?;
+        let written = Written { image_policy: image_policy.transpose()?, exceptions, invalid };
         Ok(Self {
-            engine: Engine::new(selected, &params)?,
-            image_policy: image_policy.transpose()?,
-            exceptions,
+            engine: Arc::new(Engine::new(selected, &params)?),
+            image_policy: written.image_policy.as_ref().map(|(_, policy)| policy.clone()),
+            exceptions: Exceptions::new(written.exceptions.clone(), written.invalid.clone()),
+            written: Arc::new(written),
             unimplemented: deduplicated(unimplemented),
             enforced: deduplicated(enforced),
+            credentials: settings.controls.is_empty().then_some(settings.credentials),
             inputs: inputs.list,
         })
     }
@@ -118,11 +139,13 @@ impl Rules {
     /// Rules that ask nothing but whether images are signed by these keys (`verify --key`).
     pub fn of_keys(keys: &KeyFiles, threshold: usize) -> Result<Self, LoadError> {
         Ok(Self {
-            engine: Engine::new(Vec::new(), &Params::default())?,
+            engine: Arc::new(Engine::new(Vec::new(), &Params::default())?),
             image_policy: Some(ImagePolicy::for_keys(keys, threshold)?),
+            written: Arc::default(),
             exceptions: Exceptions::default(),
             unimplemented: Vec::new(),
             enforced: Vec::new(),
+            credentials: None,
             inputs: keys
                 .iter()
                 .map(|(name, bytes)| PolicyInput { name: name.clone(), digest: sha256(bytes) })
@@ -155,9 +178,6 @@ fn deduplicated(mut codes: Vec<Code>) -> Vec<Code> {
     codes
 }
 
-/// The name of every control there is.
-const ALL: &str = "all";
-
 /// The controls of the frameworks that deny at admission.
 fn enforced(names: &[String], controls: &[Control], frameworks: &[Framework]) -> Result<Vec<Code>, LoadError> {
     let chosen = choose_frameworks(names, frameworks)?;
@@ -167,22 +187,16 @@ fn enforced(names: &[String], controls: &[Control], frameworks: &[Framework]) ->
 }
 
 fn choose_frameworks(names: &[String], all: &[Framework]) -> Result<Vec<Framework>, LoadError> {
-    let known: Vec<&str> = all.iter().map(|framework| framework.id.as_ref()).collect();
-    names
-        .iter()
-        .filter(|name| *name != ALL)
-        .map(|name| {
-            let found = all.iter().find(|framework| *framework.id == **name);
-            found.cloned().ok_or_else(|| no_such_name("framework", name, &known))
-        })
-        .collect()
+    let found = names.iter().map(|name| Ok(framework::find(name, all)?.cloned()));
+    found.filter_map(Result::transpose).collect()
 }
 
 /// The controls named, or those of the frameworks named, or all.
 fn select(controls: &[Control], ids: &[String], frameworks: &[Framework]) -> Result<Vec<Control>, LoadError> {
     let known: Vec<&str> = controls.iter().map(|control| control.code.as_str()).collect();
     if let Some(unknown) = ids.iter().find(|id| !known.contains(&id.as_str())) {
-        return Err(no_such_name("control", unknown, &known));
+        let hint = did_you_mean(unknown, &known).map_or_else(String::new, |near| format!(" (did you mean '{near}'?)"));
+        return Err(LoadError::NoSuchControl { name: unknown.clone(), hint });
     }
     let by_framework = |control: &Control| {
         frameworks.is_empty() || frameworks.iter().any(|framework| framework.controls.contains(&control.code))
@@ -191,16 +205,11 @@ fn select(controls: &[Control], ids: &[String], frameworks: &[Framework]) -> Res
     Ok(controls.iter().filter(|control| by_framework(control) && by_id(control)).cloned().collect())
 }
 
-fn no_such_name(what: &'static str, name: &str, known: &[&str]) -> LoadError {
-    let hint = did_you_mean(name, known).map_or_else(String::new, |near| format!(" (did you mean '{near}'?)"));
-    LoadError::NoSuchName { what, name: name.to_owned(), hint }
-}
-
-fn read_image_policy(file: &Path, inputs: &mut Inputs<'_>) -> Result<ImagePolicy, LoadError> {
+fn read_image_policy(file: &Path, inputs: &mut Inputs<'_>) -> Result<(ImagePolicySpec, ImagePolicy), LoadError> {
     let shown = file.display().to_string();
     let bytes = inputs.read(file)?;
     let wrong = |message: &str| LoadError::WrongKind { file: shown.clone(), message: message.to_owned() };
-    let mut documents = portreeve_api::documents(&shown, &bytes, &Limits::default());
+    let mut documents = portreeve_api::documents(&shown, &bytes, &source::Limits::default());
     if documents.len() != 1 {
         return Err(wrong("an image policy file holds exactly one ImagePolicy"));
     }
@@ -217,17 +226,21 @@ fn read_image_policy(file: &Path, inputs: &mut Inputs<'_>) -> Result<ImagePolicy
     for name in spec.key_files() {
         keys.insert(name.to_owned(), inputs.read(&folder.join(name))?);
     }
-    Ok(ImagePolicy::build(&spec, &keys)?)
+    let policy = ImagePolicy::build(&spec, &keys)?;
+    Ok((spec, policy))
 }
 
 /// A file that cannot be read is an error; an exception with a mistake excepts nothing and becomes a finding.
-fn read_exceptions(files: &[PathBuf], inputs: &mut Inputs<'_>) -> Result<Exceptions, LoadError> {
+fn read_exceptions(
+    files: &[PathBuf],
+    inputs: &mut Inputs<'_>,
+) -> Result<(Vec<Exception>, Vec<InvalidException>), LoadError> {
     let (mut valid, mut invalid) = (Vec::new(), Vec::new());
     let root = repository_root();
     for file in files {
         let shown = repository_path(file, root.as_deref());
         let bytes = inputs.read(file)?;
-        for document in portreeve_api::documents(&shown, &bytes, &Limits::default()) {
+        for document in portreeve_api::documents(&shown, &bytes, &source::Limits::default()) {
             match document {
                 Ok(Document::Exception(exception)) => valid.push(exception),
                 Ok(Document::ImagePolicy { .. } | Document::Platform { .. }) => {
@@ -240,7 +253,7 @@ fn read_exceptions(files: &[PathBuf], inputs: &mut Inputs<'_>) -> Result<Excepti
             }
         }
     }
-    Ok(Exceptions::new(valid, invalid))
+    Ok((valid, invalid))
 }
 
 #[cfg(test)]

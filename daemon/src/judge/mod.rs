@@ -3,9 +3,12 @@
 //! Every door (admission, watch, schedule, CI) goes through [`Judge`]; nothing else calls the rules. Fetching image
 //! evidence is the only thing here that waits; the judging itself is pure.
 
+pub mod credentials;
+pub mod current;
 pub mod explain;
 pub mod images;
 pub mod load;
+pub mod resources;
 pub mod review;
 pub mod source;
 pub mod tally;
@@ -20,15 +23,19 @@ use portreeve_reports::exceptions::Usage;
 use portreeve_reports::report::{Counted, ImageReport, Report};
 use portreeve_reports::{Cause, Code, Finding, FindingBuilder, Subject, Verdict};
 
+use portreeve_secrets::credentials::rules::TOKEN_REQUEST;
+
 use crate::registry::{Deadline, RegistryClient};
+pub use current::CurrentJudge;
 pub use load::{JudgeSettings, LoadError, Rules};
 pub use source::{FileSource, FileSourceError};
 
-/// The rules and the way to evidence. Shared by all doors of a process.
+/// The rules and the way to evidence. It never changes: where rules do, another takes its seat ([`CurrentJudge`]).
 pub struct Judge {
     rules: Rules,
     registry: RegistryClient,
     keep: Keep,
+    version: u64,
 }
 
 /// Which findings of posture are kept. The doors that record keep all: what passes resolves what is stored.
@@ -71,7 +78,17 @@ pub struct Judged {
 impl Judge {
     /// A judge by these rules.
     pub fn new(rules: Rules, registry: RegistryClient) -> Self {
-        Self { rules, registry, keep: Keep::default() }
+        Self { rules, registry, keep: Keep::default(), version: 0 }
+    }
+
+    /// The judge who comes after this one, by other rules.
+    fn successor(&self, rules: Rules) -> Self {
+        Self { rules, registry: self.registry.clone(), keep: self.keep, version: self.version + 1 }
+    }
+
+    /// Grows with every change of the rules of a process. What is counted per exception is of one version only.
+    pub fn version(&self) -> u64 {
+        self.version
     }
 
     /// The judge of a command that reports and records nothing.
@@ -79,12 +96,13 @@ impl Judge {
         Self { keep, ..self }
     }
 
-    /// Posture of the objects, and their images where there is an image policy.
+    /// Posture of the objects, their credentials, and their images where there is an image policy.
     pub async fn objects(&self, objects: &[Object], world: &World, options: &JudgeOptions) -> Judged {
         let mut judged = self.posture(objects, world, options);
         let uses: Vec<ImageUse> =
             objects.iter().flat_map(|object| image_uses(object, &object.reference(world.top_owner(object)))).collect();
         judged.merge(self.images(&uses, options).await);
+        judged.merge(self.credentials(&credentials::of_objects(objects), world, options));
         judged
     }
 
@@ -145,10 +163,11 @@ impl Judge {
         }
     }
 
-    /// Whether a failure of this code denies at admission: image trust by its rule's mode, posture when one of the
-    /// frameworks in `posture.enforce` asks the question.
+    /// Whether a failure of this code denies at admission: image trust by its rule's mode, a token that would live too
+    /// long, posture when one of the frameworks in `posture.enforce` asks the question.
     pub fn denies(&self, code: &Code) -> bool {
-        code.as_str().starts_with("PR-1") || self.rules.enforced.contains(code)
+        let code_text = code.as_str();
+        code_text.starts_with("PR-1") || code_text == TOKEN_REQUEST.code || self.rules.enforced.contains(code)
     }
 
     /// Whether any rule asks this question. What is asked of input, exceptions and the cluster always is.

@@ -70,6 +70,7 @@ impl GateRules {
             image_policy: config.image_policy.clone(),
             exceptions: config.exceptions.clone(),
             enforce: Vec::new(),
+            credentials: config.credentials.limits(),
         };
         let judge = Judge::new(Rules::load(&settings, &FileSource::WorkingTree)?, registry);
         let threshold = Threshold { fail_on: gate.fail_on, fail_coverage_below: None };

@@ -1,6 +1,8 @@
 //! Every metric of the process, registered once. Labels are closed sets, so the number of series is a constant; all
 //! known series exist from the start, at 0. A scrape reads atomics and never triggers work.
 
+mod credentials;
+
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
@@ -12,6 +14,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
+
+pub use credentials::CredentialMetrics;
 
 use crate::judge::review::{DecisionReason, request};
 use crate::judge::tally::ImageOutcome;
@@ -144,6 +148,8 @@ closed_label! {
         Posture => "posture",
         /// Running images.
         Images => "images",
+        /// Credentials in objects.
+        Credentials => "credentials",
     }
 }
 closed_label! {
@@ -451,6 +457,8 @@ pub struct Metrics {
     pub admission: AdmissionMetrics,
     /// Of scans.
     pub scans: ScanMetrics,
+    /// Of credentials.
+    pub credentials: CredentialMetrics,
     /// Of registries and the cluster.
     pub sources: SourceMetrics,
     /// Of the lease.
@@ -470,6 +478,7 @@ impl Metrics {
             images: ImageMetrics::new(),
             admission: AdmissionMetrics::new(),
             scans: ScanMetrics::default(),
+            credentials: CredentialMetrics::default(),
             sources: SourceMetrics::default(),
             leader: LeaderMetrics::default(),
             platform: PlatformMetrics::default(),
@@ -482,6 +491,7 @@ impl Metrics {
         metrics.images.register(&mut registry);
         metrics.admission.register(&mut registry);
         metrics.scans.register(&mut registry);
+        metrics.credentials.register(&mut registry);
         metrics.sources.register(&mut registry);
         metrics.leader.register(&mut registry);
         metrics.platform.register(&mut registry);
@@ -515,6 +525,8 @@ fn register_build(registry: &mut Registry, version: &'static str) {
 
 #[cfg(test)]
 mod tests {
+    use portreeve_secrets::credentials::Class;
+
     use super::*;
 
     fn series(text: &str) -> Vec<&str> {
@@ -545,6 +557,8 @@ mod tests {
             "portreeve_platform_components{state=\"kept-back\"} 0",
             "portreeve_platform_drift{class=\"foreign-owner\"} 0",
             "portreeve_platform_writes_total 0",
+            "portreeve_credentials{class=\"tls-certificate\"} 0",
+            "portreeve_credential_expiry_timestamp_seconds{class=\"jwt\"} inf",
             "portreeve_build_info{version=\"1.2.3\"} 1",
         ] {
             assert!(series(&text).contains(&line), "{line} is not in\n{text}");
@@ -565,6 +579,8 @@ mod tests {
         assert!(metrics.encode().unwrap().contains("portreeve_admission_in_flight 0\n"));
         metrics.admission.answered(Operation::Unreadable, Decision::Error, Duration::ZERO);
         metrics.scans.scanned(Scanner::Posture, Outcome::Success, Timestamp::UNIX_EPOCH);
+        metrics.credentials.set([(Class::Jwt, Some(Timestamp::UNIX_EPOCH)), (Class::Jwt, None)].into_iter());
+        assert!(metrics.encode().unwrap().contains("portreeve_credentials{class=\"jwt\"} 2\n"));
         metrics.sources.registry_requests(crate::registry::RequestOutcome::TimedOut, 1);
         assert_eq!(metrics.encode().unwrap().lines().count(), before);
     }

@@ -30,6 +30,14 @@ pub enum TaskName {
     Images,
     /// Keeps the platform as declared.
     Platform,
+    /// Judges credentials.
+    Credentials,
+    /// Follows custom resources that are rules.
+    Rules,
+    /// Tells the store of custom resources.
+    RuleFindings,
+    /// Writes statuses of custom resources.
+    Status,
     /// Fires what is due by cron.
     Scheduler,
     /// Writes findings to the store.
@@ -61,6 +69,10 @@ impl fmt::Display for TaskName {
             Self::Workloads => f.write_str("workloads"),
             Self::Images => f.write_str("images"),
             Self::Platform => f.write_str("platform"),
+            Self::Credentials => f.write_str("credentials"),
+            Self::Rules => f.write_str("rules"),
+            Self::RuleFindings => f.write_str("rule-findings"),
+            Self::Status => f.write_str("status"),
             Self::Scheduler => f.write_str("scheduler"),
             Self::Recorder => f.write_str("recorder"),
             Self::Admission => f.write_str("admission"),

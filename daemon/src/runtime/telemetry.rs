@@ -31,12 +31,17 @@ pub enum LogFormat {
 pub enum TelemetryError {
     /// The filter is not one.
     #[error(
-        "telemetry.log '{0}' is not a log filter: write a level (info) or target=level pairs (portreeve=debug,info)"
+        "'telemetry.log': '{0}' is not a log filter: write a level (info) or target=level pairs (portreeve=debug,info)"
     )]
     InvalidFilter(String),
     /// Somebody else set up logging first.
     #[error("logging was already set up")]
     AlreadySet,
+}
+
+/// Whether a text is a log filter.
+pub fn check_filter(filter: &str) -> Result<(), TelemetryError> {
+    capped(filter).map(drop)
 }
 
 /// Starts logging to stderr for the whole process.

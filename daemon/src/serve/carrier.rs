@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::writer::ClusterView;
-use crate::judge::Judge;
+use crate::judge::CurrentJudge;
 use crate::judge::tally::Tally;
 use crate::runtime::metrics::Metrics;
 use crate::runtime::readiness::ReadinessWatch;
@@ -17,7 +17,7 @@ const CARRY_EVERY: Duration = Duration::from_millis(500);
 
 /// Carries numbers that other parts keep into the board and the metrics, so that a scrape triggers no work.
 pub(super) struct Carrier {
-    pub(super) judge: Arc<Judge>,
+    pub(super) judge: CurrentJudge,
     pub(super) tally: Arc<Tally>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) view: ClusterView,
@@ -25,7 +25,7 @@ pub(super) struct Carrier {
 
 impl Carrier {
     pub(super) async fn run(self, shutdown: CancellationToken) {
-        let mut carried = self.judge.registry().statistics();
+        let mut carried = self.judge.now().registry().statistics();
         let mut tick = tokio::time::interval(CARRY_EVERY);
         loop {
             tokio::select! {
@@ -38,7 +38,7 @@ impl Carrier {
             if let Some(coverage) = self.tally.board().borrow().coverage {
                 self.metrics.scans.coverage.set(coverage);
             }
-            let now = self.judge.registry().statistics();
+            let now = self.judge.now().registry().statistics();
             for (outcome, total) in now.requests {
                 let new = total.saturating_sub(carried.requests_with(outcome));
                 self.metrics.sources.registry_requests(outcome, new);

@@ -41,8 +41,13 @@ pub enum ServeError {
     #[error(transparent)]
     Admission(#[from] AdmissionError),
     /// An address is taken or not ours.
-    #[error("cannot listen on {address}: {reason}")]
+    #[error(
+        "'{key}': cannot listen on {address}: {reason}; end what holds the address, or name another one in the \
+         configuration"
+    )]
     Listen {
+        /// The key that names the address.
+        key: &'static str,
         /// The address.
         address: SocketAddr,
         /// The system's words.
@@ -61,11 +66,14 @@ impl ServeError {
     pub fn exit(&self) -> ExitCode {
         match self {
             Self::Rules(_)
+            | Self::Store(StoreError::NoFolder(_))
             | Self::StoreUrl(_)
             | Self::Client(_)
             | Self::NoFolder(_)
             | Self::PlatformWithoutApiServer
-            | Self::NoCertificate => ExitCode::Usage,
+            | Self::NoCertificate
+            | Self::Admission(_)
+            | Self::Listen { .. } => ExitCode::Usage,
             Self::Run(RunError::TaskPanicked { .. }) => ExitCode::Bug,
             _ => ExitCode::Unclassified,
         }

@@ -16,10 +16,14 @@ pub(super) struct Listeners {
 
 impl Listeners {
     pub(super) fn bind(config: &Config) -> Result<Self, ServeError> {
-        let bind = |address: SocketAddr| {
-            TcpListener::bind(address).map_err(|error| ServeError::Listen { address, reason: error.to_string() })
+        let bind = |key, address| {
+            let listener = TcpListener::bind(address);
+            listener.map_err(|error| ServeError::Listen { key, address, reason: error.to_string() })
         };
-        Ok(Self { dashboard: bind(config.http_listen)?, metrics: bind(config.metrics_listen)? })
+        Ok(Self {
+            dashboard: bind("http.listen", config.http_listen)?,
+            metrics: bind("http.metricsListen", config.metrics_listen)?,
+        })
     }
 
     pub(super) fn dashboard_address(&self) -> Result<SocketAddr, ServeError> {

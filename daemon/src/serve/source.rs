@@ -13,6 +13,7 @@ use crate::cluster::kinds::KINDS;
 use crate::cluster::watches::{OnRestart, Watches};
 use crate::cluster::writer::Event;
 use crate::config::ClusterSource;
+use crate::config::valid::ClusterRead;
 use crate::judge::source::{repository_path, repository_root};
 use crate::runtime::metrics::Metrics;
 use crate::runtime::supervisor::{Supervisor, TaskName};
@@ -52,7 +53,13 @@ impl Source {
     }
 
     /// Starts what turns events into the index's.
-    pub(super) fn start(self, events: mpsc::Sender<Event>, metrics: &Arc<Metrics>, supervisor: &mut Supervisor) {
+    pub(super) fn start(
+        self,
+        secrets: ClusterRead,
+        events: mpsc::Sender<Event>,
+        metrics: &Arc<Metrics>,
+        supervisor: &mut Supervisor,
+    ) {
         let shutdown = supervisor.shutdown();
         match self {
             Self::Folder { path, .. } => {
@@ -62,15 +69,25 @@ impl Source {
                 supervisor.spawn(TaskName::Folder, folder::run(options, events, shutdown));
             }
             Self::Api(client) => {
-                let metrics = Arc::clone(metrics);
-                let on_restart = OnRestart::new(move |_| {
-                    metrics.sources.watch_restarts.inc();
-                });
-                let watches = Watches { client, events, on_restart, shutdown };
+                let watches = watches(client, events, metrics, shutdown);
                 for kind in &KINDS {
-                    supervisor.spawn(TaskName::Watch(kind.plural), watches.clone().run(kind));
+                    supervisor.spawn(TaskName::Watch(kind.plural), watches.clone().run_unless_off(kind, secrets));
                 }
             }
         }
     }
+}
+
+/// Watches of the API server that count their failures.
+pub(super) fn watches(
+    client: kube::Client,
+    events: mpsc::Sender<Event>,
+    metrics: &Arc<Metrics>,
+    shutdown: CancellationToken,
+) -> Watches {
+    let metrics = Arc::clone(metrics);
+    let on_restart = OnRestart::new(move |_| {
+        metrics.sources.watch_restarts.inc();
+    });
+    Watches { client, events, on_restart, shutdown }
 }

@@ -1,18 +1,23 @@
 //! What is unused, expired or invalid among the exceptions, as findings.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
 use super::{Exception, Exceptions, InvalidException, Origin, Scope, Usage};
 use crate::code::{CodeEntry, EXPIRED_EXCEPTION, INVALID_EXCEPTION, UNUSED_EXCEPTION};
 use crate::finding::{Finding, FindingBuilder, Location};
 use crate::severity::Effect;
-use crate::subject::{ObjectRef, Subject};
+use crate::subject::{ObjectRef, Subject, SubjectKey};
 use crate::verdict::Verdict;
+
+/// Invalid exceptions of one file whose mistakes are told one by one.
+const MAX_SHOWN: usize = 20;
 
 impl Exceptions {
     /// Findings about the exceptions themselves, given what a whole run used. For each exception: PR-0003 (expired)
-    /// and PR-0002 (unused; not applicable to an expired one), passing where all is well so that stored findings
-    /// resolve; for each invalid one a failing PR-0004. They are never excepted.
+    /// and PR-0002 (unused; not applicable to an expired one); for each file, or object of the cluster, PR-0004
+    /// (invalid). They pass where all is well, so that stored findings resolve, and are never excepted.
     ///
     /// Unused and expired ones have effect `warn`: the failures that they no longer cover count by themselves.
     pub fn audit(&self, usage: &Usage, now: Timestamp) -> Vec<Finding> {
@@ -22,10 +27,38 @@ impl Exceptions {
             findings.push(expiry(exception, in_force));
             findings.push(use_of(exception, in_force, usage.is_used(index)));
         }
-        for (index, invalid) in self.invalid.iter().enumerate() {
-            findings.push(refusal(index, invalid));
-        }
+        findings.extend(self.validity());
         findings
+    }
+
+    /// One finding a file: what is invalid has often no name that could be followed from one reading to the next.
+    fn validity(&self) -> Vec<Finding> {
+        let mut about: BTreeMap<SubjectKey, (Subject, &Origin, Vec<&InvalidException>)> = BTreeMap::new();
+        for exception in &self.exceptions {
+            let subject = subject(&exception.origin, Some((&exception.scope, &exception.name)));
+            about.entry(subject.key()).or_insert((subject, &exception.origin, Vec::new()));
+        }
+        for invalid in &self.invalid {
+            let subject = invalid.subject();
+            about.entry(subject.key()).or_insert((subject, &invalid.origin, Vec::new())).2.push(invalid);
+        }
+        about.into_values().map(|(subject, origin, invalid)| valid_or_not(subject, origin, &invalid)).collect()
+    }
+}
+
+impl InvalidException {
+    /// PR-0004 failed.
+    pub fn refused(&self) -> Finding {
+        valid_or_not(self.subject(), &self.origin, &[self])
+    }
+
+    /// PR-0004 passed: what was wrong no longer is, so that the stored failure resolves.
+    pub fn withdrawn(&self) -> Finding {
+        valid_or_not(self.subject(), &self.origin, &[])
+    }
+
+    fn subject(&self) -> Subject {
+        subject(&self.origin, self.identity.as_ref().map(|(scope, name)| (scope, name.as_str())))
     }
 }
 
@@ -63,13 +96,20 @@ fn about(exception: &Exception, entry: CodeEntry, verdict: Verdict, message: Str
         .decided(subject(&exception.origin, Some((&exception.scope, &exception.name))), location(&exception.origin))
 }
 
-fn refusal(index: usize, invalid: &InvalidException) -> Finding {
-    let identity = invalid.identity.as_ref().map(|(scope, name)| (scope, name.as_str()));
-    let item = identity.map_or_else(|| format!("invalid {index}"), |(scope, name)| item(scope, name));
-    FindingBuilder::new(INVALID_EXCEPTION.code(), INVALID_EXCEPTION.severity, Verdict::Fail)
-        .item(item)
-        .message(invalid.message.clone())
-        .decided(subject(&invalid.origin, identity), location(&invalid.origin))
+fn valid_or_not(subject: Subject, origin: &Origin, invalid: &[&InvalidException]) -> Finding {
+    let build = |verdict, message, origin| {
+        FindingBuilder::new(INVALID_EXCEPTION.code(), INVALID_EXCEPTION.severity, verdict)
+            .message(message)
+            .decided(subject, location(origin))
+    };
+    let Some(first) = invalid.first() else {
+        return build(Verdict::Pass, "the exceptions here are valid".to_owned(), origin);
+    };
+    let mut message: Vec<&str> = invalid.iter().take(MAX_SHOWN).map(|invalid| invalid.message.as_str()).collect();
+    let more = invalid.len().saturating_sub(MAX_SHOWN);
+    let rest = format!("and {more} more");
+    message.extend((more > 0).then_some(rest.as_str()));
+    build(Verdict::Fail, message.join("\n"), &first.origin)
 }
 
 /// The file that an exception stands in, or the object that it is.

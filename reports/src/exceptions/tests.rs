@@ -213,10 +213,12 @@ fn used_unused_and_expired_exceptions_are_told_apart() {
     let (_, used) = exceptions.apply(vec![privileged(hub(Some("init-home")))], time(NOW));
     let (expired, unused) = ("PR-0003".to_owned(), "PR-0002".to_owned());
     let of = |usage: &Usage, now: &str| audit(&exceptions, usage, now);
-    assert_eq!(of(&used, NOW), [(expired.clone(), Verdict::Pass), (unused.clone(), Verdict::Pass)]);
-    assert_eq!(of(&Usage::default(), NOW), [(expired.clone(), Verdict::Pass), (unused.clone(), Verdict::Fail)]);
+    let valid = ("PR-0004".to_owned(), Verdict::Pass);
+    let all = |first, second| [(expired.clone(), first), (unused.clone(), second), valid.clone()];
+    assert_eq!(of(&used, NOW), all(Verdict::Pass, Verdict::Pass));
+    assert_eq!(of(&Usage::default(), NOW), all(Verdict::Pass, Verdict::Fail));
     let later = of(&Usage::default(), "2028-01-01T00:00:00Z");
-    assert_eq!(later, [(expired, Verdict::Fail), (unused, Verdict::NotApplicable)]);
+    assert_eq!(later, all(Verdict::Fail, Verdict::NotApplicable));
 }
 
 #[test]
@@ -246,7 +248,34 @@ fn an_audit_finding_is_about_the_file_or_else_about_the_object() {
     assert_eq!(findings[0].subject, file("exceptions.yaml"));
     assert_eq!((findings[0].locations[0].line, findings[0].locations[0].column), (Some(2), Some(1)));
     assert_eq!(findings[2].subject.display(), "jhub/Exception/in-cluster");
-    assert!(findings.iter().all(|finding| finding.effect == Effect::Warn));
+    let of_exceptions = findings.iter().filter(|finding| finding.code.as_str() != "PR-0004");
+    assert!(of_exceptions.clone().count() == 4 && of_exceptions.clone().all(|finding| finding.effect == Effect::Warn));
+}
+
+#[test]
+fn a_file_without_mistakes_passes_where_it_failed_before() {
+    let invalid = |line| {
+        let mut problems = Problems::new("exceptions.yaml");
+        problems.push(Place { line, column: 3 }, "'spec.owner' is missing");
+        InvalidException::from(problems.into_result(()).unwrap_err())
+    };
+    let valid = || exception("in-file", jhub(), |_| {});
+    let validity = |exceptions: Exceptions| {
+        let findings = exceptions.audit(&Usage::default(), time(NOW));
+        let mut found: Vec<Finding> = findings.into_iter().filter(|found| found.code.as_str() == "PR-0004").collect();
+        assert_eq!(found.len(), 1, "{found:#?}");
+        found.remove(0)
+    };
+    let failing = validity(Exceptions::new(vec![valid()], vec![invalid(9), invalid(20)]));
+    assert_eq!(failing.verdict, Verdict::Fail);
+    assert_eq!(
+        failing.message,
+        "exceptions.yaml:9:3: 'spec.owner' is missing\nexceptions.yaml:20:3: 'spec.owner' is missing"
+    );
+    let passing = validity(Exceptions::new(vec![valid()], vec![]));
+    assert_eq!((passing.verdict, &passing.fingerprint), (Verdict::Pass, &failing.fingerprint));
+    let many = validity(Exceptions::new(vec![], (1..=100).map(invalid).collect()));
+    assert_eq!((many.message.lines().count(), many.message.lines().last()), (21, Some("and 80 more")));
 }
 
 #[test]

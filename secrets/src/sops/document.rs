@@ -60,7 +60,8 @@ impl Document {
                 let message = format!("the sops block is {}, not a map", other.kind_name());
                 return Err(Error::new(Kind::NotEncrypted, message));
             }
-            None if branches.iter().all(Vec::is_empty) => return Err(Error::new(Kind::Empty, "the file is empty")),
+            // As sops does; that it is empty matters where it is to be encrypted.
+            None if branches.is_empty() => return Err(Error::new(Kind::NotEncrypted, "the file is empty")),
             None => return Err(Error::new(Kind::NotEncrypted, "there is no sops block: the file is not encrypted")),
         };
         Ok(Self { branches, metadata })
@@ -98,9 +99,9 @@ impl Document {
         let (branches, mac) = walk::decrypt(&self.branches, selection, &cipher, stash)?;
         let mismatch =
             |what: &str| Error::new(Kind::MacMismatch, format!("{what}: the document was changed without its key"));
-        let stored = match cipher.decrypt(&self.metadata.mac, self.metadata.last_modified.as_bytes()) {
-            Ok(Decrypted::Value(Value::Text(stored))) => stored,
-            _ => return Err(mismatch("the MAC does not decrypt (lastmodified is part of it)")),
+        let stored = cipher.decrypt(&self.metadata.mac, self.metadata.last_modified.as_bytes());
+        let Ok(Decrypted::Value(Value::Text(stored))) = stored else {
+            return Err(mismatch("the MAC does not decrypt (lastmodified is part of it)"));
         };
         if !equal(stored.expose(), mac.expose()) {
             return Err(mismatch("the MAC is not that of the document"));

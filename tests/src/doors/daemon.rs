@@ -46,14 +46,28 @@ impl Default for Certificate {
 }
 
 impl Daemon {
-    /// Starts a daemon with a store of its own; `rescan` is the cron schedule of posture and images.
+    /// Starts a daemon with a store of its own; `rescan` is the cron schedule of posture and images. Nightly jobs are
+    /// excepted from one question, so that there are findings with that verdict.
     pub async fn start(plane: &ControlPlane, images: &Images, namespace: &str, rescan: &str) -> Self {
+        let files = [("exceptions.yaml", nightly(namespace).to_string())];
+        Self::start_with(plane, images, (namespace, rescan), (&json!({}), &files)).await
+    }
+
+    /// Starts a daemon whose configuration has these sections besides, and these files.
+    pub async fn start_with(
+        plane: &ControlPlane,
+        images: &Images,
+        (namespace, rescan): (&str, &str),
+        (sections, files): (&Value, &[(&str, String)]),
+    ) -> Self {
         let certificate = Certificate::new();
         let (port, webhook_port) = (free_port(), free_port());
-        let config = write_config(plane, images, (&certificate, port, webhook_port), rescan);
+        let config = write_config(plane, images, (&certificate, port, webhook_port), (rescan, sections));
         let trusted = reqwest::Certificate::from_pem(certificate.pem.as_bytes()).or_fail("the certificate");
         let client = api::http_client().tls_certs_only([trusted]).build().or_fail("an HTTP client");
-        except_cron_jobs(&config, namespace);
+        for (name, text) in files {
+            std::fs::write(config.with_file_name(name), text).or_fail(name);
+        }
         let program = Portreeve::serve(&config).await;
         let url = format!("http://127.0.0.1:{port}");
         let webhook = format!("https://127.0.0.1:{webhook_port}");
@@ -108,7 +122,8 @@ impl Daemon {
         rescanned.await.or_fail("every finding is judged again by the schedule");
     }
 
-    /// The open findings about the namespace and about images.
+    /// The open findings about the namespace and about images. What only one door tells is left out: exceptions are
+    /// audited by scans.
     pub async fn open(&self) -> Vec<Value> {
         let mut all: Vec<Value> = Vec::new();
         loop {
@@ -124,7 +139,8 @@ impl Daemon {
         }
         all.retain(|finding| {
             let subject = &finding["subject"];
-            subject["namespace"] == self.namespace.as_str() || subject["type"] == "image"
+            let is_rule = subject["apiVersion"].as_str().is_some_and(|version| version.starts_with("portreeve.dev/"));
+            !is_rule && (subject["namespace"] == self.namespace.as_str() || subject["type"] == "image")
         });
         all
     }
@@ -155,7 +171,7 @@ fn write_config(
     plane: &ControlPlane,
     images: &Images,
     (certificate, port, webhook_port): (&Certificate, u16, u16),
-    rescan: &str,
+    (rescan, sections): (&str, &Value),
 ) -> PathBuf {
     let folder = scratch("daemon");
     let save = |name: &str, text: &str| std::fs::write(folder.join(name), text).or_fail(name);
@@ -163,7 +179,7 @@ fn write_config(
     save("webhook.key", &certificate.key);
     save("params.yaml", &images.params().to_string());
     let policy = images.write_policy(&folder);
-    let config = json!({
+    let mut config = json!({
         "cluster": {"kubeconfig": plane.kubeconfig()},
         "registries": [{"host": images.host(), "plainHttp": true}],
         "images": {"policy": policy, "rescan": rescan},
@@ -177,19 +193,29 @@ fn write_config(
         "http": {"listen": format!("127.0.0.1:{port}"), "metricsListen": format!("127.0.0.1:{}", free_port())},
         "telemetry": {"log": "warn"},
     });
+    lay_over(&mut config, sections);
     save("portreeve.yaml", &config.to_string());
     folder.join("portreeve.yaml")
 }
 
-/// An exception, so that there are findings with that verdict.
-fn except_cron_jobs(config: &Path, namespace: &str) {
-    let exception = json!({
+/// Maps are merged, anything else is replaced.
+fn lay_over(under: &mut Value, over: &Value) {
+    match (under.as_object_mut(), over.as_object()) {
+        (Some(under), Some(over)) => {
+            over.iter().for_each(|(key, value)| lay_over(under.entry(key.clone()).or_insert(Value::Null), value))
+        }
+        _ => *under = over.clone(),
+    }
+}
+
+/// An exception of nightly jobs.
+fn nightly(namespace: &str) -> Value {
+    json!({
         "apiVersion": "portreeve.dev/v1alpha1", "kind": "Exception",
         "metadata": {"name": "nightly", "namespace": namespace},
         "spec": {
             "codes": ["C-0017"], "subjects": {"kinds": ["CronJob"]}, "owner": "team-platform",
             "approvedBy": "security@example.org", "reason": "nightly jobs unpack archives", "expires": "2099-01-31",
         },
-    });
-    std::fs::write(config.with_file_name("exceptions.yaml"), exception.to_string()).or_fail("the exceptions");
+    })
 }

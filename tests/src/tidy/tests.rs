@@ -72,8 +72,13 @@ fn a_door_does_not_know_another_door() {
 
 #[test]
 fn only_the_judge_calls_the_rules() {
-    let wrong = ["Engine::new(x);", "use portreeve_policies::engine::Engine;", "portreeve_trust::verify::verify(x);"];
-    assert_eq!(counts(rule_calls, &wrong), [1; 3]);
+    let wrong = [
+        "Engine::new(x);",
+        "use portreeve_policies::engine::Engine;",
+        "portreeve_trust::verify::verify(x);",
+        "portreeve_secrets::credentials::rules::findings(x);",
+    ];
+    assert_eq!(counts(rule_calls, &wrong), [1; 4]);
     let right = ["use base64::Engine as _;", "use portreeve_trust::verify::VerifiedImage;", "judge.objects(x).await;"];
     assert_eq!(counts(rule_calls, &right), [0; 3]);
     assert_eq!(rule_calls(&Source::new("daemon/src/judge/mod.rs", wrong[0])), [""; 0]);

@@ -26,6 +26,10 @@ async fn findings_of_a_framework_or_policy_that_is_no_longer_asked_are_resolved_
             open.iter().any(|finding| is_about(finding, "C-0057", "bad")) && has(open, "PR-1001")
         })
         .await;
+    for scanner in ["posture", "images"] {
+        let ended = format!("portreeve_scan_last_success_timestamp_seconds{{scanner=\"{scanner}\"}}");
+        doors.until_sample(&ended, |at| at > 0.0).await;
+    }
     let before = doors.open().await;
     daemon.signal("TERM");
     assert_eq!(daemon.ended(START).await.code(), Some(0));

@@ -16,7 +16,7 @@ use crate::load::{Load, kill_again_and_again, lost, manifest, privileged, until_
 async fn a_kill_at_any_moment_loses_nothing_that_was_acknowledged() {
     let server = Postgres::start().await;
     let cluster = FolderCluster::on_postgres(&server, "telemetry: {format: json}\n");
-    kill_again_and_again(&cluster, 7).await;
+    kill_again_and_again(&cluster, 5).await;
     let _daemon = cluster.serve().await;
     until_as_checked(&cluster).await;
 }

@@ -47,7 +47,9 @@ pub(super) fn run(args: &EditArgs, global: &GlobalArgs) -> Done {
         return Ok(exits::UNCHANGED);
     };
     let sealed = opened.seal(&edited, Timestamp::now(), &mut SystemRandom::new()).map_err(refused)?;
-    Staged::write(&args.file, &sealed.to_yaml().map_err(refused)?)?.commit()?;
+    let staged = Staged::write(&args.file, &sealed.to_yaml().map_err(refused)?)?;
+    file::unchanged(&args.file, &bytes)?;
+    staged.commit()?;
     Ok(0)
 }
 

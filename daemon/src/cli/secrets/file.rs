@@ -118,8 +118,8 @@ impl Drop for Staged {
 
 /// The file, held against other commands of this kind until it is dropped.
 pub(super) fn hold(path: &Path) -> Result<File, Refusal> {
-    let file =
-        File::open(path).map_err(|error| Refusal::new(exits::NO_FILE, format_args!("{}: {error}", path.display())))?;
+    let file = File::open(path)
+        .map_err(|error| Refusal::new(exits::UNREADABLE, format_args!("{}: {error}", path.display())))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(std::fs::TryLockError::WouldBlock) => Err(Refusal::new(
@@ -129,6 +129,15 @@ pub(super) fn hold(path: &Path) -> Result<File, Refusal> {
         // A file system without locks has no other commands to tell of.
         Err(std::fs::TryLockError::Error(_)) => Ok(file),
     }
+}
+
+/// Refuses to write over a file that somebody else changed since it was read.
+pub(super) fn unchanged(path: &Path, before: &SecretBytes) -> Result<(), Refusal> {
+    if read(path)? == *before {
+        return Ok(());
+    }
+    let message = format_args!("{}: was changed by somebody else meanwhile; nothing was written", path.display());
+    Err(Refusal::new(exits::UNWRITABLE, message))
 }
 
 /// Says something beside the data.

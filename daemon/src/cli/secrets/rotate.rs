@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use jiff::Timestamp;
-use portreeve_secrets::sops::{Document, Identities, Plain};
+use portreeve_secrets::sops::{Document, Identities, Plain, SecretBytes};
 
 use super::super::args::GlobalArgs;
 use super::file::{self, Staged};
@@ -34,6 +34,7 @@ pub(super) struct RotateArgs {
 
 /// The new file, in memory.
 struct Planned {
+    before: SecretBytes,
     plain: Plain,
     bytes: Vec<u8>,
     recipients: Vec<String>,
@@ -52,7 +53,9 @@ pub(super) fn run(args: &RotateArgs, global: &GlobalArgs) -> Done {
     let recipients = planned.recipients.join(", ");
     file::say(&format!("{verb} {}: a new data key for {recipients}, a new nonce for every value", args.file.display()));
     if !args.dry_run {
-        check(Staged::write(&args.file, &planned.bytes)?, &planned, &identities)?.commit()?;
+        let checked = check(Staged::write(&args.file, &planned.bytes)?, &planned, &identities)?;
+        file::unchanged(&args.file, &planned.before)?;
+        checked.commit()?;
     }
     Ok(0)
 }
@@ -65,7 +68,7 @@ fn plan(path: &Path, identities: &Identities) -> Result<Planned, Refusal> {
     let plain = opened.plain().clone();
     let rotated = opened.rotate(Timestamp::now(), &mut SystemRandom::new()).map_err(refused)?;
     let recipients = rotated.recipients().into_iter().map(str::to_owned).collect();
-    Ok(Planned { plain, bytes: rotated.to_yaml().map_err(refused)?, recipients })
+    Ok(Planned { plain, recipients, bytes: rotated.to_yaml().map_err(refused)?, before: bytes })
 }
 
 fn check(staged: Staged, planned: &Planned, identities: &Identities) -> Result<CheckedFile, Refusal> {

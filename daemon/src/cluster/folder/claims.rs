@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use portreeve_policies::object::{ReadOptions, Unreadable, read_objects};
 use portreeve_reports::{Cause, Finding};
+use portreeve_secrets::credentials::Values;
 
 use crate::cluster::index::Item;
 use crate::cluster::key::ObjectKey;
@@ -24,7 +25,7 @@ impl Claims {
         let name: Arc<str> = name.into();
         let read = read_objects(Some(&name), bytes, options);
         let mut problems: Vec<Finding> = Vec::new();
-        let mut items: Vec<Item> = read.objects.into_iter().map(|object| Item::Good(Box::new(object))).collect();
+        let mut items: Vec<Item> = read.objects.into_iter().map(|object| Item::good(object, Values::Read)).collect();
         for unreadable in read.unreadable {
             match ObjectKey::of_unreadable(&unreadable) {
                 Some(key) => items.push(Item::Bad(key, Box::new(unreadable))),

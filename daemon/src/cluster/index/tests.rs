@@ -8,7 +8,7 @@ use super::*;
 fn items(yaml: &str) -> Vec<Item> {
     let read = read_objects(None, yaml.as_bytes(), &ReadOptions::default());
     assert_eq!(read.unreadable, [], "the test's objects are good");
-    read.objects.into_iter().map(|object| Item::Good(Box::new(object))).collect()
+    read.objects.into_iter().map(|object| Item::good(object, Values::Read)).collect()
 }
 
 fn item(yaml: &str) -> Item {
@@ -231,7 +231,7 @@ fn synced_is_every_kind_listed_or_hidden_and_unlisted_owners_need_all() {
 fn a_workload_kind_that_is_hidden_hides_all_owners() {
     let mut index = Index::new();
     KINDS.iter().for_each(|kind| drop(index.listed(kind)));
-    let Item::Good(pod) = pod("hub-1-a", "hub-1", SPEC) else { panic!() };
+    let Item::Good(pod, _) = pod("hub-1-a", "hub-1", SPEC) else { panic!() };
     assert!(matches!(index.world().owner_template(&pod), Known::Absent));
     index.hide(kind("ReplicaSet"), Cause::Forbidden, "no");
     index.hide(kind("Job"), Cause::Forbidden, "no");

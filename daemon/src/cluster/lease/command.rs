@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Campaign, identity, wire};
 use crate::config::valid::LeaderConfig;
-use crate::runtime::leader::{Epoch, LeadershipLost, Leading, Seat};
+use crate::runtime::leader::{Epoch, LeadershipLost, Leading, REQUEST, Seat};
 
 /// Pause between two looks at a lease that somebody else holds.
 const LOOK: Duration = Duration::from_millis(500);
@@ -84,7 +84,7 @@ async fn refusal(campaign: Campaign, has_asked: bool, wait: Duration) -> HeldBy 
         // A question that stays makes the holder pause once for nobody.
         let _taken_back = campaign.leases.ask(None).await;
     }
-    let read = campaign.leases.get().await;
+    let read = campaign.leases.get(REQUEST).await;
     let place = campaign.leases.shown();
     let lease = match read {
         Ok(lease) => lease.unwrap_or_default(),

@@ -1,12 +1,14 @@
 //! Leases as the API has them: read, taken, renewed, given back; requests that do not wait for ever.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 
-use crate::cluster::request::{Failed, within};
+use crate::cluster::request::{Failed, within, within_time};
 use crate::config::valid::LeaderConfig;
 use crate::runtime::leader::election::SeenLease;
 use crate::runtime::leader::{DURATION, Epoch};
@@ -40,19 +42,19 @@ impl Leases {
     }
 
     /// The lease; `None` when there is none.
-    pub(super) async fn get(&self) -> Result<Option<Lease>, Failed> {
-        within(self.api.get_opt(&self.place.lease)).await
+    pub(super) async fn get(&self, time: Duration) -> Result<Option<Lease>, Failed> {
+        within_time(time, self.api.get_opt(&self.place.lease)).await
     }
 
     /// Writes a lease that was read, if nobody did since, or creates one that was not there.
-    pub(super) async fn put(&self, lease: &Lease) -> Result<Lease, Failed> {
+    pub(super) async fn put(&self, lease: &Lease, time: Duration) -> Result<Lease, Failed> {
         let params = PostParams { field_manager: Some("portreeve".to_owned()), ..PostParams::default() };
         match lease.metadata.resource_version {
-            Some(_) => match within(self.api.replace(&self.place.lease, &params, lease)).await {
+            Some(_) => match within_time(time, self.api.replace(&self.place.lease, &params, lease)).await {
                 Err(failed) if failed.code() == Some(404) => Err(Failed::Changed),
                 other => other,
             },
-            None => within(self.api.create(&params, lease)).await,
+            None => within_time(time, self.api.create(&params, lease)).await,
         }
     }
 

@@ -63,7 +63,7 @@ impl RawObject {
         }
         let read = Object::from_node(Node::from_json(&self.body), Origin::default(), "");
         match read {
-            Ok(object) if ObjectKey::of(&object) == key => Item::Good(Box::new(object)),
+            Ok(object) if ObjectKey::of(&object) == key => Item::good(object, kind.values),
             Ok(_) => Item::Bad(key, Box::new(bad(kind, &self.metadata, "its identity is not the one it is listed by"))),
             Err(unreadable) => {
                 let identity = unreadable.identity.clone().or_else(|| Some(Box::new(identity(kind, &self.metadata))));

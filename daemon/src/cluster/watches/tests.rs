@@ -22,7 +22,7 @@ fn pod(name: &str) -> serde_json::Value {
 
 #[test]
 fn a_listed_object_gets_its_kind_and_loses_its_managed_fields() {
-    let Item::Good(object) = raw(pod("web")).into_item(pods()) else { panic!("it is a good pod") };
+    let Item::Good(object, _) = raw(pod("web")).into_item(pods()) else { panic!("it is a good pod") };
     assert_eq!((&*object.api_version, &*object.kind, &*object.namespace), ("v1", "Pod", "dev"));
     assert!(object.root.at(["metadata", "managedFields"]).is_none());
 }
@@ -142,7 +142,7 @@ async fn a_refused_kind_is_hidden_and_listed_when_it_is_granted() {
         let hidden = events.recv().await.unwrap();
         assert!(matches!(&hidden, Event::NotListed(_, Cause::Forbidden, why) if why == "pods is forbidden"));
         let Event::Listed(_, items) = events.recv().await.unwrap() else { panic!("no list") };
-        let kinds: Vec<bool> = items.iter().map(|item| matches!(item, Item::Good(_))).collect();
+        let kinds: Vec<bool> = items.iter().map(|item| matches!(item, Item::Good(..))).collect();
         assert_eq!(kinds, [true, false]);
         assert!(matches!(events.recv().await, Some(Event::Deleted(key)) if *key.name == *"bad"));
     })

@@ -174,7 +174,7 @@ fn passes_unjudged(request: &ReviewRequest, scope: &AdmissionScope) -> Option<De
     if !request.namespace.is_empty() && scope.is_exempt(&request.namespace) {
         return Some(allowed(DecisionReason::Exempt));
     }
-    let whole = matches!(request.sub_resource.as_str(), "" | "ephemeralcontainers");
+    let whole = matches!(request.sub_resource.as_str(), "" | "ephemeralcontainers") || request.is_token_request();
     let writes = matches!(request.operation, Operation::Create | Operation::Update);
     (!whole || !writes).then(|| allowed(DecisionReason::NotJudged))
 }
@@ -201,6 +201,10 @@ async fn judged(
     request: &ReviewRequest,
     options: &JudgeOptions,
 ) -> Result<Vec<Finding>, ReviewError> {
+    if request.is_token_request() {
+        let spec = request.object.clone().unwrap_or_else(Node::null);
+        return Ok(judge.token_request(&request.service_account(), &spec, options).findings);
+    }
     match object_of(request) {
         Ok(object) => Ok(judge.objects(&[object], world, options).await.findings),
         Err(unreadable) => Ok(vec![*unreadable]),

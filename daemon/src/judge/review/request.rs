@@ -1,5 +1,6 @@
 //! Reading an AdmissionReview (admission.k8s.io, v1 and v1beta1).
 
+use portreeve_reports::ObjectRef;
 use portreeve_reports::source::{Limits, Node, json, shown};
 
 /// Objects are at most 1.5 MiB in etcd and 3 MiB on the wire; a review carries two of them.
@@ -100,6 +101,22 @@ impl ReviewError {
 }
 
 impl ReviewRequest {
+    /// Whether a token of a service account is asked for (`serviceaccounts/token`).
+    pub fn is_token_request(&self) -> bool {
+        self.sub_resource == "token" && self.kind == "TokenRequest" && self.operation == Operation::Create
+    }
+
+    /// The service account whose token is asked for.
+    pub fn service_account(&self) -> ObjectRef {
+        ObjectRef {
+            api_version: "v1".to_owned(),
+            kind: "ServiceAccount".to_owned(),
+            namespace: self.namespace.clone(),
+            name: self.name.clone(),
+            ..ObjectRef::default()
+        }
+    }
+
     /// Parses the JSON of a review.
     pub fn parse(bytes: &[u8]) -> Result<Self, ReviewError> {
         let limits = Limits { bytes: MAX_REVIEW_BYTES, documents: 1, ..Limits::default() };

@@ -92,6 +92,11 @@ impl Election {
         self.stands_back_until = Some(until);
     }
 
+    /// From when on the lease as it was seen may be taken.
+    pub fn free_from(&self) -> Option<Instant> {
+        self.seen.as_ref().map(|(_, free_from)| *free_from)
+    }
+
     /// Whether terms have run out: the number of the last one cannot be increased.
     pub fn is_exhausted(&self) -> bool {
         self.known.number() >= LAST_EPOCH

@@ -23,11 +23,11 @@ use portreeve_reports::source::{Problem, Problems};
 use sha2::{Digest as _, Sha256};
 
 pub use pattern::{ImagePattern, InvalidPattern, NamespacePattern};
-pub use spec::ImagePolicySpec;
+pub use spec::{ImagePolicySpec, MAX_PATTERNS};
 
 use crate::key::{KeyError, TrustedKey};
 use pattern::Specificity;
-use spec::{AuthoritySpec, BasisSpec, KeySpec, RuleSpec};
+use spec::{AuthoritySpec, BasisSpec, KeySource, KeySpec, RuleSpec};
 
 /// What a failure does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -219,6 +219,31 @@ impl ImagePolicy {
         Ok(Self::new(Mode::Enforce, NoMatch::Deny, vec![rule]))
     }
 
+    /// The policy in whose place a document stands that cannot be read: it has no rules, and what no rule of another
+    /// policy names is denied. To judge by the others alone would let in what the unreadable one may forbid.
+    pub fn unreadable() -> Self {
+        Self::new(Mode::Enforce, NoMatch::Deny, Vec::new())
+    }
+
+    /// The policies as one: all rules, of which the most specific counts as ever, and for images that no rule names
+    /// the strictest answer. `None` without any. Ties across policies are for [`ImagePolicySpec::tie_with`] to find.
+    pub fn together(policies: impl IntoIterator<Item = Self>) -> Option<Self> {
+        policies.into_iter().reduce(|left, right| {
+            let stricter = if right.strictness() > left.strictness() { &right } else { &left };
+            let (mode, no_match) = (stricter.mode, stricter.no_match);
+            Self::new(mode, no_match, left.rules.into_iter().chain(right.rules).collect())
+        })
+    }
+
+    /// What happens at most to an image that no rule names.
+    fn strictness(&self) -> Option<Effect> {
+        match self.no_match {
+            NoMatch::Deny => Some(self.mode.effect()),
+            NoMatch::Warn => Some(Effect::Warn.min(self.mode.effect())),
+            NoMatch::Allow => None,
+        }
+    }
+
     fn new(mode: Mode, no_match: NoMatch, rules: Vec<Rule>) -> Self {
         let mut canonical = Canonical::new();
         canonical.text(mode.as_str()).text(no_match.as_str()).number(rules.len());
@@ -376,9 +401,13 @@ fn build_authority(
     keys: &BTreeMap<String, Vec<u8>>,
     problems: &mut Problems,
 ) -> Option<KeyAuthority> {
-    let KeySpec { place, file, not_before, not_after } = &spec.key;
-    let Some(bytes) = keys.get(file) else {
-        problems.push(*place, format!("key file '{file}' could not be read"));
+    let KeySpec { place, source, not_before, not_after } = &spec.key;
+    let (what, bytes) = match source {
+        KeySource::File(file) => (format!("key file '{file}'"), keys.get(file).map(Vec::as_slice)),
+        KeySource::Data(data) => (format!("key '{}'", spec.name), Some(data.as_bytes())),
+    };
+    let Some(bytes) = bytes else {
+        problems.push(*place, format!("{what} could not be read"));
         return None;
     };
     match TrustedKey::from_pem(bytes) {
@@ -390,7 +419,7 @@ fn build_authority(
             not_after: *not_after,
         }),
         Err(error) => {
-            problems.push(*place, format!("key file '{file}': {error}"));
+            problems.push(*place, format!("{what}: {error}"));
             None
         }
     }
@@ -401,16 +430,19 @@ fn ties(rules: &[RuleSpec]) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (index, later) in rules.iter().enumerate() {
         for earlier in &rules[..index] {
-            if let Some((left, right)) = tie(earlier, later) {
-                let (one, other) = (&earlier.name, &later.name);
-                let message = format!(
-                    "rules '{one}' and '{other}' are equally specific and both can match: '{left}' and '{right}'"
-                );
+            if let Some(message) = tied(earlier, later) {
                 problems.push(Problem { place: later.place, message });
             }
         }
     }
     problems
+}
+
+/// The words for a tie of two rules; `None` when they have none.
+fn tied(earlier: &RuleSpec, later: &RuleSpec) -> Option<String> {
+    let (left, right) = tie(earlier, later)?;
+    let (one, other) = (&earlier.name, &later.name);
+    Some(format!("rules '{one}' and '{other}' are equally specific and both can match: '{left}' and '{right}'"))
 }
 
 fn tie<'rules>(one: &'rules RuleSpec, other: &'rules RuleSpec) -> Option<(&'rules ImagePattern, &'rules ImagePattern)> {

@@ -7,10 +7,10 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use portreeve_policies::image::Digest;
-use portreeve_reports::source::{Fields, Place};
+use portreeve_reports::source::{Fields, Place, Problems};
 
 use super::pattern::{ImagePattern, NamespacePattern};
-use super::{Mode, NoMatch, StaticAllow, ties};
+use super::{Mode, NoMatch, StaticAllow, tied, ties};
 
 /// A decoded policy: well-formed, its key files named but not read. See [`super::ImagePolicy::build`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,13 +48,22 @@ pub(super) struct AuthoritySpec {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct KeySpec {
     pub(super) place: Place,
-    pub(super) file: String,
+    pub(super) source: KeySource,
     pub(super) not_before: Option<Timestamp>,
     pub(super) not_after: Option<Timestamp>,
 }
 
-/// Most patterns of one policy, over all rules: ties are looked for in all pairs.
-const MAX_PATTERNS: usize = 1000;
+/// Where the bytes of a key are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum KeySource {
+    /// In a file beside the policy's.
+    File(String),
+    /// In the policy itself, as PEM.
+    Data(String),
+}
+
+/// Most patterns of one policy, and of policies that are in force together: ties are looked for in all pairs.
+pub const MAX_PATTERNS: usize = 1000;
 
 impl ImagePolicySpec {
     /// Decodes the `spec` map. Problems go to the file's [`portreeve_reports::source::Problems`], all at once; `None`
@@ -76,11 +85,30 @@ impl ImagePolicySpec {
 
     /// The key files to read for [`super::ImagePolicy::build`], as written, relative to the policy's file.
     pub fn key_files(&self) -> BTreeSet<&str> {
+        self.keys().filter_map(KeySpec::file).collect()
+    }
+
+    /// Refuses key files: a policy that has no file beside which they could lie (a custom resource) must not name
+    /// files of whoever reads it.
+    pub fn refuse_key_files(&self, problems: &mut Problems) {
+        for (key, file) in self.keys().filter_map(|key| Some((key, key.file()?))) {
+            let message = format!("key file '{file}': a policy of the cluster has no files; write the key as 'data'");
+            problems.push(key.place, message);
+        }
+    }
+
+    fn keys(&self) -> impl Iterator<Item = &KeySpec> {
         let lists = self.rules.iter().filter_map(|rule| match &rule.basis {
             BasisSpec::Authorities { list, .. } => Some(list),
             BasisSpec::Allow(_) | BasisSpec::Deny { .. } => None,
         });
-        lists.flatten().map(|authority| authority.key.file.as_str()).collect()
+        lists.flatten().map(|authority| &authority.key)
+    }
+
+    /// Why the two policies cannot both be in force: rules of both could be the one that counts.
+    pub fn tie_with(&self, other: &Self) -> Option<String> {
+        let pairs = self.rules.iter().flat_map(|own| other.rules.iter().map(move |theirs| (own, theirs)));
+        pairs.into_iter().find_map(|(own, theirs)| tied(own, theirs))
     }
 
     fn check_names(&self, fields: &mut Fields<'_, '_>) {
@@ -90,8 +118,13 @@ impl ImagePolicySpec {
         }
     }
 
+    /// Patterns over all rules: images × namespaces.
+    pub fn patterns(&self) -> usize {
+        self.rules.iter().map(|rule| rule.images.len() * rule.namespaces.len()).sum()
+    }
+
     fn check_size(&self, fields: &mut Fields<'_, '_>) -> Option<()> {
-        let patterns: usize = self.rules.iter().map(|rule| rule.images.len() * rule.namespaces.len()).sum();
+        let patterns = self.patterns();
         if patterns > MAX_PATTERNS {
             let place = fields.place();
             fields
@@ -220,9 +253,18 @@ fn decode_authority(fields: &mut Fields<'_, '_>) -> Option<AuthoritySpec> {
     Some(AuthoritySpec { name: name?, required, key: key? })
 }
 
+impl KeySpec {
+    fn file(&self) -> Option<&str> {
+        match &self.source {
+            KeySource::File(file) => Some(file),
+            KeySource::Data(_) => None,
+        }
+    }
+}
+
 fn decode_key(fields: &mut Fields<'_, '_>) -> Option<KeySpec> {
     let place = fields.place();
-    let file = fields.required_str("file").map(str::to_owned);
+    let source = decode_key_source(fields);
     fields.optional_parsed("log", |text| match text {
         "optional" => Ok(()),
         "required" => Err("'required' is not supported yet; 'optional' is".to_owned()),
@@ -235,7 +277,19 @@ fn decode_key(fields: &mut Fields<'_, '_>) -> Option<KeySpec> {
     {
         fields.problem(place, "'notAfter' is before 'notBefore'; the key would never be trusted");
     }
-    Some(KeySpec { place, file: file?, not_before, not_after })
+    Some(KeySpec { place, source: source?, not_before, not_after })
+}
+
+fn decode_key_source(fields: &mut Fields<'_, '_>) -> Option<KeySource> {
+    match (fields.optional("file").is_some(), fields.optional("data").is_some()) {
+        (false, true) => fields.required_str("data").map(|data| KeySource::Data(data.to_owned())),
+        (true, true) => {
+            let place = fields.place();
+            fields.problem(place, "a key has either 'file' or 'data', not both");
+            None
+        }
+        (_, false) => fields.required_str("file").map(|file| KeySource::File(file.to_owned())),
+    }
 }
 
 fn decode_static(fields: &mut Fields<'_, '_>) -> Option<BasisSpec> {

@@ -233,3 +233,47 @@ fn the_digest_changes_with_everything_that_can_change_a_verdict() {
         assert_ne!(original, digest(&SUPPORTED.replacen(from, to, 1), &a, &b), "{to}");
     }
 }
+
+#[test]
+fn policies_together_have_all_rules_and_the_strictest_answer_to_what_none_names() {
+    let policy = |no_match: &str, mode: &str, pattern: &str| {
+        let text = rules(&[("r", pattern, "'*'")]);
+        built(&text.replace("mode: enforce", &format!("mode: {mode}\nnoMatch: {no_match}")))
+    };
+    let together = |policies: [ImagePolicy; 2]| {
+        let policy = ImagePolicy::together(policies).unwrap();
+        assert_eq!(chosen(&policy, "quay.io/a", None), "r");
+        assert_eq!(chosen(&policy, "quay.io/b", None), "r");
+        (policy.mode, policy.no_match)
+    };
+    let of = |no_match, mode, pattern| policy(no_match, mode, pattern);
+    // Neither blocks what it does not name, and so both do not.
+    let mild = [of("deny", "audit", "quay.io/a"), of("allow", "enforce", "quay.io/b")];
+    assert_eq!(together(mild), (Mode::Audit, NoMatch::Deny));
+    let strict = [of("warn", "enforce", "quay.io/a"), of("deny", "enforce", "quay.io/b")];
+    assert_eq!(together(strict), (Mode::Enforce, NoMatch::Deny));
+    let unreadable = ImagePolicy::together([of("allow", "audit", "quay.io/a"), ImagePolicy::unreadable()]).unwrap();
+    assert_eq!((unreadable.mode, unreadable.no_match, unreadable.rules.len()), (Mode::Enforce, NoMatch::Deny, 1));
+    assert!(ImagePolicy::together([]).is_none());
+}
+
+#[test]
+fn a_key_stands_in_a_file_or_in_the_policy_and_policies_without_files_refuse_the_first() {
+    let pem = String::from_utf8(key()).unwrap();
+    let with = |key: &str| {
+        format!(
+            "rules:\n- name: r\n  images: [quay.io/a]\n  authorities:\n    list:\n    - name: k\n      key: {key}\n"
+        )
+    };
+    let data = serde_json::to_string(&pem).unwrap();
+    let spec = decode(&with(&format!("{{data: {data}}}"))).unwrap();
+    assert!(ImagePolicy::build(&spec, &BTreeMap::new()).is_ok());
+    let mut problems = Problems::new("");
+    spec.refuse_key_files(&mut problems);
+    assert!(problems.is_empty());
+    decode(&with("{file: /etc/passwd}")).unwrap().refuse_key_files(&mut problems);
+    assert!(problems.to_string().contains("has no files"), "{problems}");
+    assert!(self::problems(&with(&format!("{{file: a.pub, data: {data}}}"))).contains("not both"));
+    let broken = decode(&with("{data: nothing}")).unwrap();
+    assert!(ImagePolicy::build(&broken, &BTreeMap::new()).unwrap_err().to_string().contains("key 'k'"));
+}

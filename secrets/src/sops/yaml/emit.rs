@@ -454,8 +454,10 @@ impl Emitter {
     fn literal(&mut self, text: &str, outer: isize) {
         self.indicator("|", true, false, false);
         if text.starts_with([' ', '\n']) {
-            // Within a list the reference writes the indent of maps here, and cannot read that back.
-            let hint = self.indent - if outer < 0 { 0 } else { outer };
+            // Within a list the reference writes the indent of maps here, and cannot read that back. Where there is
+            // nothing but breaks, nothing is to be read back.
+            let is_blank = text.bytes().all(|byte| byte == b'\n');
+            let hint = if is_blank { INDENT } else { self.indent - outer.max(0) };
             self.put_text(hint.to_string().as_bytes());
         }
         let chomped = text.strip_suffix('\n');

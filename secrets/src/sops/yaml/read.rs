@@ -32,7 +32,7 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Vec<Branch>, Error> {
         })?;
         builder.take(event, &span)?;
     }
-    builder.documents.into_iter().map(|root| root.into_branch()).collect()
+    builder.documents.into_iter().map(Node::into_branch).collect()
 }
 
 fn text_of(bytes: &[u8]) -> Result<&str, Error> {
@@ -115,6 +115,8 @@ struct Builder<'text> {
     mark: Option<usize>,
     /// Where the last node ended: byte and line.
     prior: Option<(usize, usize)>,
+    /// Where the last comment ended.
+    told: usize,
     /// A comment behind the `|` of a block scalar.
     header: Vec<SecretBytes>,
 }
@@ -133,6 +135,7 @@ impl<'text> Builder<'text> {
             cut: 0,
             mark: None,
             prior: None,
+            told: 0,
             header: Vec::new(),
         }
     }
@@ -190,13 +193,14 @@ impl<'text> Builder<'text> {
 
     fn comment(&mut self, text: &str, span: &Span) -> Result<(), Error> {
         self.count(1, place_of(span))?;
-        let start = span.byte_range().unwrap_or_default().start;
+        let range = span.byte_range().unwrap_or_default();
         let (end, prior_line) = self.prior.unwrap_or((0, 0));
-        let between = self.text.get(end..start).unwrap_or_default();
-        let between = between.rsplit_once('#').map_or(between, |(_, last)| last);
+        let between = self.text.get(end.max(self.told)..range.start).unwrap_or_default();
+        self.told = range.end;
         let line = span.start.line();
         let text = SecretBytes::from(text);
-        let after_dash = between.contains('-') && !between.contains("---");
+        let has_dash = between.contains('-') && !between.contains("---");
+        let after_dash = has_dash || self.gap.last().is_some_and(|line| line.after_dash);
         if self.gap.is_empty() && self.prior.is_some() && prior_line == line && !between.contains('\n') {
             if between.contains(['|', '>']) {
                 self.header.push(text);

@@ -1,0 +1,307 @@
+//! The credentials of the cluster: when what holds them changes, when the rescan is due, and when time alone changes a
+//! verdict, because one comes near its expiry.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use portreeve_reports::{Finding, SubjectKey};
+use portreeve_secrets::credentials::{Class, Credential, Limits};
+use tokio_util::sync::CancellationToken;
+
+use crate::cluster::feed::{Change, Feed};
+use crate::cluster::key::ObjectKey;
+use crate::cluster::writer::ClusterView;
+use crate::controllers::record::Round;
+use crate::controllers::scans::Scans;
+use crate::judge::tally::Tally;
+use crate::judge::{CurrentJudge, JudgeOptions};
+use crate::registry::Deadline;
+use crate::runtime::metrics::Scanner;
+use crate::scheduler::driver::Trigger;
+use crate::scheduler::plan::Queue;
+use crate::store::RecorderHandle;
+
+/// How long events of one object are gathered.
+const DEBOUNCE: Duration = Duration::from_millis(5);
+/// The most objects of one round.
+const ROUND: usize = 64;
+/// When what was not stored is judged again.
+const RETRY: Duration = Duration::from_secs(5);
+/// How long nothing to do is slept through at most: a clock that is set forward is seen within this time.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// What the controller works with.
+#[derive(Clone)]
+pub struct Credentials {
+    /// The rules.
+    pub judge: CurrentJudge,
+    /// The index.
+    pub cluster: ClusterView,
+    /// Its changes.
+    pub feed: Feed,
+    /// The store.
+    pub recorder: RecorderHandle,
+    /// Coverage.
+    pub tally: Arc<Tally>,
+    /// Asks for a rescan.
+    pub rescan: Trigger,
+    /// Hears of scans.
+    pub scans: Scans,
+}
+
+/// What is known of an object with credentials.
+#[derive(Default)]
+struct Holder {
+    /// The subjects that findings were recorded about.
+    recorded: BTreeSet<SubjectKey>,
+    /// The expiry of each credential, for the metrics.
+    expiries: Vec<(Class, Option<Timestamp>)>,
+    /// When time alone changes a verdict.
+    next_change: Option<Timestamp>,
+}
+
+/// What the controller knows and has to do.
+struct Work {
+    holders: BTreeMap<ObjectKey, Holder>,
+    queue: Queue<ObjectKey>,
+    /// Not stored.
+    failed: Queue<ObjectKey>,
+    /// What the scan that is under way has still to judge; `None` between two.
+    scan: Option<BTreeSet<ObjectKey>>,
+    /// Credentials of the store that were neither seen nor proven to be gone.
+    unproven: BTreeSet<SubjectKey>,
+}
+
+impl Credentials {
+    /// Judges until the shutdown. `stored` are the subjects with open findings as of the start.
+    pub async fn run(self, stored: Vec<SubjectKey>, shutdown: CancellationToken) {
+        let ready = async {
+            let is_synced = self.cluster.synced().await;
+            self.judge.settled().await;
+            is_synced
+        };
+        let is_synced = tokio::select! {
+            is_synced = ready => is_synced,
+            () = shutdown.cancelled() => false,
+        };
+        if !is_synced {
+            return shutdown.cancelled().await;
+        }
+        let mut work = Work::new(stored);
+        work.changed(self.cluster.everything());
+        self.begin_scan(&mut work);
+        self.resolve_gone(&mut work, Timestamp::now()).await;
+        loop {
+            if work.scan_ended() {
+                self.scans.ended(Scanner::Credentials).await;
+            }
+            let pause = work.pause(Instant::now(), Timestamp::now());
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                change = self.feed.take() => work.changed(change),
+                () = self.rescan.fired() => self.begin_scan(&mut work),
+                () = tokio::time::sleep(pause) => self.round(&mut work).await,
+            }
+        }
+    }
+
+    fn begin_scan(&self, work: &mut Work) {
+        self.scans.begin(Scanner::Credentials);
+        work.push_all(Instant::now());
+    }
+
+    /// Judges what is due and records the outcome.
+    async fn round(&self, work: &mut Work) {
+        let now = Timestamp::now();
+        work.push_changing(now);
+        let keys = work.take(Instant::now());
+        if !keys.is_empty() {
+            self.judge(work, keys, now).await;
+            let expiries = work.holders.values().flat_map(|holder| holder.expiries.iter().copied());
+            self.scans.metrics().credentials.set(expiries);
+        }
+        self.resolve_gone(work, now).await;
+    }
+
+    async fn judge(&self, work: &mut Work, keys: Vec<ObjectKey>, now: Timestamp) {
+        let options = JudgeOptions { now, deadline: Deadline::after(Duration::ZERO) };
+        let judge = self.judge.now();
+        let limits = judge.rules().credentials.unwrap_or_default();
+        let (world, held) = self.cluster.credentials(keys);
+        let mut round = Round::new(&self.recorder, &self.tally, now);
+        let mut owners: BTreeMap<SubjectKey, ObjectKey> = BTreeMap::new();
+        let mut usage = portreeve_reports::exceptions::Usage::default();
+        for (key, credentials) in held {
+            let credentials = credentials.unwrap_or_default();
+            let judged = judge.credentials(&credentials, &world, &options);
+            usage.merge(&judged.usage);
+            let holder = Holder::of(&credentials, &limits, now);
+            let before = work.holders.remove(&key).map(|holder| holder.recorded).unwrap_or_default();
+            let mut batches: BTreeMap<SubjectKey, Vec<Finding>> = BTreeMap::new();
+            for finding in judged.findings {
+                batches.entry(finding.subject.key()).or_default().push(finding);
+            }
+            for subject in before.iter().filter(|subject| !batches.contains_key(*subject)) {
+                owners.insert(subject.clone(), key.clone());
+                round.deleted(subject.clone()).await;
+            }
+            if !batches.is_empty() {
+                let recorded = batches.keys().cloned().collect();
+                work.holders.insert(key.clone(), Holder { recorded, ..holder });
+            }
+            for (subject, findings) in batches {
+                owners.insert(subject.clone(), key.clone());
+                work.unproven.remove(&subject);
+                round.judged(subject, findings).await;
+            }
+            work.judged(&key);
+        }
+        let failed = round.finish().await;
+        for subject in &failed {
+            if let Some(key) = owners.get(subject) {
+                // What is gone and was not resolved is tried again, too.
+                work.holders.entry(key.clone()).or_default().recorded.insert(subject.clone());
+                work.failed.push(key.clone(), Instant::now());
+            }
+        }
+        self.scans.judged(Scanner::Credentials, (judge.version(), &usage), failed.is_empty()).await;
+    }
+
+    /// Credentials of an earlier run are gone when all objects of the kind that held them were listed and judged.
+    async fn resolve_gone(&self, work: &mut Work, now: Timestamp) {
+        if work.unproven.is_empty() || !work.queue.is_empty() {
+            return;
+        }
+        let is_gone =
+            |subject: &SubjectKey| holder_kind(subject).is_some_and(|kind| self.cluster.is_kind_listed("", kind));
+        let gone: Vec<SubjectKey> = work.unproven.extract_if(.., is_gone).collect();
+        let mut round = Round::new(&self.recorder, &self.tally, now);
+        for subject in gone {
+            round.deleted(subject).await;
+        }
+        work.unproven.extend(round.finish().await);
+    }
+}
+
+/// The kind of the object that holds a credential of the store; `None` for subjects that are not ours.
+fn holder_kind(subject: &SubjectKey) -> Option<&'static str> {
+    let mut parts = subject.0.split('\u{1f}');
+    let (kind, class, holder) = (parts.next()?, parts.next()?, parts.next()?);
+    let is_ours = kind == "credential" && Class::ALL.iter().any(|known| known.as_str() == class);
+    let written = holder.rsplit('/').nth(1).filter(|_| is_ours)?;
+    ["Secret", "ConfigMap"].into_iter().find(|kind| *kind == written)
+}
+
+impl Holder {
+    fn of(credentials: &[Credential], limits: &Limits, now: Timestamp) -> Self {
+        Self {
+            recorded: BTreeSet::new(),
+            expiries: credentials.iter().map(|credential| (credential.class, credential.expires_at())).collect(),
+            next_change: credentials.iter().filter_map(|credential| credential.next_change(now, limits)).min(),
+        }
+    }
+}
+
+impl Work {
+    fn new(stored: Vec<SubjectKey>) -> Self {
+        Self {
+            holders: BTreeMap::new(),
+            queue: Queue::new(DEBOUNCE),
+            failed: Queue::new(RETRY),
+            scan: None,
+            unproven: stored.into_iter().filter(|subject| holder_kind(subject).is_some()).collect(),
+        }
+    }
+
+    /// Looks at the objects that came, changed or went, as far as they may hold credentials.
+    fn changed(&mut self, change: Change) {
+        let now = Instant::now();
+        let may_hold = |key: &ObjectKey| portreeve_secrets::credentials::holds_credentials(&key.group, &key.kind);
+        change.objects.into_iter().filter(may_hold).for_each(|key| self.queue.push(key, now));
+    }
+
+    fn push_all(&mut self, now: Instant) {
+        let all: BTreeSet<ObjectKey> = self.holders.keys().cloned().collect();
+        all.iter().for_each(|key| self.queue.push(key.clone(), now));
+        self.scan = Some(all);
+    }
+
+    /// Puts what time has changed into the queue.
+    fn push_changing(&mut self, now: Timestamp) {
+        let is_due = |holder: &Holder| holder.next_change.is_some_and(|at| at <= now);
+        for (key, _) in self.holders.iter().filter(|(_, holder)| is_due(holder)) {
+            self.queue.push(key.clone(), Instant::now());
+        }
+    }
+
+    fn take(&mut self, now: Instant) -> Vec<ObjectKey> {
+        let due = self.queue.take_due(now, ROUND);
+        if due.is_empty() { self.failed.take_due(now, ROUND) } else { due }
+    }
+
+    fn judged(&mut self, key: &ObjectKey) {
+        if let Some(left) = &mut self.scan {
+            left.remove(key);
+        }
+    }
+
+    /// Whether the last object of a scan has been judged; says it once. What waits from before counts, too.
+    fn scan_ended(&mut self) -> bool {
+        let is_idle = self.queue.is_empty();
+        self.scan.take_if(|left| left.is_empty() && is_idle).is_some()
+    }
+
+    /// How long until there is something to do.
+    fn pause(&self, now: Instant, time: Timestamp) -> Duration {
+        let due = [&self.queue, &self.failed].into_iter().filter_map(Queue::next_due).min();
+        let due = due.map_or(IDLE, |due| due.saturating_duration_since(now));
+        let changes = self.holders.values().filter_map(|holder| holder.next_change).min();
+        let change = changes.map_or(IDLE, |at| Duration::try_from(at.duration_since(time)).unwrap_or_default());
+        due.min(change).min(IDLE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(name: &str) -> ObjectKey {
+        ObjectKey { group: "".into(), kind: "Secret".into(), namespace: "dev".into(), name: name.into() }
+    }
+
+    #[test]
+    fn only_credentials_of_secrets_and_config_maps_are_ours() {
+        let subject = |class: &str, holder: &str| SubjectKey(["credential", class, holder, "token"].join("\u{1f}"));
+        assert_eq!(holder_kind(&subject("jwt", "dev/Secret/a")), Some("Secret"));
+        assert_eq!(holder_kind(&subject("jwt", "dev/ConfigMap/a")), Some("ConfigMap"));
+        assert_eq!(holder_kind(&subject("break-glass", "dev/Secret/a")), None);
+        assert_eq!(holder_kind(&subject("jwt", "someone")), None);
+        assert_eq!(holder_kind(&SubjectKey("object\u{1f}\u{1f}Secret\u{1f}dev\u{1f}a".to_owned())), None);
+    }
+
+    #[test]
+    fn what_time_changes_is_judged_when_it_does_and_not_before() {
+        let mut work = Work::new(Vec::new());
+        let soon: Timestamp = "2026-01-01T00:00:30Z".parse().unwrap();
+        work.holders.insert(key("tls"), Holder { next_change: Some(soon), ..Holder::default() });
+        let before = "2026-01-01T00:00:00Z".parse().unwrap();
+        work.push_changing(before);
+        assert!(work.queue.is_empty());
+        assert_eq!(work.pause(Instant::now(), before), Duration::from_secs(30));
+        work.push_changing(soon);
+        assert_eq!(work.take(Instant::now() + DEBOUNCE), [key("tls")]);
+    }
+
+    #[test]
+    fn a_scan_ends_when_all_of_it_and_all_before_it_was_judged() {
+        let mut work = Work::new(Vec::new());
+        work.changed(Change { objects: [key("a")].into(), ..Change::default() });
+        work.push_all(Instant::now());
+        assert!(!work.scan_ended(), "a waits");
+        assert_eq!(work.take(Instant::now() + DEBOUNCE), [key("a")]);
+        assert!(work.scan_ended());
+        assert!(!work.scan_ended(), "once");
+    }
+}

@@ -1,0 +1,129 @@
+//! Tells the store what became of each resource and of each kind: what changed since it was told, and after a start
+//! what of an earlier run does not exist any more.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use portreeve_reports::{Finding, SubjectKey};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::held::{Heard, Listing};
+use crate::controllers::record::is_rule;
+use crate::judge::resources::{Account, ResourceId, finding, subject};
+use crate::store::{Record, RecorderHandle, SubjectFindings};
+
+/// When what was not stored is told again.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// The task that tells.
+pub struct Teller {
+    /// What is to be told.
+    pub heard: watch::Receiver<Arc<Heard>>,
+    /// The store.
+    pub recorder: RecorderHandle,
+}
+
+/// One thing that is told.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Topic {
+    /// What became of a resource, or that it is gone.
+    Resource(ResourceId),
+    /// Whether a kind, by its plural, is listed.
+    Kind(&'static str),
+    /// A subject of an earlier run.
+    Stored(SubjectKey),
+}
+
+/// What was told, as far as the store has it.
+#[derive(Default)]
+struct Told {
+    accounts: BTreeMap<ResourceId, Account>,
+    kinds: BTreeMap<&'static str, Listing>,
+    /// Subjects of the store that were neither seen nor proven to be gone.
+    unproven: BTreeSet<SubjectKey>,
+}
+
+impl Teller {
+    /// Tells until the shutdown. `stored` are the subjects with open findings as of the start.
+    pub async fn run(mut self, stored: Vec<SubjectKey>, shutdown: CancellationToken) {
+        let mut told = Told { unproven: stored.into_iter().filter(is_rule).collect(), ..Told::default() };
+        loop {
+            let heard = Arc::clone(&self.heard.borrow_and_update());
+            let is_all_stored = self.tell(&heard, &mut told).await;
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                changed = self.heard.changed() => {
+                    if changed.is_err() {
+                        return shutdown.cancelled().await;
+                    }
+                }
+                () = tokio::time::sleep(RETRY), if !is_all_stored => {}
+            }
+        }
+    }
+
+    /// Whether the store took everything.
+    async fn tell(&self, heard: &Heard, told: &mut Told) -> bool {
+        let at = Timestamp::now();
+        let mut sent = Vec::new();
+        for topic in told.news(heard) {
+            if let Some(record) = record(&topic, heard, at) {
+                sent.push((topic, self.recorder.send_when_room(record).await));
+            }
+        }
+        let mut is_all_stored = true;
+        for (topic, ack) in sent {
+            match ack.committed().await {
+                Ok(_) => told.was_told(&topic, heard),
+                Err(error) => {
+                    tracing::warn!(%error, "what became of a custom resource was not stored; telling it again later");
+                    is_all_stored = false;
+                }
+            }
+        }
+        is_all_stored
+    }
+}
+
+impl Told {
+    fn news(&mut self, heard: &Heard) -> BTreeSet<Topic> {
+        self.unproven.retain(|subject| !heard.is_known(subject));
+        let now = |id: &ResourceId| heard.statements.get(id).map(|statement| &statement.account);
+        let ids = self.accounts.keys().chain(heard.statements.keys());
+        let resources = ids.filter(|id| self.accounts.get(id) != now(id)).cloned().map(Topic::Resource);
+        let kinds = heard.listings.iter().filter(|(plural, listing)| self.kinds.get(*plural) != Some(*listing));
+        let kinds = kinds.map(|(plural, _)| Topic::Kind(plural));
+        let gone = self.unproven.iter().filter(|subject| heard.is_proven_absent(subject)).cloned().map(Topic::Stored);
+        resources.chain(kinds).chain(gone).collect()
+    }
+
+    fn was_told(&mut self, topic: &Topic, heard: &Heard) {
+        match topic {
+            Topic::Resource(id) => {
+                match heard.statements.get(id) {
+                    Some(statement) => self.accounts.insert(id.clone(), statement.account.clone()),
+                    None => self.accounts.remove(id),
+                };
+            }
+            Topic::Kind(plural) => self.kinds.extend(heard.listings.get(plural).map(|it| (*plural, it.clone()))),
+            Topic::Stored(subject) => drop(self.unproven.remove(subject)),
+        }
+    }
+}
+
+fn record(topic: &Topic, heard: &Heard, at: Timestamp) -> Option<Record> {
+    let found = |finding: Finding| {
+        Record::Findings(SubjectFindings { subject: finding.subject.key(), findings: vec![finding], at })
+    };
+    match topic {
+        Topic::Stored(subject) => Some(Record::Deleted { subject: subject.clone(), at }),
+        Topic::Kind(plural) => heard.finding_of_kind(plural).map(found),
+        Topic::Resource(id) => match heard.statements.get(id) {
+            Some(statement) => finding(id, &statement.account).map(found),
+            None => Some(Record::Deleted { subject: subject(id).key(), at }),
+        },
+    }
+}

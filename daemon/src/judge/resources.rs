@@ -1,0 +1,337 @@
+//! Custom resources as rules: what those of the cluster add to what files say.
+//!
+//! * Exceptions of files come first; one of the cluster reaches its own namespace and counts only where the
+//!   configuration lets it (`customResources.exceptionNamespaces`): whoever may write it excepts failures there.
+//! * Image policies are judged by together ([`ImagePolicy::together`]), files first, then the oldest. In the place of
+//!   one that cannot be used, what no other rule names is denied.
+//! * One that cannot be used is told in its status and as a finding, and leaves all others as they are.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use portreeve_api::Document;
+use portreeve_reports::code::INVALID_IMAGE_POLICY;
+use portreeve_reports::exceptions::{Exception, Exceptions, InvalidException, MAX_EXCEPTIONS, Origin, Scope};
+use portreeve_reports::source::{Fields, Node, Problems};
+use portreeve_reports::{Finding, FindingBuilder, Location, ObjectRef, Subject, Verdict};
+use portreeve_trust::policy::{ImagePolicy, ImagePolicySpec, MAX_PATTERNS};
+
+use super::Rules;
+use super::load::Written;
+use crate::config::valid::Namespaces;
+
+/// Exceptions of one namespace that count: a tenant's thousands must not take the room of others'.
+const MAX_PER_NAMESPACE: usize = 500;
+/// Longest message of a condition or finding.
+const MAX_MESSAGE: usize = 1_000;
+
+/// The kinds that are rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum RuleKind {
+    /// `ClusterException`
+    ClusterException,
+    /// `Exception`
+    Exception,
+    /// `ImagePolicy`
+    ImagePolicy,
+}
+
+impl RuleKind {
+    /// The kind of that name.
+    pub fn of(kind: &str) -> Option<Self> {
+        [Self::ClusterException, Self::Exception, Self::ImagePolicy].into_iter().find(|known| known.as_str() == kind)
+    }
+
+    /// The name of the kind.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ClusterException => "ClusterException",
+            Self::Exception => "Exception",
+            Self::ImagePolicy => "ImagePolicy",
+        }
+    }
+}
+
+/// Which resource.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ResourceId {
+    /// Its kind.
+    pub kind: RuleKind,
+    /// Its namespace; empty for cluster-scoped kinds.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// A resource, read once.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resource {
+    /// When it was made, as the API server writes it; the older one wins where two cannot both hold.
+    pub created: String,
+    content: Result<Content, String>,
+}
+
+#[derive(Clone, Debug)]
+enum Content {
+    Exception(Exception),
+    ImagePolicy(Box<(ImagePolicySpec, ImagePolicy)>),
+}
+
+/// By what was written: a built policy follows from its spec.
+impl PartialEq for Content {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Exception(left), Self::Exception(right)) => left == right,
+            (Self::ImagePolicy(left), Self::ImagePolicy(right)) => {
+                left.0 == right.0 && left.1.digest() == right.1.digest()
+            }
+            _ => false,
+        }
+    }
+}
+
+/// All resources.
+pub type Resources = BTreeMap<ResourceId, Resource>;
+
+/// Why a resource counts or does not: the closed list of reasons of the condition `Accepted`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// It is in force.
+    Accepted,
+    /// It has mistakes.
+    Invalid,
+    /// Exceptions of its namespace do not count.
+    NamespaceNotAllowed,
+    /// Another policy says something else about the same images.
+    Conflict,
+    /// There are too many.
+    TooMany,
+}
+
+impl Reason {
+    /// The word in the condition.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "Accepted",
+            Self::Invalid => "Invalid",
+            Self::NamespaceNotAllowed => "NamespaceNotAllowed",
+            Self::Conflict => "Conflict",
+            Self::TooMany => "TooMany",
+        }
+    }
+}
+
+/// What is said about one resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// The reason.
+    pub reason: Reason,
+    /// For people.
+    pub message: String,
+}
+
+impl Account {
+    /// Whether the resource is in force.
+    pub fn is_accepted(&self) -> bool {
+        self.reason == Reason::Accepted
+    }
+
+    fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into() }
+    }
+}
+
+/// The rules with the resources laid over, and what is said of each resource.
+pub struct Laid {
+    /// The rules.
+    pub rules: Rules,
+    /// By resource.
+    pub accounts: BTreeMap<ResourceId, Account>,
+}
+
+impl Resource {
+    /// Reads a resource; one with mistakes is kept with what is wrong.
+    pub fn read(id: &ResourceId, created: &str, content: Result<&Node, &str>) -> Self {
+        let reading = || content.map_err(shortened).and_then(|node| decode(id, node));
+        // One that meets a bug of ours must not stop the others, at every start anew.
+        let content = catch_unwind(AssertUnwindSafe(reading))
+            .unwrap_or_else(|_| Err("portreeve panicked while reading it; this is a bug, please report it".to_owned()));
+        Self { created: created.to_owned(), content }
+    }
+}
+
+fn decode(id: &ResourceId, node: &Node) -> Result<Content, String> {
+    let said = |problems: Problems| said(&problems);
+    match portreeve_api::document(None, node).map_err(said)? {
+        Document::Exception(exception) if id.kind != RuleKind::ImagePolicy => Ok(Content::Exception(exception)),
+        Document::ImagePolicy { node, .. } if id.kind == RuleKind::ImagePolicy => {
+            let mut problems = Problems::new("");
+            let spec =
+                Fields::of(&node, "spec", &mut problems).and_then(|fields| fields.finish_with(ImagePolicySpec::decode));
+            if let Some(spec) = &spec {
+                spec.refuse_key_files(&mut problems);
+            }
+            let spec = problems.into_result(spec).map_err(said)?.ok_or_else(|| "'spec' is missing".to_owned())?;
+            let policy = ImagePolicy::build(&spec, &BTreeMap::new()).map_err(said)?;
+            Ok(Content::ImagePolicy(Box::new((spec, policy))))
+        }
+        _ => Err(format!("it is listed as {} and says that it is something else", id.kind.as_str())),
+    }
+}
+
+/// Problems in one line. An object of the API server has no lines to name.
+fn said(problems: &Problems) -> String {
+    let messages: Vec<&str> = problems.list().iter().map(|problem| problem.message.as_str()).collect();
+    shortened(&messages.join("; "))
+}
+
+fn shortened(message: &str) -> String {
+    message.chars().take(MAX_MESSAGE).collect()
+}
+
+impl Rules {
+    /// These rules' files, with the resources laid over them.
+    pub fn laid_over(&self, resources: &Resources, allowed: &Namespaces) -> Laid {
+        let mut accounts = BTreeMap::new();
+        let exceptions = exceptions(&self.written, resources, allowed, &mut accounts);
+        let image_policy = image_policy(&self.written, resources, &mut accounts);
+        Laid { rules: Self { exceptions, image_policy, ..self.clone() }, accounts }
+    }
+}
+
+/// Resources of a kind, the oldest first.
+fn by_age(resources: &Resources, is_wanted: impl Fn(RuleKind) -> bool) -> Vec<(&ResourceId, &Resource)> {
+    let mut wanted: Vec<_> = resources.iter().filter(|(id, _)| is_wanted(id.kind)).collect();
+    wanted.sort_by(|(left_id, left), (right_id, right)| (&left.created, left_id).cmp(&(&right.created, right_id)));
+    wanted
+}
+
+fn exceptions(
+    written: &Written,
+    resources: &Resources,
+    allowed: &Namespaces,
+    accounts: &mut BTreeMap<ResourceId, Account>,
+) -> Exceptions {
+    let mut valid = written.exceptions.clone();
+    let mut counted: BTreeMap<&str, usize> = BTreeMap::new();
+    for (id, resource) in by_age(resources, |kind| kind != RuleKind::ImagePolicy) {
+        let number = counted.entry(&id.namespace).or_default();
+        let account = account_of_exception(id, resource, allowed, *number, valid.len());
+        if let (Ok(Content::Exception(exception)), true) = (&resource.content, account.is_accepted()) {
+            *number += 1;
+            valid.push(exception.clone());
+        }
+        accounts.insert(id.clone(), account);
+    }
+    Exceptions::new(valid, written.invalid.clone())
+}
+
+fn account_of_exception(
+    id: &ResourceId,
+    resource: &Resource,
+    allowed: &Namespaces,
+    in_namespace: usize,
+    in_all: usize,
+) -> Account {
+    let namespace = &id.namespace;
+    match &resource.content {
+        Err(message) => Account::new(Reason::Invalid, message),
+        Ok(_) if id.kind == RuleKind::Exception && !allowed.contains(namespace) => Account::new(
+            Reason::NamespaceNotAllowed,
+            format!(
+                "exceptions made in namespace {namespace} do not count: 'customResources.exceptionNamespaces' of \
+                 Portreeve's configuration does not name it"
+            ),
+        ),
+        Ok(_) if in_namespace >= MAX_PER_NAMESPACE => {
+            Account::new(Reason::TooMany, format!("{MAX_PER_NAMESPACE} older exceptions of the namespace count"))
+        }
+        Ok(_) if in_all >= MAX_EXCEPTIONS => {
+            Account::new(Reason::TooMany, format!("{MAX_EXCEPTIONS} other exceptions count"))
+        }
+        Ok(_) => Account::new(Reason::Accepted, "it counts at every door until its last day"),
+    }
+}
+
+fn refused(id: &ResourceId, account: &Account) -> InvalidException {
+    let identity = Some((scope(id), id.name.clone()));
+    InvalidException { identity, origin: Origin::default(), message: account.message.clone() }
+}
+
+fn scope(id: &ResourceId) -> Scope {
+    match id.kind {
+        RuleKind::Exception => Scope::Namespace(id.namespace.clone()),
+        RuleKind::ClusterException | RuleKind::ImagePolicy => Scope::Cluster,
+    }
+}
+
+fn image_policy(
+    written: &Written,
+    resources: &Resources,
+    accounts: &mut BTreeMap<ResourceId, Account>,
+) -> Option<ImagePolicy> {
+    let file = written.image_policy.as_ref();
+    let mut in_force: Vec<(String, &ImagePolicySpec)> =
+        file.iter().map(|(spec, _)| ("the policy of the configuration".to_owned(), spec)).collect();
+    let mut policies: Vec<ImagePolicy> = file.iter().map(|(_, policy)| policy.clone()).collect();
+    for (id, resource) in by_age(resources, |kind| kind == RuleKind::ImagePolicy) {
+        let account = account_of_policy(resource, &in_force);
+        match &resource.content {
+            Ok(Content::ImagePolicy(built)) if account.is_accepted() => {
+                in_force.push((format!("ImagePolicy {}", id.name), &built.0));
+                policies.push(built.1.clone());
+            }
+            _ => policies.push(ImagePolicy::unreadable()),
+        }
+        accounts.insert(id.clone(), account);
+    }
+    ImagePolicy::together(policies)
+}
+
+fn account_of_policy(resource: &Resource, in_force: &[(String, &ImagePolicySpec)]) -> Account {
+    let spec = match &resource.content {
+        Err(message) => return Account::new(Reason::Invalid, message),
+        Ok(Content::ImagePolicy(built)) => &built.0,
+        Ok(Content::Exception(_)) => return Account::new(Reason::Invalid, "it is no image policy"),
+    };
+    let patterns: usize = in_force.iter().map(|(_, spec)| spec.patterns()).sum();
+    if patterns + spec.patterns() > MAX_PATTERNS {
+        let message = format!("with it, policies in force would have more than {MAX_PATTERNS} patterns");
+        return Account::new(Reason::TooMany, message);
+    }
+    let tie = in_force.iter().find_map(|(name, other)| Some((name, other.tie_with(spec)?)));
+    match tie {
+        Some((name, tie)) => Account::new(Reason::Conflict, format!("{name} came first: {tie}")),
+        None => Account::new(Reason::Accepted, "its rules count at every door"),
+    }
+}
+
+/// The finding about a resource: passed when it is in force, so that an earlier failure resolves.
+pub fn finding(id: &ResourceId, account: &Account) -> Option<Finding> {
+    if id.kind != RuleKind::ImagePolicy {
+        let refused = refused(id, account);
+        return Some(if account.is_accepted() { refused.withdrawn() } else { refused.refused() });
+    }
+    let verdict = if account.is_accepted() { Verdict::Pass } else { Verdict::Fail };
+    FindingBuilder::new(INVALID_IMAGE_POLICY.code(), INVALID_IMAGE_POLICY.severity, verdict)
+        .subject(subject(id))
+        .location(Location::default())
+        .message(account.message.clone())
+        .build()
+        .inspect_err(|error| tracing::error!(%error, "a finding about a custom resource was refused"))
+        .ok()
+}
+
+/// The resource as a subject.
+pub fn subject(id: &ResourceId) -> Subject {
+    Subject::Object(ObjectRef {
+        api_version: portreeve_api::API_VERSION.to_owned(),
+        kind: id.kind.as_str().to_owned(),
+        namespace: id.namespace.clone(),
+        name: id.name.clone(),
+        ..ObjectRef::default()
+    })
+}
+
+#[cfg(test)]
+mod tests;

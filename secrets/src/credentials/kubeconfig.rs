@@ -1,0 +1,68 @@
+//! Kubeconfigs: users with a token, a password or a certificate of their own.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use jiff::Timestamp;
+use portreeve_reports::Cause;
+use portreeve_reports::source::{Limits, Node, yaml};
+
+use super::{Expiry, certificate, jwt};
+
+/// What one user has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Login {
+    /// `users[ci].token`
+    pub(super) path: String,
+    pub(super) kind: &'static str,
+    pub(super) issued: Option<Timestamp>,
+    pub(super) valid_from: Option<Timestamp>,
+    pub(super) expires: Expiry,
+}
+
+/// The logins of a kubeconfig; `None` when the text is none. A user that runs a program or reads a file has none here.
+pub(super) fn logins(text: &str) -> Option<Vec<Login>> {
+    // Cheap to say no: most texts are not.
+    if !(text.contains("users") && text.contains("clusters") && text.contains("Config")) {
+        return None;
+    }
+    let limits = Limits { bytes: 1 << 20, depth: 32, nodes: 100_000, documents: 1 };
+    let root = yaml::read(text.as_bytes(), &limits).into_iter().next()?.ok()?;
+    if root.get("kind").and_then(Node::as_str) != Some("Config") {
+        return None;
+    }
+    let users = root.get("users")?.as_list()?;
+    Some(users.iter().enumerate().flat_map(|(index, user)| of_user(index, user)).collect())
+}
+
+fn of_user(index: usize, entry: &Node) -> Vec<Login> {
+    let Some(user) = entry.get("user") else { return Vec::new() };
+    let name = entry.get("name").and_then(Node::as_str).and_then(super::inspect::plain_name);
+    let path = |field: &str| format!("users[{}].{field}", name.map_or_else(|| index.to_string(), str::to_owned));
+    let text = |field: &str| user.get(field).and_then(Node::as_str).filter(|text| !text.is_empty());
+    let token = text("token").map(|token| of_token(path("token"), token));
+    let password = text("password").map(|_| Login {
+        path: path("password"),
+        kind: "password",
+        issued: None,
+        valid_from: None,
+        expires: Expiry::Never,
+    });
+    let certificate = text("client-certificate-data").map(|data| of_certificate(path("client-certificate-data"), data));
+    token.into_iter().chain(password).chain(certificate).collect()
+}
+
+fn of_token(path: String, token: &str) -> Login {
+    match jwt::parse(token) {
+        Some(jwt) => {
+            Login { path, kind: "token", issued: jwt.issued, valid_from: jwt.valid_from, expires: jwt.expires }
+        }
+        None => Login { path, kind: "token", issued: None, valid_from: None, expires: Expiry::Never },
+    }
+}
+
+fn of_certificate(path: String, data: &str) -> Login {
+    let unreadable = Expiry::Unknown(Cause::Unreadable, "its certificate is not base64 of PEM");
+    let chain = STANDARD.decode(data.trim()).ok().map(|pem| certificate::chain(&pem));
+    let (valid_from, expires) = chain.map_or((None, unreadable), |chain| (chain.valid_from, chain.expires));
+    Login { path, kind: "client certificate", issued: valid_from, valid_from, expires }
+}

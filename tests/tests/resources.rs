@@ -1,0 +1,11 @@
+//! Custom resources on the real API server: what is installed, refused, followed, and said about each of them.
+
+#[path = "resources/site.rs"]
+mod site;
+
+#[path = "resources/following.rs"]
+mod following;
+#[path = "resources/poison.rs"]
+mod poison;
+#[path = "resources/schema.rs"]
+mod schema;

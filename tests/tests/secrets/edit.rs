@@ -1,0 +1,117 @@
+//! Editing: only what was changed changes, and plaintext is left nowhere.
+
+use std::time::Duration;
+
+use portreeve_tests::binary::{Output, Portreeve};
+use portreeve_tests::process::Running;
+
+use super::safe::Safe;
+
+const PLAIN: &str = "a: one\nb: [same, same]\nc: {d: two}\n# note\ne: 5\n";
+
+fn edit(safe: &Safe, editor: &str) -> Output {
+    Portreeve::finish(safe.command(&["edit", "secret.yaml"]).env("EDITOR", editor))
+}
+
+/// Folders with plaintext of commands that run or ran.
+fn desks() -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir("/dev/shm").into_iter().flatten().filter_map(Result::ok);
+    entries.map(|entry| entry.path()).filter(|path| path.join("secret.yaml").exists()).collect()
+}
+
+#[test]
+fn a_change_of_one_value_changes_its_line_and_the_mac_only() {
+    let safe = Safe::with(PLAIN);
+    let before = safe.0.read("secret.yaml");
+    edit(&safe, "sed -i s/two/three/").expect_exit(0);
+    let after = safe.0.read("secret.yaml");
+    let changed: Vec<&str> =
+        before.lines().zip(after.lines()).filter(|(old, new)| old != new).map(|(old, _)| old.trim()).collect();
+    let names: Vec<&str> = changed.iter().filter_map(|line| line.split(':').next()).collect();
+    assert!(names == ["d", "lastmodified", "mac"] || names == ["d", "mac"], "{changed:?}");
+    let expected = PLAIN.replace("two", "three");
+    let normal = |text: &str| {
+        text.replace("{d: three}", "\n    d: three")
+            .replace("[same, same]", "\n    - same\n    - same")
+            .replace(": \n", ":\n")
+    };
+    assert_eq!(safe.sops(&["decrypt", "secret.yaml"]).expect_exit(0).stdout, normal(&expected));
+}
+
+#[test]
+fn what_sops_edited_we_edit_and_the_other_way_round() {
+    let safe = Safe::with(PLAIN);
+    edit(&safe, "sed -i s/one/uno/").expect_exit(0);
+    safe.sops(&["set", "secret.yaml", "[\"c\"][\"d\"]", "\"due\""]).expect_exit(0);
+    edit(&safe, "sed -i s/same/lo-stesso/").expect_exit(0);
+    let ours = safe.ours(&["decrypt", "secret.yaml"]).expect_exit(0).stdout;
+    assert!(ours.contains("uno") && ours.contains("due") && ours.contains("lo-stesso"), "{ours}");
+    assert_eq!(safe.sops(&["decrypt", "secret.yaml"]).expect_exit(0).stdout, ours);
+}
+
+#[test]
+fn equal_items_keep_nonces_of_their_own() {
+    let safe = Safe::with(PLAIN);
+    edit(&safe, "sed -i 's/- same/- other/'").expect_exit(0);
+    let file = safe.0.read("secret.yaml");
+    let items: Vec<&str> = file.lines().filter(|line| line.starts_with("    - ENC")).collect();
+    assert_eq!(items.len(), 2);
+    assert_ne!(items[0], items[1]);
+}
+
+#[test]
+fn nothing_changed_is_200_and_a_failing_editor_201() {
+    let safe = Safe::with(PLAIN);
+    let before = safe.0.read("secret.yaml");
+    assert!(edit(&safe, "true").expect_exit(200).stderr.contains("nothing was changed"));
+    edit(&safe, "false").expect_exit(201);
+    edit(&safe, "no-such-editor-anywhere").expect_exit(201);
+    Portreeve::finish(safe.command(&["edit", "secret.yaml"]).env_remove("EDITOR")).expect_exit(201);
+    assert_eq!(safe.0.read("secret.yaml"), before);
+    Portreeve::finish(safe.command(&["edit", "secret.yaml"]).env("EDITOR", "false").env("SOPS_EDITOR", "true"))
+        .expect_exit(200);
+}
+
+#[test]
+fn a_file_that_somebody_else_changed_meanwhile_is_not_written_over() {
+    let safe = Safe::with(PLAIN);
+    let editor = format!("sh -c 'sed -i s/one/uno/ \"$1\"; echo x >> {}' sh", safe.path("secret.yaml").display());
+    let said = edit(&safe, &editor).expect_exit(3);
+    assert!(said.stderr.contains("changed by somebody else"), "{}", said.stderr);
+    assert!(safe.0.read("secret.yaml").ends_with("x\n"));
+    assert!(!safe.path(".secret.yaml.portreeve-staged").exists());
+}
+
+#[test]
+fn what_cannot_be_read_is_told_and_leaves_the_file_when_nobody_goes_on() {
+    let safe = Safe::with(PLAIN);
+    let before = safe.0.read("secret.yaml");
+    let said = edit(&safe, "sed -i 's/one/[/'").expect_exit(2);
+    assert!(said.stderr.contains("cannot be encrypted: line "), "{}", said.stderr);
+    assert!(said.stderr.contains("press Enter"), "{}", said.stderr);
+    assert_eq!(safe.0.read("secret.yaml"), before);
+    assert_eq!(desks(), [""; 0].map(std::path::PathBuf::from));
+}
+
+#[tokio::test]
+async fn a_command_that_is_told_to_end_takes_the_plaintext_with_it() {
+    let safe = Safe::with(PLAIN);
+    let before = safe.0.read("secret.yaml");
+    let mut command = safe.command(&["edit", "secret.yaml"]);
+    let seen = safe.path("seen");
+    command.env("EDITOR", format!("sh -c 'echo \"$1\" > {0}.new; mv {0}.new {0}; exec sleep 60' sh", seen.display()));
+    let mut running = Running::start("portreeve", &mut command);
+    let limit = Duration::from_secs(30);
+    let file = running
+        .until("the editor", limit, |_| {
+            let file = std::fs::read_to_string(&seen).ok();
+            async { file }
+        })
+        .await;
+    let file = std::path::PathBuf::from(file.trim());
+    assert!(std::fs::read_to_string(&file).unwrap().contains("two"));
+    running.signal("TERM");
+    assert_eq!(running.ended(limit).await.code(), Some(143));
+    assert!(!file.exists() && !file.parent().unwrap().exists());
+    assert_eq!(safe.0.read("secret.yaml"), before);
+}

@@ -215,12 +215,15 @@ fn the_daemon_reads_the_configuration_of_the_chart() {
     for values in [json!({}), enforcing(), json!({"registries": [{"host": "registry.example.org:5000"}]})] {
         let folder = scratch("config");
         for (name, content) in of_kind(&rendered(&values), "ConfigMap")["data"].as_object().unwrap() {
-            std::fs::write(folder.join(name), content.as_str().unwrap()).unwrap();
+            // The volume is a folder of the container only.
+            let content = content.as_str().unwrap().replace("/var/lib/portreeve", folder.to_str().unwrap());
+            std::fs::write(folder.join(name), content).unwrap();
         }
         let config = folder.join("portreeve.yaml");
         let shown = Portreeve::run(["config", "show", "--config", config.to_str().unwrap()]);
         assert_eq!(shown.code, Some(0), "{values}: {}", shown.stderr);
-        assert!(shown.stdout.contains("sqlite:///var/lib/portreeve/portreeve.db"), "{}", shown.stdout);
+        let store = format!("sqlite://{}/portreeve.db", folder.display());
+        assert!(shown.stdout.contains(&store), "{}", shown.stdout);
     }
 }
 

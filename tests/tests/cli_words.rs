@@ -190,3 +190,15 @@ fn every_listed_code_can_be_explained() {
     let frameworks = desk.run(&["list", "frameworks"]).expect_exit(0).stdout;
     assert!(frameworks.starts_with("nsa ") && frameworks.contains("12 of 24 controls (not yet: "), "{frameworks}");
 }
+
+#[test]
+fn shells_get_completions_and_readers_a_manual_of_each_command() {
+    let desk = Desk::new();
+    for shell in ["bash", "zsh", "fish"] {
+        let script = desk.run(&["completions", shell]).expect_exit(0).stdout;
+        assert!(script.contains("portreeve") && script.contains("fail-on"), "{shell}");
+    }
+    let page = desk.run(&["man", "image", "sign"]).expect_exit(0).stdout;
+    assert!(page.contains(".TH portreeve-image-sign 1") && page.contains("Sign an image"), "{page}");
+    assert!(desk.run(&["man", "chek"]).expect_exit(2).stderr.contains("no command 'chek'"));
+}

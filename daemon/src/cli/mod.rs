@@ -2,10 +2,12 @@
 
 mod args;
 mod check;
+mod completions;
 mod config;
 mod crds;
 mod credentials;
 mod demo;
+mod doctor;
 mod explain;
 mod gate;
 mod image;
@@ -109,6 +111,9 @@ enum Command {
     List(list::ListArgs),
     Crds(crds::CrdsArgs),
     Config(config::ConfigArgs),
+    Doctor(doctor::DoctorArgs),
+    Completions(completions::CompletionsArgs),
+    Man(completions::ManArgs),
 }
 
 /// Runs a command to its exit code.
@@ -133,12 +138,15 @@ fn dispatch(command: Command, global: &GlobalArgs) -> Result<ExitCode, Failure> 
         Command::Verify(args) => verify::run(&args, global),
         Command::Review(args) => review::run(&args, global),
         Command::Image(args) => image::run(&args, global),
-        Command::Platform(args) => platform::run(&args, global),
         Command::Credentials(args) => credentials::run(&args, global),
+        Command::Platform(args) => platform::run(&args, global),
         Command::Explain(args) => explain::run(&args),
         Command::List(args) => list::run(&args),
         Command::Crds(args) => crds::run(&args),
         Command::Config(args) => config::run(&args, global),
+        Command::Doctor(args) => doctor::run(&args, global),
+        Command::Completions(args) => completions::completions(&args),
+        Command::Man(args) => completions::man(&args),
     };
     exit.map(Into::into)
 }

@@ -3,8 +3,8 @@
 //! * [`workloads`]: posture of objects, and what could not be read.
 //! * [`credentials`]: what Secrets and ConfigMaps hold, as time passes.
 //! * [`images`]: images by repository, declared and running.
-//! * [`platform`]: what is deployed and kept as declared.
 //! * [`resources`]: custom resources that are rules, and their status.
+//! * [`platform`]: what is deployed and kept as declared.
 //! * [`scans`]: what is told when everything was judged.
 //!
 //! All judge what the index says now, not what an event said, so that events may be merged. What the store does not

@@ -128,13 +128,14 @@ impl RuleResources {
         }
         let reach = Reach::of(changed);
         let everything = self.cluster.everything();
+        let [workloads, images, credentials] = &self.feeds;
         let subjects = everything.subjects.into_iter().filter(|subject| reach.contains(subject)).collect();
-        self.feeds[0].push(Change { subjects, ..Change::default() });
+        workloads.push(Change { subjects, ..Change::default() });
         let in_reach = |key: &&ObjectKey| reach.is_cluster || reach.namespaces.contains(&*key.namespace);
         let holders = everything.objects.iter().filter(in_reach).cloned().collect();
-        self.feeds[2].push(Change { objects: holders, ..Change::default() });
+        credentials.push(Change { objects: holders, ..Change::default() });
         if is_other_policy || reach.is_cluster {
-            self.feeds[1].push(Change { objects: everything.objects, ..Change::default() });
+            images.push(Change { objects: everything.objects, ..Change::default() });
         }
         work.plan_scan(Instant::now());
     }

@@ -15,8 +15,8 @@ pub fn entries() -> impl Iterator<Item = &'static CodeEntry> {
         .iter()
         .chain(portreeve_trust::rules::CODES)
         .chain(portreeve_secrets::sops::CODES)
-        .chain(portreeve_api::platform::CODES)
         .chain(portreeve_secrets::credentials::rules::CODES)
+        .chain(portreeve_api::platform::CODES)
 }
 
 /// The texts of a code, for renderers.

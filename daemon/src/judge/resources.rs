@@ -73,7 +73,7 @@ pub struct Resource {
 
 #[derive(Clone, Debug)]
 enum Content {
-    Exception(Exception),
+    Exception(Box<Exception>),
     ImagePolicy(Box<(ImagePolicySpec, ImagePolicy)>),
 }
 
@@ -163,7 +163,9 @@ impl Resource {
 fn decode(id: &ResourceId, node: &Node) -> Result<Content, String> {
     let said = |problems: Problems| said(&problems);
     match portreeve_api::document(None, node).map_err(said)? {
-        Document::Exception(exception) if id.kind != RuleKind::ImagePolicy => Ok(Content::Exception(exception)),
+        Document::Exception(exception) if id.kind != RuleKind::ImagePolicy => {
+            Ok(Content::Exception(Box::new(exception)))
+        }
         Document::ImagePolicy { node, .. } if id.kind == RuleKind::ImagePolicy => {
             let mut problems = Problems::new("");
             let spec =
@@ -219,7 +221,7 @@ fn exceptions(
         let account = account_of_exception(id, resource, allowed, *number, valid.len());
         if let (Ok(Content::Exception(exception)), true) = (&resource.content, account.is_accepted()) {
             *number += 1;
-            valid.push(exception.clone());
+            valid.push(Exception::clone(exception));
         }
         accounts.insert(id.clone(), account);
     }

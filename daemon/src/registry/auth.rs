@@ -40,6 +40,8 @@ const DEFAULT_LIFETIME: u64 = 60;
 /// What may be done with a repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Access {
+    /// Nothing but being known: what `/v2/` asks for.
+    SignIn,
     Pull,
     Push,
 }
@@ -54,12 +56,13 @@ pub(super) struct Scope {
 
 impl Scope {
     /// Ours, never the challenge's: a registry must not get a token for more than was asked.
-    fn text(&self) -> String {
+    fn text(&self) -> Option<String> {
         let actions = match self.access {
+            Access::SignIn => return None,
             Access::Pull => "pull",
             Access::Push => "pull,push",
         };
-        format!("repository:{}:{actions}", self.repository)
+        Some(format!("repository:{}:{actions}", self.repository))
     }
 }
 
@@ -208,7 +211,9 @@ impl TokenQuestion<'_> {
                 (request, None)
             }
             other => {
-                request.url.query_pairs_mut().append_pair("scope", &self.scope.text());
+                if let Some(scope) = self.scope.text() {
+                    request.url.query_pairs_mut().append_pair("scope", &scope);
+                }
                 if !service.is_empty() {
                     request.url.query_pairs_mut().append_pair("service", service);
                 }
@@ -226,7 +231,7 @@ impl TokenQuestion<'_> {
             .append_pair("grant_type", "refresh_token")
             .append_pair("service", service)
             .append_pair("client_id", "portreeve")
-            .append_pair("scope", &self.scope.text())
+            .extend_pairs(self.scope.text().map(|scope| ("scope", scope)))
             .append_pair("refresh_token", token.expose_secret())
             .finish()
             .into()

@@ -7,6 +7,7 @@
 //! * Credentials belong to one origin and go nowhere else ([`auth`], [`credentials`]).
 //! * Hosts that nobody configured are reached by https only, and never on loopback or link-local addresses
 //!   ([`endpoint`]): the names come from whoever can create a Pod.
+//! * [`ping`] asks whether a registry is there.
 //! * [`push`] writes, for signing only.
 
 mod address;
@@ -17,6 +18,7 @@ mod discover;
 mod endpoint;
 mod failure;
 mod options;
+mod ping;
 mod push;
 mod requests;
 mod shelf;

@@ -554,11 +554,11 @@ mod tests {
             "portreeve_store_lost_total 0",
             "portreeve_store_writes_total{result=\"success\"} 0",
             "portreeve_index_objects 0",
+            "portreeve_credentials{class=\"tls-certificate\"} 0",
+            "portreeve_credential_expiry_timestamp_seconds{class=\"jwt\"} inf",
             "portreeve_platform_components{state=\"kept-back\"} 0",
             "portreeve_platform_drift{class=\"foreign-owner\"} 0",
             "portreeve_platform_writes_total 0",
-            "portreeve_credentials{class=\"tls-certificate\"} 0",
-            "portreeve_credential_expiry_timestamp_seconds{class=\"jwt\"} inf",
             "portreeve_build_info{version=\"1.2.3\"} 1",
         ] {
             assert!(series(&text).contains(&line), "{line} is not in\n{text}");

@@ -28,8 +28,6 @@ pub enum TaskName {
     Workloads,
     /// Judges images.
     Images,
-    /// Keeps the platform as declared.
-    Platform,
     /// Judges credentials.
     Credentials,
     /// Follows custom resources that are rules.
@@ -38,6 +36,8 @@ pub enum TaskName {
     RuleFindings,
     /// Writes statuses of custom resources.
     Status,
+    /// Keeps the platform as declared.
+    Platform,
     /// Fires what is due by cron.
     Scheduler,
     /// Writes findings to the store.
@@ -68,11 +68,11 @@ impl fmt::Display for TaskName {
             Self::Watch(plural) => write!(f, "watch-{plural}"),
             Self::Workloads => f.write_str("workloads"),
             Self::Images => f.write_str("images"),
-            Self::Platform => f.write_str("platform"),
             Self::Credentials => f.write_str("credentials"),
             Self::Rules => f.write_str("rules"),
             Self::RuleFindings => f.write_str("rule-findings"),
             Self::Status => f.write_str("status"),
+            Self::Platform => f.write_str("platform"),
             Self::Scheduler => f.write_str("scheduler"),
             Self::Recorder => f.write_str("recorder"),
             Self::Admission => f.write_str("admission"),

@@ -202,7 +202,7 @@ fn write_config(
 fn lay_over(under: &mut Value, over: &Value) {
     match (under.as_object_mut(), over.as_object()) {
         (Some(under), Some(over)) => {
-            over.iter().for_each(|(key, value)| lay_over(under.entry(key.clone()).or_insert(Value::Null), value))
+            over.iter().for_each(|(key, value)| lay_over(under.entry(key.clone()).or_insert(Value::Null), value));
         }
         _ => *under = over.clone(),
     }

@@ -1,5 +1,6 @@
 //! T20: resources that no schema has seen are there when the daemon starts; it becomes ready, and the good ones hold.
 
+use portreeve_tests::OrFail as _;
 use portreeve_tests::api::Api;
 use serde_json::{Value, json};
 
@@ -68,7 +69,7 @@ async fn plant(api: &Api, namespace: &str) -> Vec<Value> {
             if kind == "Exception" {
                 object["metadata"]["namespace"] = namespace.into();
             }
-            planted.push(api.create(&object).await.unwrap_or_else(|status| panic!("{kind} {name}: {status}")));
+            planted.push(api.create(&object).await.or_fail(&format!("{kind} {name}")));
         }
     }
     planted

@@ -76,7 +76,8 @@ fn tree() -> impl Strategy<Value = Tree> {
     })
 }
 
-fn write(tree: &Tree, indent: usize, out: &mut String) {
+/// A comment above the first thing in an item of a list is left out: where the list has one too, sops loses it.
+fn write(tree: &Tree, (indent, in_list): (usize, bool), out: &mut String) {
     let pad = " ".repeat(indent);
     match tree {
         Tree::Leaf(text, comment) => {
@@ -86,22 +87,22 @@ fn write(tree: &Tree, indent: usize, out: &mut String) {
         }
         Tree::List(items) => {
             out.push('\n');
-            for (comment, item) in items {
-                if *comment {
+            for (number, (comment, item)) in items.iter().enumerate() {
+                if *comment && !(in_list && number == 0) {
                     out.push_str(&format!("{pad}# before\n"));
                 }
                 out.push_str(&format!("{pad}-"));
-                write(item, indent + 2, out);
+                write(item, (indent + 2, true), out);
             }
         }
         Tree::Map(items) => {
             out.push('\n');
             for (number, (comment, item)) in items.iter().enumerate() {
-                if *comment {
+                if *comment && !(in_list && number == 0) {
                     out.push_str(&format!("{pad}# before\n"));
                 }
                 out.push_str(&format!("{pad}k{number}:"));
-                write(item, indent + 2, out);
+                write(item, (indent + 2, false), out);
             }
         }
     }
@@ -110,13 +111,13 @@ fn write(tree: &Tree, indent: usize, out: &mut String) {
 #[test]
 fn documents_by_dice_are_written_as_sops_writes_them() {
     let safe = Safe::new();
-    let config = Config { cases: 64, failure_persistence: None, ..Config::default() };
+    let config = Config { cases: 48, failure_persistence: None, ..Config::default() };
     let documents = proptest::collection::vec((proptest::bool::weighted(0.2), tree()), 1..5).prop_map(Tree::Map);
     let mut runner =
         TestRunner::new_with_rng(config, proptest::test_runner::TestRng::deterministic_rng(Default::default()));
     let result = runner.run(&documents, |tree| {
         let mut text = String::new();
-        write(&tree, 0, &mut text);
+        write(&tree, (0, false), &mut text);
         safe.0.file("plain.yaml", &text);
         // Nothing is encrypted, so that what is compared is the writing itself.
         let theirs = safe.sops(&["encrypt", "--encrypted-regex", "^nothing$", "plain.yaml"]);

@@ -57,7 +57,7 @@ fn a_rotation_that_is_killed_at_any_time_leaves_a_file_that_opens_and_blocks_no_
     let begun = std::time::Instant::now();
     safe.ours(&["rotate", "secret.yaml"]).expect_exit(0);
     let whole = begun.elapsed().max(Duration::from_millis(4));
-    let steps = 25;
+    let steps = 15;
     let mut killed = 0;
     for step in 0..=steps {
         let mut child =
@@ -69,7 +69,7 @@ fn a_rotation_that_is_killed_at_any_time_leaves_a_file_that_opens_and_blocks_no_
         child.wait().unwrap();
         assert_eq!(safe.ours(&["decrypt", "secret.yaml"]).expect_exit(0).stdout, expected, "killed at step {step}");
     }
-    assert!(killed > 5, "{killed} runs were killed");
+    assert!(killed > 3, "{killed} runs were killed");
     safe.0.file(".secret.yaml.portreeve-staged", "left by a run that was killed");
     safe.ours(&["rotate", "secret.yaml"]).expect_exit(0);
     assert!(!safe.path(".secret.yaml.portreeve-staged").exists());

@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::schema::{boolean, day, integer, list, matching, object, one_of, optional, required, text, texts_by_name};
+use crate::schema::{
+    Field, boolean, day, integer, list, matching, object, one_of, optional, required, text, texts_by_name,
+};
 
 /// `spec` of an `Exception` and of a `ClusterException`; decoded by
 /// [`portreeve_reports::exceptions::ExceptionSpec::decode`].
@@ -172,6 +174,82 @@ fn static_answer() -> Value {
             required("reason", text("Why.")),
             optional("expires", text("A date or timestamp until which it holds.")),
         ],
+    )
+}
+
+/// `spec` of a `Platform`.
+pub(super) fn platform() -> Value {
+    object(
+        "The components that are deployed and kept as declared.",
+        [
+            optional("profile", one_of("For whom it is.", &["desktop", "team", "production", "airgap"])),
+            optional("defaults", object("What components do unless they say otherwise.", keeping())),
+            optional("gate", gate()),
+            required("components", list("The components.", component())),
+        ],
+    )
+}
+
+/// What `defaults` and each component share.
+fn keeping() -> [Field; 6] {
+    [
+        optional("drift", one_of("What is done about drift; quote off in YAML.", &["off", "warn", "correct"])),
+        optional("prune", boolean("Whether objects that are no longer declared are deleted.")),
+        optional(
+            "retain",
+            boolean("Whether claims, volumes, namespaces and definitions stay when others are deleted."),
+        ),
+        optional("adopt", boolean("Whether objects that are there and are nobody's of ours are taken over.")),
+        optional("maxPrune", integer("The most objects that one run deletes.", 0)),
+        optional("healthTimeout", text("How long a component may take to become healthy, such as 5m.")),
+    ]
+}
+
+fn gate() -> Value {
+    object(
+        "What every component passes before it is applied.",
+        [
+            optional("frameworks", list("Framework ids.", text("An id."))),
+            optional(
+                "failOn",
+                one_of("The least severity that keeps back.", &["critical", "high", "medium", "low", "none"]),
+            ),
+            optional("images", one_of("What a failing image does at most.", &["enforce", "warn", "audit"])),
+        ],
+    )
+}
+
+fn component() -> Value {
+    let anything = json!({"description": "Values of a chart.", "type": "object",
+        "x-kubernetes-preserve-unknown-fields": true});
+    let source = object(
+        "Where its objects come from.",
+        [
+            optional("folder", text("A folder of manifests.")),
+            optional("chart", text("A chart: a folder, an archive, or oci://.")),
+        ],
+    );
+    let ignore = object(
+        "Fields that others may change.",
+        [
+            required("kind", text("The kind of the objects.")),
+            optional("name", text("The name of the object; all of the kind when left out.")),
+            required("paths", list("JSON pointers.", text("A pointer, such as /spec/replicas."))),
+        ],
+    );
+    let own = [
+        required("name", text("Its name, unique in the platform.")),
+        required("namespace", text("The namespace of its objects.")),
+        optional("dependsOn", list("Components that must be healthy before.", text("A name."))),
+        required("source", source),
+        optional("values", anything),
+        optional("ignore", list("What is no drift.", ignore)),
+    ];
+    let [name, namespace, depends_on, source, values, ignore] = own;
+    let [drift, prune, retain, adopt, max_prune, health_timeout] = keeping();
+    object(
+        "A part of the platform that is applied and judged as a whole.",
+        [name, namespace, depends_on, source, values, ignore, drift, prune, retain, adopt, max_prune, health_timeout],
     )
 }
 

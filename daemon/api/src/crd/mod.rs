@@ -23,13 +23,18 @@ struct Definition {
     spec: fn() -> Value,
     /// Columns of `kubectl get` from the spec: name and JSON path.
     columns: &'static [(&'static str, &'static str)],
+    /// The condition that the next two columns show.
+    condition: &'static str,
 }
+
+/// The condition of rules.
+const ACCEPTED: &str = "Accepted";
 
 const EXCEPTION_COLUMNS: &[(&str, &str)] = &[("Owner", ".spec.owner"), ("Expires", ".spec.expires")];
 
 /// In the order in which they are printed. An `ImagePolicy` is cluster-scoped: whoever may write it decides what runs
 /// anywhere, and a rule names its namespaces itself.
-const DEFINITIONS: [Definition; 3] = [
+const DEFINITIONS: [Definition; 4] = [
     Definition {
         kind: "ClusterException",
         plural: "clusterexceptions",
@@ -37,6 +42,7 @@ const DEFINITIONS: [Definition; 3] = [
         about: "An accepted failure of subjects without a namespace: cluster-scoped objects, images, files.",
         spec: kinds::exception,
         columns: EXCEPTION_COLUMNS,
+        condition: ACCEPTED,
     },
     Definition {
         kind: "Exception",
@@ -45,6 +51,7 @@ const DEFINITIONS: [Definition; 3] = [
         about: "An accepted failure of objects of this namespace.",
         spec: kinds::exception,
         columns: EXCEPTION_COLUMNS,
+        condition: ACCEPTED,
     },
     Definition {
         kind: "ImagePolicy",
@@ -53,6 +60,16 @@ const DEFINITIONS: [Definition; 3] = [
         about: "Whose word counts for which image.",
         spec: kinds::image_policy,
         columns: &[("Mode", ".spec.mode"), ("No-Match", ".spec.noMatch")],
+        condition: ACCEPTED,
+    },
+    Definition {
+        kind: "Platform",
+        plural: "platforms",
+        scope: Scope::Cluster,
+        about: "The components of a platform, deployed and kept as declared.",
+        spec: kinds::platform,
+        columns: &[("Profile", ".spec.profile")],
+        condition: "Ready",
     },
 ];
 
@@ -97,10 +114,10 @@ fn definition(of: &Definition) -> Value {
 }
 
 fn columns(of: &Definition) -> Vec<Value> {
-    let condition = |field: &str| format!(r#".status.conditions[?(@.type=="Accepted")].{field}"#);
+    let condition = |field: &str| format!(r#".status.conditions[?(@.type=="{}")].{field}"#, of.condition);
     let column = |name: &str, path: &str| json!({"name": name, "type": "string", "jsonPath": path});
     let own = of.columns.iter().map(|(name, path)| column(name, path));
-    let said = [column("Accepted", &condition("status")), column("Reason", &condition("reason"))];
+    let said = [column(of.condition, &condition("status")), column("Reason", &condition("reason"))];
     let age = json!({"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"});
     own.chain(said).chain([age]).collect()
 }

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use portreeve_secrets::sops::{Document, Extracted, KeyPath};
+use portreeve_secrets::sops::{Extracted, KeyPath};
 
 use super::super::args::GlobalArgs;
 use super::file::{self, Staged};
-use super::{Done, Refusal, TargetArgs, identities};
+use super::{Done, Refusal, TargetArgs, identities, read_document};
 
 /// Decrypt a file to standard output.
 ///
@@ -35,7 +35,7 @@ pub(super) fn run(args: &DecryptArgs, global: &GlobalArgs) -> Done {
     let refused = |error| Refusal::of(&args.file, &error);
     let path = args.extract.as_deref().map(KeyPath::parse).transpose().map_err(refused)?;
     let bytes = file::read(&args.file)?;
-    let document = Document::read(bytes.expose()).map_err(refused)?;
+    let document = read_document(&args.file, &bytes)?;
     let plain = document.decrypt(&identities::load(global)?).map_err(refused)?;
     let text = match path {
         None => plain.to_yaml().map_err(refused)?,

@@ -7,13 +7,13 @@ use std::process::ExitStatus;
 
 use clap::Args;
 use jiff::Timestamp;
-use portreeve_secrets::sops::{Document, Plain, SecretBytes};
+use portreeve_secrets::sops::{Plain, SecretBytes};
 use tempfile::TempDir;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::super::args::GlobalArgs;
 use super::file::{self, Staged};
-use super::{Done, Refusal, SystemRandom, exits, identities};
+use super::{Done, Refusal, SystemRandom, exits, identities, read_document};
 
 /// Where plaintext never reaches a disk, when there is such a place.
 const MEMORY: &str = "/dev/shm";
@@ -39,7 +39,7 @@ pub(super) fn run(args: &EditArgs, global: &GlobalArgs) -> Done {
     let refused = |error| Refusal::of(&args.file, &error);
     let _held = file::hold(&args.file)?;
     let bytes = file::read(&args.file)?;
-    let document = Document::read(bytes.expose()).map_err(refused)?;
+    let document = read_document(&args.file, &bytes)?;
     let opened = document.open(&identities::load(global)?).map_err(refused)?;
     let desk = Desk::new(&args.file, &opened.plain().to_yaml().map_err(refused)?)?;
     let Some(edited) = desk.edit()? else {

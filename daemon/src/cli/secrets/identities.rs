@@ -6,6 +6,7 @@ use portreeve_secrets::sops::Identities;
 
 use super::super::args::GlobalArgs;
 use super::{Refusal, exit_of, exits, file};
+use crate::config::Use;
 
 /// Sources of keys that sops has and this version does not ask: named, so that nobody looks for a mistake in vain.
 const LATER: [&str; 3] = ["SOPS_AGE_KEY_CMD", "SOPS_AGE_SSH_PRIVATE_KEY_FILE", "SOPS_AGE_SSH_PRIVATE_KEY_CMD"];
@@ -23,7 +24,8 @@ pub(super) fn load(global: &GlobalArgs) -> Result<Identities, Refusal> {
     if let Some(path) = user_file().filter(|path| path.is_file()) {
         add_file(&mut identities, &path)?;
     }
-    let loaded = global.load_config().map_err(|failure| Refusal::new(exits::CONFIG, failure.message))?;
+    let loaded =
+        global.load_config_for(&[Use::Secrets]).map_err(|failure| Refusal::new(exits::CONFIG, failure.message))?;
     for path in &loaded.config.secrets.identities {
         add_file(&mut identities, path)?;
     }

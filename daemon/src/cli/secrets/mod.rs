@@ -10,7 +10,7 @@ mod rotate;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use portreeve_secrets::sops::{Error, Kind, Random};
+use portreeve_secrets::sops::{Document, Error, Kind, Random, SecretBytes};
 use rustls::crypto::SecureRandom;
 
 use super::args::GlobalArgs;
@@ -51,6 +51,12 @@ impl Refusal {
     fn of(file: &std::path::Path, error: &Error) -> Self {
         Self::new(exit_of(error.kind), format_args!("{}: {error}", file.display()))
     }
+}
+
+/// An encrypted file that cannot be read is no encrypted file to sops.
+fn read_document(file: &std::path::Path, bytes: &SecretBytes) -> Result<Document, Refusal> {
+    let refused = |error| Refusal::new(exits::GENERIC, format_args!("{}: {error}", file.display()));
+    Document::read(bytes.expose()).map_err(refused)
 }
 
 fn exit_of(kind: Kind) -> u8 {
@@ -96,9 +102,9 @@ impl Random for SystemRandom {
 ///   portreeve secrets edit secrets/hub.yaml
 ///   portreeve secrets rotate --dry-run secrets/hub.yaml
 ///
-/// Exit codes are those of sops: 0 done · 1 generic · 2 unreadable · 3 not written · 8 conflicting rules · 23 cannot be
-/// encrypted · 25 a value does not decrypt · 51 wrong or missing MAC · 91 bad --extract · 92 empty · 100 no such file ·
-/// 128 no identity opens it · 200 edited without a change · 201 editor failed · 203 encrypted already.
+/// Exit codes are those of sops: 0 done · 1 generic, not an encrypted file · 2 unreadable · 3 not written · 5 wrong
+/// .sops.yaml · 8 conflicting rules · 23 cannot be encrypted · 25 a value does not decrypt · 51 wrong or missing MAC ·
+/// 91 bad --extract · 92 empty · 100 no such file · 128 no identity opens it · 200 edited without a change · 201 editor failed · 203 encrypted already.
 ///
 /// Identities are taken from SOPS_AGE_KEY, SOPS_AGE_KEY_FILE, sops/age/keys.txt in the user's configuration folder, and
 /// `secrets.identities` of the configuration, all of them together.

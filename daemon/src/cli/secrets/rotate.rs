@@ -9,7 +9,7 @@ use portreeve_secrets::sops::{Document, Identities, Plain, SecretBytes};
 
 use super::super::args::GlobalArgs;
 use super::file::{self, Staged};
-use super::{Done, Refusal, SystemRandom, exits, identities};
+use super::{Done, Refusal, SystemRandom, exits, identities, read_document};
 
 /// Encrypt a file again, under a new data key.
 ///
@@ -63,7 +63,7 @@ pub(super) fn run(args: &RotateArgs, global: &GlobalArgs) -> Done {
 fn plan(path: &Path, identities: &Identities) -> Result<Planned, Refusal> {
     let refused = |error| Refusal::of(path, &error);
     let bytes = file::read(path)?;
-    let document = Document::read(bytes.expose()).map_err(refused)?;
+    let document = read_document(path, &bytes)?;
     let opened = document.open(identities).map_err(refused)?;
     let plain = opened.plain().clone();
     let rotated = opened.rotate(Timestamp::now(), &mut SystemRandom::new()).map_err(refused)?;

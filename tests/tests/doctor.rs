@@ -1,0 +1,126 @@
+//! `portreeve doctor` against a real control plane, a registry that wants a sign-in, and a daemon's webhook.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
+
+use portreeve_tests::OrFail;
+use portreeve_tests::binary::{Output, Portreeve};
+use portreeve_tests::control_plane::ControlPlane;
+use portreeve_tests::desk::Desk;
+use portreeve_tests::folder_cluster::FolderCluster;
+use portreeve_tests::parts::Part;
+use portreeve_tests::process::{free_port, run};
+use portreeve_tests::registry::Registry;
+use serde_json::{Value, json};
+
+/// The checks of an area: status, message, remedy.
+fn checks<'a>(answer: &'a Value, area: &str) -> Vec<[&'a str; 3]> {
+    let all = answer["checks"].as_array().or_fail("checks");
+    let of_area = all.iter().filter(|check| check["area"] == area);
+    let word = |check: &'a Value, key: &str| check[key].as_str().or_fail(key);
+    of_area.map(|check| ["status", "message", "remedy"].map(|key| word(check, key))).collect()
+}
+
+fn doctor(desk: &Desk, configuration: &str) -> Output {
+    desk.file("portreeve.yaml", configuration);
+    desk.run(&["doctor", "--format", "json"])
+}
+
+#[tokio::test]
+async fn connection_clock_and_each_right_are_asked_of_the_api_server() {
+    let plane = ControlPlane::shared().await;
+    let desk = Desk::new();
+    let config = |file: &std::path::Path| format!("cluster: {{kubeconfig: '{}'}}\n", file.display());
+    let output = doctor(&desk, &config(&plane.kubeconfig())).expect_exit(0);
+    let answer = output.json();
+    assert_eq!((answer["schemaVersion"].as_str(), answer["status"].as_str()), (Some("doctor-v1"), Some("ok")));
+    assert!(checks(&answer, "cluster")[0][1].contains("v1."), "{answer:#}");
+    assert_eq!(checks(&answer, "clock").len(), 1, "{answer:#}");
+    let asked = |resource: &str| checks(&answer, "rights").iter().any(|[_, message, _]| message.contains(resource));
+    for resource in ["list, watch pods", "list, watch networkpolicies", "get namespaces", "get, create, update leases"]
+    {
+        assert!(asked(resource), "{resource} in {answer:#}");
+    }
+
+    // An account without rights: each that is missing is told, with what it is for.
+    let namespace = plane.namespace("doctor").await;
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "nobody"}});
+    let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts");
+    plane.api().post(&path, &account).await.or_fail("a ServiceAccount");
+    let nobody = config(&plane.kubeconfig_for(&namespace, "nobody").await);
+    let text = format!("{nobody}secrets: {{clusterRead: full}}\n");
+    let answer = doctor(&desk, &text).expect_exit(10).json();
+    let rights = checks(&answer, "rights");
+    assert!(rights.iter().all(|[status, _, remedy]| *status == "fail" && !remedy.is_empty()), "{answer:#}");
+    let secrets = "may not list, watch secrets, which is needed for secrets.clusterRead";
+    assert!(rights.iter().any(|[_, message, _]| *message == secrets), "{answer:#}");
+
+    // Nobody there: a failure with what to do, and no right is said to be missing.
+    let file = desk.file("away", fs::read_to_string(plane.kubeconfig()).or_fail("a kubeconfig"));
+    let away =
+        fs::read_to_string(&file).or_fail("it").replace(plane.server(), &format!("https://127.0.0.1:{}", free_port()));
+    desk.file("away", away);
+    let answer = doctor(&desk, &config(&file)).expect_exit(10).json();
+    assert_eq!(checks(&answer, "cluster")[0][0], "fail", "{answer:#}");
+    assert_eq!(checks(&answer, "rights")[0][0], "unknown", "{answer:#}");
+}
+
+#[tokio::test]
+async fn registries_are_asked_with_the_credentials_that_are_configured() {
+    let registry = Registry::with_sign_in().await;
+    let desk = Desk::new();
+    let host = registry.host();
+    let config = |credentials: &str| {
+        format!("cluster: {{folder: .}}\nregistries: [{{host: '{host}', plainHttp: true{credentials}}}]\n")
+    };
+    let file = registry.docker_config().join("config.json");
+    let answer = doctor(&desk, &config(&format!(", credentials: {{dockerConfig: '{}'}}", file.display())));
+    let answer = answer.expect_exit(0).json();
+    assert_eq!(checks(&answer, "registry")[0][0], "ok", "{answer:#}");
+    let answer = doctor(&desk, &config("")).expect_exit(10).json();
+    let [status, message, remedy] = checks(&answer, "registry")[0];
+    assert!(status == "fail" && message.contains("401") && remedy.contains("dockerConfig"), "{answer:#}");
+}
+
+#[test]
+fn keys_are_ours_alone_and_are_keys() {
+    let desk = Desk::new();
+    let made = run(&mut Command::new(Part::path("age-keygen")));
+    let secret = made.lines().find(|line| line.starts_with("AGE-")).or_fail("a key of age-keygen");
+    let file = desk.file("age.key", &made);
+    let mode = |mode| fs::set_permissions(&file, fs::Permissions::from_mode(mode)).or_fail("a mode");
+    let config = "cluster: {folder: .}\nsecrets: {identities: [{file: age.key}]}\n";
+    mode(0o600);
+    doctor(&desk, config).expect_exit(0);
+    mode(0o644);
+    let output = doctor(&desk, config).expect_exit(10);
+    let answer = output.json();
+    let keys = checks(&answer, "keys");
+    assert!(keys.iter().any(|[status, _, remedy]| *status == "fail" && remedy.starts_with("chmod 600 ")), "{answer:#}");
+    mode(0o600);
+    desk.file("age.key", format!("{secret}X\n"));
+    let output = doctor(&desk, config).expect_exit(10);
+    assert!(output.stdout.contains("not an age identity") && !output.stdout.contains(secret), "{output:?}");
+    desk.file("portreeve.yaml", "cluster: {folder: missing}\nimages: {policy: missing.yaml}\n");
+    let table = desk.run(&["doctor"]).expect_exit(10).stdout;
+    assert!(table.contains("fail     files") && table.contains("portreeve.yaml:2:18: 'images.policy'"), "{table}");
+    desk.file("portreeve.yaml", "clutser: {}\n");
+    desk.run(&["doctor"]).expect_exit(2);
+}
+
+#[tokio::test]
+async fn the_webhook_is_reached_where_it_listens_and_missed_where_it_does_not() {
+    let cluster = FolderCluster::new("");
+    let ask = || {
+        let mut command = Portreeve::command();
+        command.args(["doctor", "--format", "json", "--config"]).arg(cluster.config());
+        Portreeve::finish(&mut command)
+    };
+    let answer = ask().expect_exit(10).json();
+    let [status, _, remedy] = checks(&answer, "webhook")[0];
+    assert!(status == "fail" && remedy.contains("portreeve serve"), "{answer:#}");
+    let _daemon = cluster.serve().await;
+    let answer = ask().expect_exit(0).json();
+    assert_eq!(checks(&answer, "webhook")[0][0], "ok", "{answer:#}");
+}

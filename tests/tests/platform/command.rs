@@ -144,7 +144,7 @@ async fn a_component_that_fails_the_gate_is_not_applied_and_the_running_version_
     };
     let high = |site: &Site| {
         let text = std::fs::read_to_string(site.folder.join("platform.yaml")).unwrap();
-        site.write("platform.yaml", &text.replace("failOn: critical", "failOn: high").replace("[nsa]", "[nsa]"));
+        site.write("platform.yaml", &text.replace("failOn: critical", "failOn: high"));
     };
     site.write("app/web.yaml", &pod(false));
     site.run(&["apply", "--yes", "--no-wait"]);

@@ -84,7 +84,7 @@ async fn daemon(options: ServeOptions) -> Result<(), ServeError> {
     let mut signals = Box::pin(os_signals().map_err(process)?);
     let mut supervisor = Supervisor::new(CancellationToken::new());
     // What is wrong in files comes before what is taken on the machine.
-    let rules = Rules::load(&settings(&options.config), &FileSource::WorkingTree)?;
+    let rules = Rules::load(&JudgeSettings::of(&options.config), &FileSource::WorkingTree)?;
     let store_url = options.config.store_url.parse::<StoreUrl>()?;
     let listeners = Listeners::bind(&options.config)?;
     let webhook = match &options.config.admission {
@@ -125,18 +125,6 @@ async fn daemon(options: ServeOptions) -> Result<(), ServeError> {
     shared.start_serving(listeners, watching, announce.collect(), &mut supervisor);
     drop(shared);
     Ok(supervisor.run(signals).await?)
-}
-
-fn settings(config: &Config) -> JudgeSettings {
-    JudgeSettings {
-        frameworks: config.posture.frameworks.clone(),
-        controls: Vec::new(),
-        params: config.posture.params.clone(),
-        image_policy: config.image_policy.clone(),
-        exceptions: config.exceptions.clone(),
-        enforce: config.posture.enforce.clone(),
-        credentials: config.credentials.limits(),
-    }
 }
 
 /// Where the webhook's certificate is read from; starts what keeps it when that is ours to do.

@@ -22,12 +22,15 @@ pub(crate) fn values(registry: &str, public_key: &str) -> Value {
 
 /// What the chart does not give: rights to deploy, as somebody grants them who lets Portreeve keep a platform.
 pub(crate) fn deployer(account: &Value) -> [Value; 2] {
-    let all = json!(["get", "list", "create", "patch", "update", "delete"]);
+    let deploy = json!(["get", "list", "create", "patch", "delete"]);
+    let rule = |group: &str, resources: Value, verbs: &Value| json!({"apiGroups": [group], "resources": resources, "verbs": verbs});
     let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
     "metadata": {"name": "portreeve-deployer"}, "rules": [
-        {"apiGroups": [""], "resources": ["namespaces", "configmaps", "secrets", "services", "serviceaccounts"], "verbs": all},
-        {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": all},
-        {"apiGroups": ["rbac.authorization.k8s.io"], "resources": ["roles", "rolebindings"], "verbs": all},
+        rule("", json!(["namespaces", "configmaps", "serviceaccounts"]), &deploy),
+        rule("apps", json!(["deployments"]), &deploy),
+        rule("rbac.authorization.k8s.io", json!(["roles", "rolebindings"]), &deploy),
+        // The inventories.
+        rule("", json!(["configmaps"]), &json!(["update"])),
     ]});
     let binding = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
         "metadata": {"name": "portreeve-deployer"},

@@ -1,4 +1,4 @@
-//! The steps.
+//! The seven steps: each acts, shows what was answered, and fails the demo when that is not what was promised.
 
 pub(crate) mod cluster;
 pub(crate) mod doors;

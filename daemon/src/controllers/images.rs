@@ -134,10 +134,9 @@ impl Images {
         let mut round = Round::new(&self.0.recorder, &self.0.tally, at);
         let mut usage = portreeve_reports::exceptions::Usage::default();
         let judge = self.0.judge.now();
-        // Without a policy nothing is asked of an image any more.
-        if uses.is_empty() || !judge.has_image_policy() {
+        if uses.is_empty() {
             round.deleted(repository.subject()).await;
-        } else {
+        } else if judge.has_image_policy() {
             let options = JudgeOptions { now: at, deadline: Deadline::after(PATIENCE) };
             let judged = judge.images(&uses, &options).await;
             let result = ImageResult::of(image_outcome(&judged.findings));

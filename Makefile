@@ -4,11 +4,15 @@ SHELL := bash
 export PORTREEVE_PARTS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/portreeve/parts
 PARTS_BIN := $(PORTREEVE_PARTS)/bin
 
-.PHONY: demo parts parts-peers lint deny docs test
+.PHONY: demo demo-cluster parts parts-peers lint deny docs test
 
 # Starts Portreeve on an embedded default; Ctrl-C ends it. The quick build, which `make test` shares, is fast enough.
 demo:
 	cargo run --locked --bin portreeve -- demo
+
+# Starts a real control plane with a node, and shows in seven steps what Portreeve does there; Ctrl-C ends it.
+demo-cluster: parts
+	cargo run --locked -p portreeve-tests --bin demo-cluster
 
 # Installs the real programs that the tests start, those that are missing.
 parts:

@@ -95,17 +95,22 @@ fn executable(messages: &str) -> Option<PathBuf> {
     binaries.find_map(|message| message["executable"].as_str().map(PathBuf::from))
 }
 
-/// The cargo profile of this test, by the folder that it runs from: `target/<profile>/deps/<test>`.
+/// The cargo profile of this program.
 fn profile() -> &'static str {
     static PROFILE: OnceLock<String> = OnceLock::new();
     PROFILE.get_or_init(|| {
-        let test = std::env::current_exe().or_fail("the path of the test");
-        let folder = test.ancestors().nth(2).and_then(Path::file_name).and_then(OsStr::to_str);
-        match folder.or_fail("the profile folder of the test") {
-            "debug" => "dev".to_owned(),
-            profile => profile.to_owned(),
-        }
+        let program = std::env::current_exe().or_fail("the path of this program");
+        profile_of(&program).or_fail("the profile folder of this program").to_owned()
     })
+}
+
+/// The profile by where a program is: `target/<profile>/deps/<test>`, or `target/<profile>/<binary>`.
+fn profile_of(program: &Path) -> Option<&str> {
+    let mut folders = program.ancestors().skip(1).filter_map(Path::file_name).filter_map(OsStr::to_str);
+    match folders.find(|folder| *folder != "deps")? {
+        "debug" => Some("dev"),
+        profile => Some(profile),
+    }
 }
 
 #[cfg(test)]
@@ -119,6 +124,18 @@ mod tests {
             {"reason":"compiler-artifact","target":{"name":"portreeve"},"executable":"/t/debug/portreeve"}"#;
         assert_eq!(executable(messages), Some(PathBuf::from("/t/debug/portreeve")));
         assert_eq!(executable("no json"), None);
+    }
+
+    #[test]
+    fn a_test_and_a_binary_know_their_profile() {
+        for (program, profile) in [
+            ("/t/debug/deps/doors-0a1b", "dev"),
+            ("/t/debug/demo-cluster", "dev"),
+            ("/t/release/deps/product-0a1b", "release"),
+            ("/t/release/demo-cluster", "release"),
+        ] {
+            assert_eq!(profile_of(Path::new(program)), Some(profile), "{program}");
+        }
     }
 
     #[test]

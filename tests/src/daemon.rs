@@ -61,6 +61,11 @@ impl Daemon {
         &self.folder
     }
 
+    /// The page.
+    pub fn url(&self) -> String {
+        format!("http://{}/", self.dashboard)
+    }
+
     /// Starts the process and waits until it is ready.
     pub async fn start(&mut self) {
         self.launch().line("ready http://", START).await;

@@ -12,7 +12,7 @@
 //! * [`desk`]: a folder in which commands are run by hand; [`hostile`]: registries that misbehave.
 //! * [`binary`]: the `portreeve` binary, built once for a test process and never stale; [`daemon`]: it, serving.
 //! * [`faults`]: the real API server with objects spoiled on the way.
-//! * [`chart`]: the chart as helm renders it; [`tls`]: certificates.
+//! * [`chart`]: the chart as helm renders it; [`stage`]: installed, with the daemon behind it; [`tls`]: certificates.
 //! * [`folder_cluster`]: the daemon on a folder of manifests, and what its doors answer.
 //!
 //! A harness that cannot do its work fails the test: functions here return what was asked for or end the test with a
@@ -30,13 +30,13 @@ pub mod doors;
 pub mod faults;
 pub mod folder_cluster;
 pub mod hostile;
-
 pub mod openmetrics;
 pub mod parts;
 pub mod postgres;
 pub mod process;
 pub mod registry;
 pub mod source_scan;
+pub mod stage;
 pub mod tidy;
 pub mod tls;
 

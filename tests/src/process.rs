@@ -216,13 +216,24 @@ fn read_log(path: &Path) -> String {
     std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).or_fail("the log of a program")
 }
 
+/// Ends what runs and removes every folder now, and waits until that is done; for a program that wants to be gone without
+/// a trace when it says so. Nothing can be started afterwards.
+pub fn end_everything() {
+    let mut reaper = REAPER.lock().unwrap_or_else(PoisonError::into_inner);
+    drop(reaper.stdin.take());
+    // A reaper that is gone has nothing left to do.
+    let _status = reaper.wait();
+}
+
+/// Hears of programs and folders on its stdin, and acts when that ends.
+static REAPER: LazyLock<Mutex<Child>> = LazyLock::new(|| {
+    let mut command = Command::new("sh");
+    command.args(["-c", include_str!("reaper.sh")]).stdin(Stdio::piped()).stdout(Stdio::null());
+    Mutex::new(command.process_group(0).spawn().or_fail("the reaper"))
+});
+
 /// Tells the reaper of a program (`+` started, `-` ended) or of a folder.
 fn reaper(what: &str, which: &str) {
-    static REAPER: LazyLock<Mutex<Child>> = LazyLock::new(|| {
-        let mut command = Command::new("sh");
-        command.args(["-c", include_str!("reaper.sh")]).stdin(Stdio::piped()).stdout(Stdio::null());
-        Mutex::new(command.process_group(0).spawn().or_fail("the reaper"))
-    });
     let mut reaper = REAPER.lock().unwrap_or_else(PoisonError::into_inner);
     let stdin = reaper.stdin.as_mut().or_fail("the reaper's stdin is a pipe");
     writeln!(stdin, "{what} {which}").or_fail("the reaper listens");

@@ -14,8 +14,8 @@ use portreeve_tests::binary::{Output, Portreeve};
 use portreeve_tests::chart::{self, NAMESPACE};
 use portreeve_tests::control_plane::ControlPlane;
 use portreeve_tests::daemon::Daemon;
-use portreeve_tests::process::{START, free_port, scratch, until};
-use portreeve_tests::tls::Authority;
+use portreeve_tests::process::{START, scratch, until};
+use portreeve_tests::stage::Stage;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
@@ -92,32 +92,15 @@ impl World {
     }
 
     async fn start() -> Self {
-        let plane = ControlPlane::start().await;
-        let authority = Authority::default();
-        let objects = chart::rendered(&json!({
+        let values = json!({
             "admission": {"namespaces": [{"match": ["enforce-*"], "mode": "enforce"}],
                 "exemptNamespaces": ["enforce-free-*"]},
             "secrets": {"clusterRead": "full"},
             "rescan": {"images": "0 0 29 2 *", "posture": "0 0 29 2 *"},
-        }));
-        plane.create_namespace(NAMESPACE).await;
-        for object in chart::rights(&objects) {
-            plane.api().create(object).await.or_fail("the rights of the chart");
-        }
-        let port = free_port();
-        let (mut config, files) = chart::configuration(&objects);
-        config["cluster"] = json!({"kubeconfig": plane.kubeconfig_for(NAMESPACE, "portreeve").await});
-        config["admission"]["listen"] = format!("127.0.0.1:{port}").into();
-        config["admission"]["tls"] = json!({"certFile": "tls.crt", "keyFile": "tls.key"});
-        config["telemetry"]["log"] = "debug".into();
-        let mut daemon = Daemon::configured(&config, &files);
-        let certified = authority.loopback();
-        daemon.write("tls.crt", &certified.certificate);
-        daemon.write("tls.key", &certified.key);
-        daemon.start().await;
-        for object in chart::webhooks(&objects, &format!("https://127.0.0.1:{port}"), authority.pem()) {
-            plane.api().create(&object).await.or_fail("the webhooks of the chart");
-        }
+        });
+        let mut stage = Stage::installed(ControlPlane::start().await, &values).await;
+        stage.config["telemetry"]["log"] = "debug".into();
+        let Stage { plane, daemon, objects, .. } = stage.guarded().await;
         let world = Self { plane, daemon, objects };
         world.in_force().await;
         world

@@ -10,6 +10,7 @@ use portreeve_tests::chart::{self, NAMESPACE};
 use portreeve_tests::control_plane::ControlPlane;
 use portreeve_tests::daemon::Daemon;
 use portreeve_tests::process::{free_port, until};
+use portreeve_tests::stage;
 use serde_json::{Value, json};
 
 const SECRET: &str = "/api/v1/namespaces/portreeve-system/secrets/portreeve-webhook";
@@ -31,10 +32,7 @@ impl Site {
             "admission": {"namespaces": [{"match": ["enforce-*"], "mode": "enforce"}]},
             "rescan": {"images": "0 0 29 2 *", "posture": "0 0 29 2 *"},
         }));
-        plane.create_namespace(NAMESPACE).await;
-        for object in chart::rights(&objects) {
-            plane.api().create(object).await.or_fail("the rights of the chart");
-        }
+        stage::rights(&plane, &objects).await;
         let site = Self { plane, objects, port: free_port() };
         site.reset().await;
         site

@@ -6,10 +6,11 @@ use portreeve_tests::OrFail as _;
 use portreeve_tests::api::http_client;
 use portreeve_tests::daemon::Daemon;
 use portreeve_tests::process::{START, free_port, until};
+use portreeve_tests::stage::certify;
 use reqwest::{Certificate, Client};
 use serde_json::{Value, json};
 
-use crate::world::{World, certify, pod, shared};
+use crate::world::{World, pod, shared};
 
 /// Longer than twice the pause between two readings of the registry's counters.
 const SETTLED: Duration = Duration::from_millis(1_500);

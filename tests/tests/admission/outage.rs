@@ -6,10 +6,11 @@ use portreeve_tests::OrFail as _;
 use portreeve_tests::api::http_client;
 use portreeve_tests::chart::NAMESPACE;
 use portreeve_tests::process::{START, until};
+use portreeve_tests::stage::certify;
 use reqwest::tls::TlsInfo;
 use serde_json::json;
 
-use crate::world::{DEADLINE, certify, exclusive, pod, shared};
+use crate::world::{DEADLINE, exclusive, pod, shared};
 
 /// Two webhooks with a deadline each, and some air; the API server would wait ten seconds for each.
 const IN_TIME: Duration = Duration::from_secs(2 * DEADLINE + 4);

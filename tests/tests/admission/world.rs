@@ -3,13 +3,13 @@
 use std::net::TcpListener;
 
 use portreeve_tests::api::{Accepted, Api, Status};
-use portreeve_tests::chart::{self, NAMESPACE};
 use portreeve_tests::control_plane::ControlPlane;
 use portreeve_tests::cosign::{Cosign, Storage};
 use portreeve_tests::daemon::Daemon;
 use portreeve_tests::process::{START, free_port, until};
 use portreeve_tests::registry::Registry;
-use portreeve_tests::tls::{Authority, Certified};
+use portreeve_tests::stage::Stage;
+use portreeve_tests::tls::Authority;
 use portreeve_tests::{OrFail, fail};
 use serde_json::{Value, json};
 use tokio::sync::{OnceCell, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -57,30 +57,14 @@ async fn world() -> &'static RwLock<World> {
 impl World {
     async fn start() -> Self {
         let (plane, registry) = tokio::join!(ControlPlane::start(), Registry::with_referrers());
-        let (signer, authority) = (Cosign::new(registry.docker_config()), Authority::default());
+        let signer = Cosign::new(registry.docker_config());
         let down = format!("127.0.0.1:{}", free_port());
         let hanging = TcpListener::bind("127.0.0.1:0").or_fail("a loopback port");
         let hangs_at = hanging.local_addr().or_fail("the address of a listener").to_string();
         let pinned = registry.push_image("pinned/app:1");
         let hosts = [registry.host().to_owned(), down.clone(), hangs_at];
-        let objects = chart::rendered(&values(&hosts, &pinned, &signer));
-        plane.create_namespace(NAMESPACE).await;
-        for object in chart::rights(&objects) {
-            plane.api().create(object).await.or_fail("the rights of the chart");
-        }
-        let port = free_port();
-        let webhook = format!("https://127.0.0.1:{port}");
-        let (mut config, files) = chart::configuration(&objects);
-        let kubeconfig = plane.kubeconfig_for(NAMESPACE, "portreeve").await;
-        config["cluster"] = json!({"kubeconfig": kubeconfig});
-        config["admission"]["listen"] = format!("127.0.0.1:{port}").into();
-        config["admission"]["tls"] = json!({"certFile": "tls.crt", "keyFile": "tls.key"});
-        let mut daemon = Daemon::configured(&config, &files);
-        certify(&daemon, &authority.loopback());
-        daemon.start().await;
-        for object in chart::webhooks(&objects, &webhook, authority.pem()) {
-            plane.api().create(&object).await.or_fail("the webhooks of the chart");
-        }
+        let stage = Stage::installed(plane, &values(&hosts, &pinned, &signer)).await.guarded().await;
+        let Stage { plane, daemon, authority, webhook, config, files, .. } = stage;
         let world = Self { plane, daemon, registry, signer, authority, webhook, config, files, pinned, down, hanging };
         world.in_force().await;
         world
@@ -160,12 +144,6 @@ pub(crate) fn denied(status: &Status) -> String {
     assert_eq!(status.code, 403, "{status}");
     let prefix = "admission webhook \"enforce.portreeve.dev\" denied the request: portreeve: ";
     status.message.strip_prefix(prefix).or_fail(&format!("a denial: {status}")).to_owned()
-}
-
-/// Puts certificate and key where the configuration names them.
-pub(crate) fn certify(daemon: &Daemon, certified: &Certified) {
-    daemon.write("tls.crt", &certified.certificate);
-    daemon.write("tls.key", &certified.key);
 }
 
 fn values(hosts: &[String], pinned: &str, signer: &Cosign) -> Value {

@@ -8,6 +8,7 @@ use portreeve_tests::cosign::Cosign;
 use portreeve_tests::daemon::Daemon;
 use portreeve_tests::process::{START, free_port};
 use portreeve_tests::registry::Registry;
+use portreeve_tests::stage;
 use portreeve_tests::tls::Authority;
 use reqwest::Certificate;
 use serde_json::{Value, json};
@@ -21,10 +22,7 @@ const ALL: &str = "code=C-0057&state=all";
 async fn an_api_server_that_is_away_is_waited_for_and_what_happened_meanwhile_is_caught_up_with() {
     let (mut plane, registry) = tokio::join!(ControlPlane::start(), Registry::with_referrers());
     let objects = chart::rendered(&values(&registry, &Cosign::new(registry.docker_config())));
-    plane.create_namespace(NAMESPACE).await;
-    for object in chart::rights(&objects) {
-        plane.api().create(object).await.unwrap();
-    }
+    stage::rights(&plane, &objects).await;
     let namespace = plane.namespace("outage").await;
     let create = async |plane: &ControlPlane, name: &str| {
         plane.api().create(&pod(&namespace, name, "example.org/app:1")).await.or_fail(name);

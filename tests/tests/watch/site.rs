@@ -7,6 +7,7 @@ use portreeve_tests::cosign::{Cosign, Storage};
 use portreeve_tests::daemon::Daemon;
 use portreeve_tests::process::run;
 use portreeve_tests::registry::Registry;
+use portreeve_tests::stage;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
@@ -33,10 +34,7 @@ impl Site {
         let (plane, registry) = tokio::join!(ControlPlane::shared(), Registry::with_referrers());
         let signer = Cosign::new(registry.docker_config());
         let objects = chart::rendered(&values(&registry, &signer));
-        plane.create_namespace(NAMESPACE).await;
-        for object in chart::rights(&objects) {
-            plane.api().create(object).await.or_fail("the rights of the chart");
-        }
+        stage::rights(plane, &objects).await;
         let early = plane.namespace("early").await;
         let unsigned = registry.push_image("shop/early:1");
         plane.api().create(&pod(&early, "early", &unsigned)).await.or_fail("a Pod");

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use clap::Args;
 use jiff::Timestamp;
 
-use super::Outcome;
 use super::args::{self, GlobalArgs, RegistryArgs, RuleArgs, ThresholdArgs};
 use super::output::{self, OutputArgs};
 use super::seen::Looking;
+use super::{Outcome, encrypted};
 use crate::config::Use;
 use crate::judge::{FileSource, JudgeOptions};
 use crate::registry::Deadline;
@@ -57,6 +57,8 @@ pub(super) fn run(args: &CheckArgs, global: &GlobalArgs) -> Outcome {
     let mut judged = judge.posture(&seen.objects, &seen.world, &options);
     judged.merge(judge.credentials(&seen.credentials, &seen.world, &options));
     judged.merge(judge.excepted(seen.unreadable, Vec::new(), &options));
+    let source = (&loaded.config, &FileSource::WorkingTree);
+    judged.merge(encrypted::judge(&judge, &seen.encrypted, source, &options)?);
     judged.findings.extend(judge.audit_exceptions(&judged.usage, options.now));
     let report = judge.report(judged, seen.objects.len());
     output::finish(&report, &args.output, &args.threshold.threshold(&loaded.config), global)

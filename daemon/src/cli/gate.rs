@@ -12,7 +12,7 @@ use portreeve_reports::report::PolicyInput;
 
 use super::args::{self, GlobalArgs, RegistryArgs, RuleArgs, ThresholdArgs};
 use super::output::{self, OutputArgs};
-use super::{Failure, Outcome, block_on, input};
+use super::{Failure, Outcome, block_on, encrypted, input};
 use crate::config::files::{self, NamedFile};
 use crate::config::load::{FILE_NAME, parse};
 use crate::config::{Config, LoadedConfig, Use};
@@ -77,7 +77,8 @@ pub(super) fn run(args: &GateArgs, global: &GlobalArgs) -> Outcome {
         return Err(Failure::usage("no authority given for the images: name a policy with --image-policy"));
     }
     let options = JudgeOptions { now: Timestamp::now(), deadline: Deadline::after(global.timeout) };
-    let (mut judged, objects_read) = block_on(global, async { judge_targets(args, &targets, &judge, &options).await })?;
+    let (mut judged, objects_read) =
+        block_on(global, async { judge_targets((args, &targets), &judge, (&loaded.config, &source), &options).await })?;
     judged.findings.extend(judge.audit_exceptions(&judged.usage, options.now));
     let mut report = judge.report(judged, objects_read);
     report.inputs.insert(
@@ -185,15 +186,16 @@ fn load_judge(
 }
 
 async fn judge_targets(
-    args: &GateArgs,
-    targets: &Targets,
+    (args, targets): (&GateArgs, &Targets),
     judge: &Judge,
+    rules: (&Config, &FileSource),
     options: &JudgeOptions,
 ) -> Result<(Judged, usize), Failure> {
     let inputs = input::read(&targets.paths, &args.namespace)?;
     let world = World::of_files(&inputs.objects, args.partial);
     let mut judged = judge.objects(&inputs.objects, &world, options).await;
     judged.merge(judge.excepted(inputs.unreadable, Vec::new(), options));
+    judged.merge(encrypted::judge(judge, &inputs.encrypted, rules, options)?);
     if !judge.has_image_policy()
         && inputs.objects.iter().any(|object| !image_uses(object, &object.reference(None)).is_empty())
     {

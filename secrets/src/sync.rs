@@ -83,8 +83,8 @@ pub struct Difference {
     pub origin: Origin,
     /// `data.password`, `metadata.labels.team`, never a value.
     pub fields: Vec<String>,
-    /// Whether there are keys that the file does not have.
-    pub has_extra: bool,
+    /// Keys of the data that the file does not have.
+    pub extra: Vec<String>,
 }
 
 /// The live Secret beside the declared one.
@@ -148,16 +148,16 @@ impl Declared {
         let Some(live) = live else { return State::Missing };
         let is_ours = is_ours && live["metadata"]["labels"][COMPONENT].is_null();
         let kind = live["type"].as_str().unwrap_or_default();
-        let (fields, has_extra) = self.differences(live);
+        let (fields, extra) = self.differences(live);
         let is_marked = live["metadata"]["annotations"][CONTENT].as_str() == Some(self.content.as_str());
         match (is_ours, kind == self.secret.kind, fields.is_empty()) {
             (true, true, true) if is_marked => State::Same,
-            (true, true, true) => self.differs(live, vec![format!("metadata.annotations.{CONTENT}")], false),
+            (true, true, true) => self.differs(live, vec![format!("metadata.annotations.{CONTENT}")], extra),
             (false, true, true) => State::Adoptable,
             (false, ..) => State::Foreign,
             (true, false, _) => State::OtherType(portreeve_reports::source::shown(kind)),
             (true, true, false) if is_fixed(live, &fields) => State::Immutable,
-            (true, true, false) => self.differs(live, fields, has_extra),
+            (true, true, false) => self.differs(live, fields, extra),
         }
     }
 
@@ -165,25 +165,25 @@ impl Declared {
     pub fn compared(&self, live: Option<&Value>) -> State {
         let Some(live) = live else { return State::Missing };
         let kind = live["type"].as_str().unwrap_or_default();
-        let (fields, has_extra) = self.differences(live);
+        let (fields, extra) = self.differences(live);
         match (kind == self.secret.kind, fields.is_empty()) {
             (false, _) => State::OtherType(portreeve_reports::source::shown(kind)),
             (true, true) => State::Same,
-            (true, false) => self.differs(live, fields, has_extra),
+            (true, false) => self.differs(live, fields, extra),
         }
     }
 
-    fn differs(&self, live: &Value, mut fields: Vec<String>, has_extra: bool) -> State {
+    fn differs(&self, live: &Value, mut fields: Vec<String>, extra: Vec<String>) -> State {
         // The annotation is of what was written last: one that is not this file's says that the file changed since.
         let written = live["metadata"]["annotations"][CONTENT].as_str();
         let is_of_file = written.is_some_and(|written| written != self.content);
         let origin = if is_of_file { Origin::File } else { Origin::Cluster };
         fields.truncate(MAX_TOLD);
-        State::Differs(Difference { origin, fields, has_extra })
+        State::Differs(Difference { origin, fields, extra })
     }
 
-    /// Fields that differ, type left out; whether there are keys too many.
-    fn differences(&self, live: &Value) -> (Vec<String>, bool) {
+    /// Fields that differ, type left out; the keys too many among them.
+    fn differences(&self, live: &Value) -> (Vec<String>, Vec<String>) {
         let nothing = Map::new();
         let data = live["data"].as_object().unwrap_or(&nothing);
         let mut fields: Vec<String> = Vec::new();
@@ -194,7 +194,7 @@ impl Declared {
             }
         }
         let known: BTreeSet<&str> = self.secret.data.iter().map(|(key, _)| key.as_str()).collect();
-        let extra: Vec<&String> = data.keys().filter(|key| !known.contains(key.as_str())).collect();
+        let extra: Vec<String> = data.keys().filter(|key| !known.contains(key.as_str())).cloned().collect();
         fields.extend(extra.iter().map(|key| format!("data.{key}")));
         for (place, words) in [("labels", &self.secret.labels), ("annotations", &self.secret.annotations)] {
             let differs = |(key, value): &&(String, String)| live["metadata"][place][key].as_str() != Some(value);
@@ -204,7 +204,7 @@ impl Declared {
         if self.secret.immutable.is_some_and(|wanted| live["immutable"].as_bool().unwrap_or_default() != wanted) {
             fields.push("immutable".to_owned());
         }
-        (fields, !extra.is_empty())
+        (fields, extra)
     }
 }
 

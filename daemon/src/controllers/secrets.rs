@@ -236,9 +236,11 @@ impl SecretsController {
         }
     }
 
-    /// One apply; where there are keys too many, they are made ours before, so that they go with it.
+    /// One apply; keys too many that are not ours alone are made ours before, so that they go with it.
     async fn write(&self, leading: &Leading, looked: &Looked, state: &State) -> Result<(), ApiFailure> {
-        if let (State::Differs(Difference { has_extra: true, .. }), Some(live)) = (state, &looked.live) {
+        if let (State::Differs(Difference { extra, .. }), Some(live)) = (state, &looked.live)
+            && extra.iter().any(|key| !fields::is_ours_alone(live, "data", key))
+        {
             let claimed = fields::claimed(live, "data");
             self.applier.take_over(leading, &looked.address, live, &claimed).await?;
         }

@@ -74,6 +74,12 @@ pub fn owners_of(object: &Value, path: &Path) -> Vec<Owner> {
     entries(object).iter().filter(owns).map(Owner::of).collect()
 }
 
+/// Whether our next apply removes a key of a map when it lacks it: nobody else owns it.
+pub fn is_ours_alone(object: &Value, field: &str, key: &str) -> bool {
+    let owners = owners_of(object, &Path::of(&[field, key].map(|key| Step::Key(key.to_owned()))));
+    !owners.is_empty() && owners.iter().all(Owner::is_ours)
+}
+
 fn entries(object: &Value) -> &[Value] {
     object.pointer("/metadata/managedFields").and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }

@@ -16,7 +16,7 @@ async fn a_follower_writes_nothing() {
     let follower = site.keeping(json!([site.item("hub.yaml", "hub")])).await;
     site.change("hub", json!({"password": "two"})).await;
     site.until_data("hub", json!({"password": "one"})).await;
-    assert_eq!(leader.metric("portreeve_secrets_writes_total").await, 2.0);
+    leader.wait_for_metric("portreeve_secrets_writes_total", 2.0).await;
     assert_eq!(follower.metric("portreeve_secrets_writes_total").await, 0.0);
     assert_eq!(site.proxy.writes().len(), 2);
 }

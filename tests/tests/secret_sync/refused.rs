@@ -26,7 +26,7 @@ async fn a_file_that_cannot_be_used_changes_nothing_until_it_is_mended() {
     // A value that was changed without the key.
     std::fs::write(&file, flip(&good)).unwrap();
     finding(&daemon, "PR-3001").await;
-    // Two values that changed places: each decrypts, the MAC does not fit... and a key that is gone.
+    // A key that is gone.
     let without_user: String =
         good.lines().filter(|line| !line.starts_with("user:")).map(|line| format!("{line}\n")).collect();
     std::fs::write(&file, without_user).unwrap();

@@ -28,6 +28,8 @@ impl Site {
     pub(crate) async fn new(prefix: &str) -> Self {
         let plane = ControlPlane::shared().await;
         let namespace = plane.namespace(prefix).await;
+        let own = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "portreeve-system"}});
+        let _there = plane.api().create(&own).await;
         let proxy = ApiProxy::start(plane).await;
         proxy.note_only(Match::path("/secrets/"));
         Self { plane, namespace, folder: scratch("declared"), key: AgeKey::new(), proxy }

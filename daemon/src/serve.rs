@@ -25,6 +25,7 @@ use crate::cluster::lease::{self, Campaign};
 use crate::cluster::writer::{self, ClusterView};
 use crate::config::Config;
 use crate::config::valid::{Admission, Namespaces, SecretsConfig, Tls};
+use crate::controllers::Means;
 use crate::controllers::credentials::Credentials;
 use crate::controllers::images::Images;
 use crate::controllers::platform::PlatformController;
@@ -311,7 +312,7 @@ impl Shared {
             let scans = scans(&recorder);
             stored.retain(|subject| !declared.contains(subject));
             let (feed, rescan) = (workload_feed, posture_rescan);
-            Workloads { judge, cluster, feed, recorder, tally, rescan, scans }.run(stored, shutdown)
+            Workloads(Means { judge, cluster, feed, recorder, tally, rescan, scans }).run(stored, shutdown)
         });
         supervisor.spawn(TaskName::Workloads, workloads);
         let (judge, tally, cluster) = (self.judge.clone(), Arc::clone(&self.tally), view.clone());
@@ -319,7 +320,7 @@ impl Shared {
         let images = turn.clone().write(move |recorder, stored| {
             let scans = scans(&recorder);
             let (feed, rescan) = (image_feed, image_rescan);
-            Images { judge, cluster, feed, recorder, tally, rescan, scans }.run(stored, shutdown)
+            Images(Means { judge, cluster, feed, recorder, tally, rescan, scans }).run(stored, shutdown)
         });
         supervisor.spawn(TaskName::Images, images);
         let (judge, tally, cluster) = (self.judge.clone(), Arc::clone(&self.tally), view.clone());
@@ -327,7 +328,7 @@ impl Shared {
         let credentials = turn.write(move |recorder, stored| {
             let scans = shared_scans(&recorder);
             let (feed, rescan) = (credential_feed, credential_rescan);
-            Credentials { judge, cluster, feed, recorder, tally, rescan, scans }.run(stored, shutdown)
+            Credentials(Means { judge, cluster, feed, recorder, tally, rescan, scans }).run(stored, shutdown)
         });
         supervisor.spawn(TaskName::Credentials, credentials);
         Watching { view, readiness: parts.watch(), triggers }

@@ -25,6 +25,11 @@ impl Digest {
         }
     }
 
+    /// The digest of bytes.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(portreeve_reports::digest::sha256(bytes).into())
+    }
+
     /// With the algorithm: `sha256:…`.
     pub fn as_str(&self) -> &str {
         &self.0

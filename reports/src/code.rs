@@ -21,7 +21,42 @@ pub struct Code(Arc<str>);
 #[error("'{0}' is not a code: codes read C-0016 or PR-1001")]
 pub struct InvalidCode(String);
 
+/// What a question is about: the first digit of a code of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Topic {
+    /// Input, policies and exceptions themselves.
+    Input,
+    /// Whether images are vouched for.
+    ImageTrust,
+    /// What images hold.
+    ImageContract,
+    /// Secrets.
+    Secrets,
+    /// Credentials.
+    Credentials,
+    /// The platform.
+    Platform,
+    /// Repositories.
+    Repository,
+    /// Posture, Kubescape's questions among them.
+    Posture,
+}
+
 impl Code {
+    /// What the question is about.
+    pub fn topic(&self) -> Topic {
+        match self.0.strip_prefix("PR-").and_then(|digits| digits.bytes().next()) {
+            Some(b'0') => Topic::Input,
+            Some(b'1') => Topic::ImageTrust,
+            Some(b'2') => Topic::ImageContract,
+            Some(b'3') => Topic::Secrets,
+            Some(b'4') => Topic::Credentials,
+            Some(b'5') => Topic::Platform,
+            Some(b'6') => Topic::Repository,
+            _ => Topic::Posture,
+        }
+    }
+
     /// Checks the form of a code; whether it exists is for the registry of controls and `CODES` lists to say.
     pub fn parse(text: &str) -> Result<Self, InvalidCode> {
         let digits = text.strip_prefix("C-").or_else(|| text.strip_prefix("PR-"));
@@ -183,6 +218,19 @@ mod tests {
             assert_eq!(Code::parse(entry.code).unwrap(), entry.code());
             assert!(!entry.why.is_empty() && !entry.fix.is_empty(), "{} is not explained", entry.code);
         }
+    }
+
+    #[test]
+    fn the_first_digit_is_the_topic_and_kubescapes_questions_are_posture() {
+        let topic = |text: &str| Code::parse(text).unwrap().topic();
+        assert_eq!(
+            (topic("PR-0001"), topic("PR-1003"), topic("PR-4000")),
+            (Topic::Input, Topic::ImageTrust, Topic::Credentials)
+        );
+        assert_eq!(
+            (topic("C-0016"), topic("C-1016"), topic("PR-7001")),
+            (Topic::Posture, Topic::Posture, Topic::Posture)
+        );
     }
 
     #[test]

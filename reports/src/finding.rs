@@ -295,7 +295,11 @@ impl FindingBuilder {
     }
 
     fn complete(self, subject: Subject) -> Finding {
-        let draft = self.finding;
+        let mut draft = self.finding;
+        // A large run keeps many thousands of findings, nearly all with one place and one piece of evidence.
+        draft.locations.shrink_to_fit();
+        draft.evidence.shrink_to_fit();
+        draft.related.shrink_to_fit();
         let (source, code) = (draft.source, draft.code);
         Finding {
             fingerprint: Fingerprint::of(source.as_str(), code.as_str(), &draft.check, &subject, &self.item),

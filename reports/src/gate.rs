@@ -1,6 +1,6 @@
 //! The gate: a report and a threshold become a process exit.
 
-use crate::code::Code;
+use crate::code::{Code, Topic};
 use crate::finding::Finding;
 use crate::formats::text::plain;
 use crate::report::{Report, is_blocking};
@@ -157,13 +157,13 @@ fn exit_of(finding: &Finding, fail_on: FailOn) -> Option<ExitCode> {
 }
 
 fn exit_of_failure(code: &Code) -> ExitCode {
-    match code.as_str() {
-        "PR-1001" => ExitCode::Unsigned,
-        "PR-1002" => ExitCode::Untrusted,
-        code if code.starts_with("PR-1") || code.starts_with("PR-2") => ExitCode::Mismatch,
-        code if code.starts_with("PR-3") => ExitCode::SecretIntegrity,
-        code if code.starts_with("PR-4") => ExitCode::CredentialLifetime,
-        _ => ExitCode::Findings,
+    match (code.as_str(), code.topic()) {
+        ("PR-1001", _) => ExitCode::Unsigned,
+        ("PR-1002", _) => ExitCode::Untrusted,
+        (_, Topic::ImageTrust | Topic::ImageContract) => ExitCode::Mismatch,
+        (_, Topic::Secrets) => ExitCode::SecretIntegrity,
+        (_, Topic::Credentials) => ExitCode::CredentialLifetime,
+        (_, Topic::Input | Topic::Platform | Topic::Repository | Topic::Posture) => ExitCode::Findings,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::code::Code;
+use crate::code::{Code, Topic};
 use crate::finding::{Evidence, Finding};
 use crate::severity::{Effect, Severity};
 use crate::verdict::{Cause, Verdict};
@@ -145,7 +145,7 @@ impl Report {
     /// Whether anything was there to judge. Findings about input and exceptions (`PR-0xxx`) are not about a subject
     /// of the run: an empty folder beside an exceptions file is still nothing.
     pub fn has_subjects(&self) -> bool {
-        let judged = |finding: &Finding| !finding.code.as_str().starts_with("PR-0");
+        let judged = |finding: &Finding| finding.code.topic() != Topic::Input;
         self.objects_read > 0 || !self.images.is_empty() || self.findings.iter().any(judged)
     }
 

@@ -237,9 +237,10 @@ impl Shared {
         Some(found.1.clone())
     }
 
-    /// Notes a write that was done; the process to kill because of it.
+    /// Notes a write that was done (a dry run does nothing); the process to kill because of it.
     fn note(&self, request: &Request, code: u16) -> Option<(u32, Kill)> {
-        if request.method == "GET" || !(200..300).contains(&code) {
+        let is_dry_run = request.path.contains("dryRun=");
+        if request.method == "GET" || is_dry_run || !(200..300).contains(&code) {
             return None;
         }
         let mut state = self.state();

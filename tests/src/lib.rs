@@ -11,6 +11,7 @@
 //! * [`openmetrics`]: what `/metrics` answers, read by Prometheus' own parser.
 //! * [`desk`]: a folder in which commands are run by hand; [`hostile`]: registries that misbehave.
 //! * [`binary`]: the `portreeve` binary, built once for a test process and never stale; [`daemon`]: it, serving.
+//! * [`faults`]: the real API server with objects spoiled on the way.
 //! * [`chart`]: the chart as helm renders it; [`tls`]: certificates.
 //! * [`folder_cluster`]: the daemon on a folder of manifests, and what its doors answer.
 //!
@@ -27,6 +28,7 @@ pub mod cosign;
 pub mod daemon;
 pub mod desk;
 pub mod doors;
+pub mod faults;
 pub mod folder_cluster;
 pub mod hostile;
 

@@ -37,6 +37,29 @@ fn everything() -> Value {
     })
 }
 
+/// Several replicas on one PostgreSQL.
+fn replicated() -> Value {
+    let store = json!({"url": "postgres://portreeve@db.example.org/portreeve", "passwordSecret": {"name": "db"}});
+    json!({"replicas": 2, "store": store})
+}
+
+#[test]
+fn several_replicas_need_a_store_that_they_can_share() {
+    let mut values = replicated();
+    let objects = rendered(&values);
+    let deployment = &of_kind(&objects, "Deployment")["spec"];
+    assert_eq!((&deployment["replicas"], &deployment["strategy"]["type"]), (&json!(2), &json!("RollingUpdate")));
+    let password = &deployment["template"]["spec"]["containers"][0]["env"][0];
+    assert_eq!(password["valueFrom"]["secretKeyRef"], json!({"name": "db", "key": "password"}));
+    assert_eq!(of_kind(&objects, "PodDisruptionBudget")["spec"]["maxUnavailable"], 1);
+    assert!(objects.iter().all(|object| object["kind"] != "PersistentVolumeClaim"));
+    values["store"]["url"] = "".into();
+    let refused = helm(&values).output().or_fail("running helm");
+    assert!(!refused.status.success(), "two replicas on SQLite");
+    values["store"]["url"] = "postgres://portreeve:word@db.example.org/portreeve".into();
+    assert!(!helm(&values).output().or_fail("running helm").status.success(), "a password in the values");
+}
+
 fn enforcing() -> Value {
     json!({"admission": {"namespaces": [{"match": ["jhub", "dev-*"], "mode": "enforce"}], "exemptNamespaces": ["dev-free"]}})
 }
@@ -45,7 +68,8 @@ fn enforcing() -> Value {
 async fn the_api_server_accepts_every_object_of_the_chart() {
     let plane = ControlPlane::start().await;
     plane.create_namespace(NAMESPACE).await;
-    for values in [json!({}), everything(), json!({"admission": {"enabled": false}, "store": {"persistent": false}})] {
+    let alone = json!({"admission": {"enabled": false}, "store": {"persistent": false}});
+    for values in [json!({}), everything(), alone, replicated()] {
         let objects = rendered(&values);
         assert!(objects.len() >= 8, "{} objects", objects.len());
         for object in objects {

@@ -6,6 +6,7 @@ use std::process::Command;
 use portreeve_tests::OrFail as _;
 use portreeve_tests::desk::{Desk, PRIVILEGED, verdicts};
 use portreeve_tests::parts::Part;
+use portreeve_tests::process::run;
 use serde_json::{Value, json};
 
 /// Findings of the one control that [`PRIVILEGED`] fails once, in JSON.
@@ -320,4 +321,39 @@ fn an_unreadable_document_is_unknown_and_does_not_stop_the_others() {
     desk.file("only.yaml", "kind: [\n");
     let unknown = desk.run(&with(&ONE, &["only.yaml"])).expect_exit(5).json();
     assert_eq!(unknown["verdict"], "unknown");
+}
+
+/// Reads XML with a parser that is not ours, and counts elements by their names.
+const COUNT_ELEMENTS: &str = "
+import collections, json, sys, xml.etree.ElementTree as tree
+print(json.dumps(collections.Counter(element.tag for element in tree.parse(sys.argv[1]).iter())))
+";
+
+#[test]
+fn junit_is_xml_whose_failures_are_those_of_the_gate() {
+    let desk = desk();
+    desk.file("bad.yaml", "kind: [");
+    let hostile = r#""x\u001b[2J]]><script>\uFFFE""#;
+    desk.file("hostile.yaml", PRIVILEGED.replace("name: web\n", &format!("name: {hostile}\n")));
+    let report =
+        desk.run(&["check", "--format", "json", "--format", "junit=out.xml", "--format", "html=out.html", "."]);
+    let report = report.expect_exit(10).json();
+    let mut python = Command::new("python3");
+    let counted = python.args(["-c", COUNT_ELEMENTS, "out.xml"]).current_dir(desk.folder());
+    let counted: Value = serde_json::from_str(&run(counted)).or_fail("what python read");
+    let of = |verdict: &str| report["counts"][verdict].as_u64().or_fail(verdict);
+    // The whole is a test case of its own.
+    assert_eq!(counted["failure"].as_u64(), Some(of("fail") + 1), "{counted}");
+    // The broken file; what only a parameter could answer is skipped.
+    assert_eq!((of("error"), counted["error"].as_u64()), (0, Some(1)), "{counted}");
+    assert_eq!(counted["skipped"].as_u64(), Some(of("unknown") - 1), "{counted}");
+    let page = desk.read("out.html");
+    assert!(page.starts_with("<!DOCTYPE html>") && page.contains("<h1>Verdict: fail</h1>"), "{page}");
+    assert!(!page.contains("<script") && page.contains("C-0057"), "{page}");
+}
+
+#[test]
+fn explain_names_what_to_read_more() {
+    let said = desk().run(&["explain", "C-0057"]).expect_exit(0).stdout;
+    assert!(said.contains("References:\n  https://"), "{said}");
 }

@@ -194,3 +194,53 @@ fn images_without_a_policy_are_exit_2_and_nothing_is_exit_3() {
     desk.file("folder/readme.md", "");
     desk.run(&["gate", "folder"]).expect_exit(3);
 }
+
+#[test]
+fn images_of_manifests_without_a_policy_are_open_questions_that_lower_coverage_and_not_the_exit() {
+    let desk = Desk::new();
+    desk.file("web.yaml", PRIVILEGED);
+    let gate = |more: &[&str]| desk.run(&[&["gate", "--control", "C-0075", "web.yaml"], more].concat());
+    let report = gate(&["--format", "json"]).expect_exit(0).json();
+    assert_eq!(verdicts(&report), ["PR-1001 unknown", "PR-1002 unknown", "PR-1003 unknown"]);
+    assert_eq!(report["findings"][0]["cause"], "manual");
+    assert_eq!((&report["verdict"], &report["coverage"]), (&"pass".into(), &0.25.into()));
+    let said = gate(&["--fail-coverage-below", "100"]).expect_exit(6);
+    assert!(said.stdout.contains("no image policy says whom to trust"), "{}", said.stdout);
+    assert!(said.stderr.contains("images were not judged"), "{}", said.stderr);
+}
+
+/// A change that points at another CA would have its registry believed.
+#[test]
+fn the_ca_of_a_registry_is_the_bases_and_every_result_says_where_its_rules_came_from() {
+    let desk = Desk::new();
+    let authority = |name: &str| {
+        let key = rcgen::KeyPair::generate().or_fail("a key");
+        let params = rcgen::CertificateParams::new(vec![name.to_owned()]).or_fail("a certificate request");
+        params.self_signed(&key).or_fail("a certificate").pem()
+    };
+    desk.file("ca.pem", authority("base.example"));
+    desk.file("portreeve.yaml", "registries: [{host: registry.example, caFile: ca.pem}]\n");
+    desk.file("web.yaml", PRIVILEGED);
+    desk.git(&["init", "--quiet", "--initial-branch", "main"]);
+    desk.git(&["add", "."]);
+    desk.git(&["commit", "--quiet", "--message", "base"]);
+    desk.file("ca.pem", authority("change.example"));
+    let ca = |arguments: &[&str]| {
+        let report = desk.run(&[&["gate", "--format", "json", "web.yaml"], arguments].concat()).expect_exit(10).json();
+        let inputs = report["inputs"]["policies"].as_array().cloned().or_fail("policies");
+        let ca = inputs.into_iter().find(|input| input["name"].as_str().is_some_and(|name| name.contains("CA")));
+        ca.or_fail("the CA is among what is judged by")
+    };
+    let (base, tree) = (ca(&["--base", "main"]), ca(&[]));
+    assert_ne!(base["digest"], tree["digest"]);
+    assert!(base["name"].as_str().or_fail("a name").contains("from main ("), "{base}");
+    let table = desk.run(&["gate", "--base", "main", "web.yaml"]).expect_exit(10).stdout;
+    let line = table.lines().find(|line| line.starts_with("judged by configuration")).or_fail(&table);
+    assert!(line.contains("portreeve.yaml from main ("), "{line}");
+    // A CA that only the change has is no CA of the base.
+    desk.file("portreeve.yaml", "registries: [{host: registry.example, caFile: other.pem}]\n");
+    desk.git(&["commit", "--quiet", "--all", "--message", "a CA that is nowhere"]);
+    desk.file("other.pem", authority("change.example"));
+    let said = desk.run(&["gate", "--base", "main", "web.yaml"]).expect_exit(2);
+    assert!(said.stderr.contains("other.pem could not be read from main"), "{}", said.stderr);
+}

@@ -76,16 +76,24 @@ async fn bytes_that_are_no_text_are_unknown() {
 }
 
 #[tokio::test]
-async fn an_object_of_fifty_megabytes_is_judged_or_an_error_and_never_passes_unread() {
+async fn an_object_of_fifty_megabytes_is_judged_or_too_large_and_never_passes_unread() {
     let entries = (0..450_000).map(|number| format!("  k{number}: '{}'\n", "x".repeat(95)));
     let text =
         format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: big}}\ndata:\n{}", entries.collect::<String>());
     assert!(text.len() > 48_000_000);
-    let measured = check("big.yaml", text, 1).await;
-    assert!(measured.output.stdout.contains("the step budget is used up"), "{}", measured.output.stdout);
+    let measured = check("big.yaml", text, 5).await;
+    assert!(measured.output.stdout.contains("unknown (too-large)"), "{}", measured.output.stdout);
     let padded = format!("{PRIVILEGED}# {}\n", "x".repeat(50 << 20));
     check("padded.yaml", padded, 10).await;
     unknown("beyond.yaml", format!("{PRIVILEGED}# {}\n", "x".repeat(65 << 20)), "too-large").await;
+}
+
+#[tokio::test]
+async fn what_is_left_of_a_document_with_too_many_values_is_skipped_and_the_next_one_is_judged() {
+    let list = format!("{POD}spec: [{}, \"\n---\n{PRIVILEGED}", "1,".repeat(8 << 20));
+    let measured = check("list.yaml", list, 10).await;
+    let said = &measured.output.stdout;
+    assert!(said.contains("more than 2000000 values") && said.contains("C-0057"), "{said}");
 }
 
 #[tokio::test]

@@ -108,6 +108,31 @@ async fn an_image_that_cannot_be_checked_and_an_object_that_cannot_be_read_are_d
     assert!(!allowed(&review_of("v1", &image)));
 }
 
+#[tokio::test]
+async fn a_review_alone_does_what_the_api_server_does_and_validate_says_why_it_denies_a_tag() {
+    let registry = Registry::with_referrers().await;
+    let signer = Cosign::new(registry.docker_config());
+    let image = registry.push_image("demo/app:1");
+    signer.sign(&image, Storage::Bundle);
+    let desk = enforcing(&registry, &signer);
+    let review = review_of("v1", &format!("{}/demo/app:1", registry.host())).to_string();
+    let answer = |arguments: &[&str]| desk.run_with(arguments, &review).expect_exit(0).json()["response"].clone();
+    let both = answer(&["review", "-"]);
+    assert_eq!(both["allowed"], true, "{both}");
+    assert_eq!(both["patch"], answer(&["review", "--mutate", "-"])["patch"], "the answer of /mutate is in it");
+    let passed = |response: &Value| response["auditAnnotations"]["passed"].as_str().unwrap_or_default().to_owned();
+    assert!(passed(&both).contains("PR-1003"), "{both}");
+    let alone = answer(&["review", "--validate", "-"]);
+    assert_eq!(alone["allowed"], false, "{alone}");
+    let message = alone["status"]["message"].as_str().unwrap();
+    assert!(message.contains("PR-1003") && message.contains("/mutate"), "{message}");
+    assert!(
+        passed(&alone).contains("PR-1001") && !passed(&alone).contains("PR-1003"),
+        "what denies did not pass: {alone}"
+    );
+    assert_eq!(alone["auditAnnotations"]["unpinned"], "spec.containers[0].image");
+}
+
 #[test]
 fn an_update_is_judged_when_anything_that_rules_read_has_changed() {
     let desk = Desk::new();

@@ -258,3 +258,46 @@ async fn an_image_that_the_policy_asks_nothing_of_is_exit_3_and_not_verified() {
         desk.run(&["verify", "--plain-http", registry.host(), "--image-policy", "policy.yaml", &image]).expect_exit(3);
     assert!(output.stderr.contains("not verified: the policy asks nothing of"), "{}", output.stderr);
 }
+
+#[tokio::test]
+async fn a_registry_on_loopback_that_nobody_listed_is_not_asked_and_the_message_says_how_to_list_it() {
+    let registry = Registry::with_referrers().await;
+    let image = registry.push_image("demo/app:1");
+    let key = Cosign::new(registry.docker_config()).public_key();
+    let desk = Desk::new();
+    let output = desk.run(&["verify", "--key", path(&key), &image]).expect_exit(5);
+    assert!(
+        output.stdout.contains("unknown (unreachable)") && output.stdout.contains("--plain-http"),
+        "{}",
+        output.stdout
+    );
+}
+
+#[tokio::test]
+async fn results_in_sarif_point_to_the_policy_or_key_that_was_asked() {
+    let registry = Registry::with_referrers().await;
+    let image = registry.push_image("demo/app:1");
+    let desk = Desk::new();
+    std::fs::copy(Cosign::new(registry.docker_config()).public_key(), desk.folder().join("release.pub"))
+        .or_fail("a key");
+    let policy = "apiVersion: portreeve.dev/v1alpha1\nkind: ImagePolicy\nmetadata: {name: some}\nspec:\n  noMatch: deny\n  rules: \
+                  []\n";
+    desk.file("policies/images.yaml", policy);
+    for (argument, file, exit) in [("--key", "release.pub", 11), ("--image-policy", "policies/images.yaml", 13)] {
+        let sarif = desk.run(&["verify", "--plain-http", registry.host(), "--format", "sarif", argument, file, &image]);
+        let log = sarif.expect_exit(exit).json();
+        let place = &log["runs"][0]["results"][0]["locations"][0]["physicalLocation"]["artifactLocation"]["uri"];
+        assert_eq!(place, file);
+    }
+}
+
+#[test]
+fn what_is_wrong_with_the_keys_of_a_policy_is_said_once() {
+    let desk = Desk::new();
+    desk.file("bad.pub", "no key");
+    let policy = "apiVersion: portreeve.dev/v1alpha1\nkind: ImagePolicy\nmetadata: {name: some}\nspec:\n  noMatch: deny\n  rules:\n  \
+                  - {name: ours, images: [quay.io/a/**], authorities: {list: [{name: release, key: {file: bad.pub}}]}}\n";
+    desk.file("policy.yaml", policy);
+    let said = desk.run(&["verify", "--image-policy", "policy.yaml", "quay.io/a/b:1"]).expect_exit(2).stderr;
+    assert_eq!(said.matches("policy.yaml:7:").count(), 1, "{said}");
+}

@@ -43,15 +43,17 @@ async fn hidden_files_links_and_loops_are_the_same_to_check_and_to_the_watch() {
     run(std::process::Command::new("mkfifo").arg(cluster.manifests().join("pipe.yaml")));
 
     let mut check = Portreeve::command();
-    check.args(["check", "--format", "json", "manifests"]).current_dir(cluster.root());
+    // The configuration names the folder by its whole path.
+    check.args(["check", "--format", "json"]).arg(cluster.manifests()).current_dir(cluster.root());
     let report = Portreeve::finish(&mut check).expect_exit(10).json();
     let checked = identities(report["findings"].as_array().or_fail("findings"));
     let about = |name: &str| checked.iter().filter(|finding| finding.split(' ').nth(2) == Some(name)).count();
+    let below = |name: &str| cluster.manifests().join(name).display().to_string();
     for name in ["outside.yaml", "outside", "loop.yaml", "pipe.yaml", "broken.yaml"] {
-        assert_eq!(about(&format!("manifests/{name}")), 1, "{name}: {checked:#?}");
+        assert_eq!(about(&below(name)), 1, "{name}: {checked:#?}");
     }
     assert!(about("plain") > 5 && about("plain") == about("hidden"), "{checked:#?}");
-    assert_eq!((about("out"), about("manifests/inside.yaml"), about("manifests/again")), (0, 0, 0), "{checked:#?}");
+    assert_eq!((about("out"), about(&below("inside.yaml")), about(&below("again"))), (0, 0, 0), "{checked:#?}");
 
     let _daemon = cluster.serve().await;
     let doors = cluster.doors();

@@ -5,6 +5,8 @@ mod site;
 
 #[path = "watch/changes.rs"]
 mod changes;
+#[path = "watch/faults.rs"]
+mod faults;
 #[path = "watch/outage.rs"]
 mod outage;
 #[path = "watch/rights.rs"]

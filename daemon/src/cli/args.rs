@@ -1,15 +1,17 @@
 //! Arguments that several commands share.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use portreeve_reports::FailOn;
 use portreeve_reports::gate::{Percent, Threshold};
+use portreeve_reports::report::PolicyInput;
 
 use super::Failure;
+use super::output::OutputArgs;
 use crate::config::valid::Registry;
 use crate::config::{self, Config, LoadedConfig, Use, load};
 use crate::judge::{FileSource, Judge, JudgeSettings, Rules};
@@ -50,7 +52,8 @@ fn duration(text: &str) -> Result<Duration, String> {
 /// The threshold of a verdict.
 #[derive(Debug, Args)]
 pub(super) struct ThresholdArgs {
-    /// Lowest severity that fails: critical, high, medium, low or none [default: posture.failOn, or low].
+    /// Lowest severity that fails: critical, high, medium, low or none [default: posture.failOn, or low]. Unsigned
+    /// images (high) and those against the policy (high) pass --fail-on critical.
     #[arg(long, value_name = "SEVERITY")]
     pub fail_on: Option<FailOn>,
     /// Exit 6 when less than this percentage of the questions could be answered.
@@ -81,6 +84,23 @@ pub(super) struct RuleArgs {
     /// Exceptions.
     #[arg(long, value_name = "FILE")]
     pub exceptions: Vec<PathBuf>,
+}
+
+/// Options of the commands that judge manifests.
+#[derive(Debug, Args)]
+pub(super) struct ManifestArgs {
+    /// Namespace of objects that name none.
+    #[arg(short, long, default_value = "default")]
+    pub namespace: String,
+    /// The files are a part of the world: what they do not hold is unknown, not missing.
+    #[arg(long)]
+    pub partial: bool,
+    #[command(flatten)]
+    pub rules: RuleArgs,
+    #[command(flatten)]
+    pub threshold: ThresholdArgs,
+    #[command(flatten)]
+    pub output: OutputArgs,
 }
 
 /// Registries that a command line speaks to.
@@ -135,9 +155,14 @@ pub(super) fn judge(settings: &JudgeSettings, source: &FileSource, registry: Reg
     Ok(Judge::new(Rules::load(settings, source).map_err(|error| Failure::usage_by(&error))?, registry))
 }
 
-/// The registry client of the configuration and the command line.
-pub(super) fn registry(config: &Config, args: &RegistryArgs, global: &GlobalArgs) -> Result<RegistryClient, Failure> {
-    let mut hosts = config.registries.iter().map(host_options).collect::<Result<Vec<_>, _>>()?;
+/// The registry client of the configuration, which was read from `source`, and the command line.
+pub(super) fn registry(
+    (config, source): (&Config, &FileSource),
+    args: &RegistryArgs,
+    global: &GlobalArgs,
+) -> Result<RegistryClient, Failure> {
+    let hosts = config.registries.iter().map(|registry| host_options(registry, source));
+    let mut hosts = hosts.collect::<Result<Vec<_>, _>>()?;
     for host in &args.plain_http {
         match hosts.iter_mut().find(|known| known.host == *host) {
             Some(known) => known.plain_http = true,
@@ -149,11 +174,12 @@ pub(super) fn registry(config: &Config, args: &RegistryArgs, global: &GlobalArgs
         .map_err(Failure::usage)
 }
 
-fn host_options(registry: &Registry) -> Result<HostOptions, Failure> {
-    let read = |file: &PathBuf| FileSource::WorkingTree.read(file).map_err(Failure::usage);
+/// Whom a registry's TLS is believed decides what it may say, so the CA stands where the policies stand. Credentials
+/// decide nothing: they are this machine's, and nobody commits them.
+fn host_options(registry: &Registry, source: &FileSource) -> Result<HostOptions, Failure> {
     let credentials = match &registry.docker_config {
         None => None,
-        Some(file) => DockerConfig::parse(&read(file)?)
+        Some(file) => DockerConfig::parse(&FileSource::WorkingTree.read(file).map_err(Failure::usage)?)
             .map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?
             .credentials(&registry.host)
             .map_err(|failure| Failure::usage(format!("{}: {failure}", file.display())))?,
@@ -161,10 +187,27 @@ fn host_options(registry: &Registry) -> Result<HostOptions, Failure> {
     Ok(HostOptions {
         host: registry.host.clone(),
         plain_http: registry.plain_http,
-        ca_pem: registry.ca_file.as_ref().map(read).transpose()?,
+        ca_pem: registry.ca_file.as_ref().map(|file| ca(file, source)).transpose()?,
         credentials,
         ..HostOptions::default()
     })
+}
+
+/// A CA of the machine, outside of the repository, is beyond the reach of any change and read as it is.
+fn ca(file: &Path, source: &FileSource) -> Result<Vec<u8>, Failure> {
+    let source = if source.holds(file) { source } else { &FileSource::WorkingTree };
+    source.read(file).map_err(Failure::usage)
+}
+
+/// Names and digests of the CA files of the registries: they are part of what is judged by.
+pub(super) fn ca_inputs(config: &Config, source: &FileSource) -> Result<Vec<PolicyInput>, Failure> {
+    let files = config.registries.iter().filter_map(|registry| registry.ca_file.as_deref());
+    let input = |file: &Path| {
+        let from = if source.holds(file) { source.describe() } else { "this machine".to_owned() };
+        let name = format!("registry CA {} from {from}", file.display());
+        Ok(PolicyInput { name, digest: portreeve_reports::digest::sha256(&ca(file, source)?) })
+    };
+    files.map(input).collect()
 }
 
 /// The configuration that docker, cosign and crane read: `$DOCKER_CONFIG/config.json`, or `~/.docker/config.json`.

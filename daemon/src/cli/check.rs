@@ -5,10 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 use jiff::Timestamp;
 
-use super::args::{self, GlobalArgs, RegistryArgs, RuleArgs, ThresholdArgs};
-use super::output::{self, OutputArgs};
+use super::args::{self, GlobalArgs, ManifestArgs, RegistryArgs};
 use super::seen::Looking;
-use super::{Outcome, encrypted};
+use super::{Outcome, encrypted, output};
 use crate::config::Use;
 use crate::judge::{FileSource, JudgeOptions};
 use crate::registry::Deadline;
@@ -27,32 +26,24 @@ pub(super) struct CheckArgs {
     /// Files and folders of manifests, `-` for standard input, or the word `cluster`.
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
-    /// Namespace of objects that name none.
-    #[arg(short, long, default_value = "default")]
-    namespace: String,
-    /// The files are a part of the world: what they do not hold is unknown, not missing.
-    #[arg(long)]
-    partial: bool,
     #[command(flatten)]
-    rules: RuleArgs,
-    #[command(flatten)]
-    threshold: ThresholdArgs,
-    #[command(flatten)]
-    output: OutputArgs,
+    manifests: ManifestArgs,
 }
 
 /// Runs the command.
 pub(super) fn run(args: &CheckArgs, global: &GlobalArgs) -> Outcome {
+    let _heartbeat = output::heartbeat()?;
     let of_cluster = args.paths.iter().any(|path| path.as_os_str() == "cluster");
     let loaded = match of_cluster {
         true => global.load_config_for(&[Use::Rules, Use::Registries, Use::Cluster])?,
         false => global.load_config()?,
     };
-    let registry = args::registry(&loaded.config, &RegistryArgs::default(), global)?;
-    let settings = args.rules.settings(&loaded.config);
-    let judge = args::judge(&settings, &FileSource::WorkingTree, registry)?.keeping(args.output.keep());
+    let registry = args::registry((&loaded.config, &FileSource::WorkingTree), &RegistryArgs::default(), global)?;
+    let ManifestArgs { rules, threshold, output, .. } = &args.manifests;
+    let settings = rules.settings(&loaded.config);
+    let judge = args::judge(&settings, &FileSource::WorkingTree, registry)?.keeping(output.keep());
     let options = JudgeOptions { now: Timestamp::now(), deadline: Deadline::after(global.timeout) };
-    let looking = Looking { paths: &args.paths, namespace: &args.namespace, partial: args.partial };
+    let looking = Looking { paths: &args.paths, namespace: &args.manifests.namespace, partial: args.manifests.partial };
     let seen = looking.look(global, &loaded.config, options.deadline)?;
     let mut judged = judge.posture(&seen.objects, &seen.world, &options);
     judged.merge(judge.credentials(&seen.credentials, &seen.world, &options));
@@ -61,5 +52,6 @@ pub(super) fn run(args: &CheckArgs, global: &GlobalArgs) -> Outcome {
     judged.merge(encrypted::judge(&judge, &seen.encrypted, source, &options)?);
     judged.findings.extend(judge.audit_exceptions(&judged.usage, options.now));
     let report = judge.report(judged, seen.objects.len());
-    output::finish(&report, &args.output, &args.threshold.threshold(&loaded.config), global)
+    let anchor = output::anchor(loaded.file.as_deref());
+    output::finish(&report, output, &threshold.threshold(&loaded.config), (global, anchor))
 }

@@ -84,7 +84,7 @@ pub(super) fn run(args: &CredentialsArgs, global: &GlobalArgs) -> Outcome {
 
 fn list(args: &ListArgs, global: &GlobalArgs) -> Outcome {
     let loaded = global.load_config()?;
-    let registry = args::registry(&loaded.config, &RegistryArgs::default(), global)?;
+    let registry = args::registry((&loaded.config, &FileSource::WorkingTree), &RegistryArgs::default(), global)?;
     let rules = RuleArgs { exceptions: args.exceptions.clone(), ..RuleArgs::default() };
     let settings = JudgeSettings { image_policy: None, ..rules.settings(&loaded.config) };
     let judge = args::judge(&settings, &FileSource::WorkingTree, registry)?;

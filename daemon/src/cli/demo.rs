@@ -9,6 +9,7 @@ use portreeve_reports::gate::ExitCode;
 use super::args::{GlobalArgs, RegistryArgs, registry};
 use super::{Failure, Outcome};
 use crate::demo::{DemoAddresses, DemoFolder};
+use crate::judge::FileSource;
 use crate::serve::{self, ServeOptions};
 
 /// Run everything on an embedded example: a registry, images and a folder as the cluster.
@@ -48,7 +49,7 @@ pub(super) fn run(args: &DemoArgs, global: &GlobalArgs) -> Outcome {
         metrics: args.metrics_listen,
     };
     let loaded = folder.fill(addresses).map_err(Failure::usage)?;
-    let registry = registry(&loaded.config, &RegistryArgs::default(), global)?;
+    let registry = registry((&loaded.config, &FileSource::WorkingTree), &RegistryArgs::default(), global)?;
     let announce = vec![
         format!("edit: {}", folder.manifests().display()),
         format!("gate: portreeve gate --config {} {}", folder.config_file().display(), folder.manifests().display()),

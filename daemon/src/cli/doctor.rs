@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::args::{self, GlobalArgs, RegistryArgs};
 use super::{Failure, Outcome, block_on, output};
 use crate::config::{Config, Use};
+use crate::judge::FileSource;
 
 /// Check that the daemon and the commands will find what they need, and say what to do where they will not.
 ///
@@ -137,7 +138,7 @@ async fn over_the_network(config: &Config, global: &GlobalArgs) -> Vec<Check> {
     if global.offline {
         return vec![Check::unknown("network", "--offline blocks the network", "run it without --offline")];
     }
-    let registry = args::registry(config, &RegistryArgs::default(), global);
+    let registry = args::registry((config, &FileSource::WorkingTree), &RegistryArgs::default(), global);
     let (cluster, webhook, registries) = futures::join!(
         Box::pin(cluster::check(config, global.timeout)),
         Box::pin(webhook::check(config, global.timeout)),

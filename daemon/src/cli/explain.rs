@@ -2,6 +2,8 @@
 
 use clap::Args;
 use portreeve_policies::control::builtin_controls;
+use portreeve_reports::Code;
+use portreeve_reports::code::Topic;
 use portreeve_reports::gate::ExitCode;
 use portreeve_reports::source::decode::did_you_mean;
 
@@ -24,15 +26,21 @@ pub(super) struct ExplainArgs {
 pub(super) fn run(args: &ExplainArgs) -> Outcome {
     let (severity, text) = explanation(&args.code).ok_or_else(|| no_such_code(&args.code))?;
     output::print(&format!(
-        "{code}: {title} ({severity})\n\nWhy: {why}\n\nFix: {fix}\n\nExcept: a file for `exceptions:` in the \
+        "{code}: {title} ({severity})\n\nWhy: {why}\n\nFix: {fix}\n\n{references}Except: a file for `exceptions:` in the \
          configuration or --exceptions:\n\n{exception}",
         code = args.code,
         title = text.title,
         why = text.why,
         fix = text.fix,
+        references = references(&text.references),
         exception = exception_template(&args.code),
     ))?;
     Ok(ExitCode::Clean)
+}
+
+fn references(list: &[String]) -> String {
+    let lines: String = list.iter().map(|reference| format!("  {reference}\n")).collect();
+    if lines.is_empty() { lines } else { format!("References:\n{lines}\n") }
 }
 
 fn no_such_code(code: &str) -> Failure {
@@ -45,7 +53,7 @@ fn no_such_code(code: &str) -> Failure {
 
 fn exception_template(code: &str) -> String {
     // Images belong to no namespace.
-    let (kind, namespace, subjects) = if code.starts_with("PR-1") {
+    let (kind, namespace, subjects) = if Code::parse(code).is_ok_and(|code| code.topic() == Topic::ImageTrust) {
         ("ClusterException", "", "{kinds: [Image], names: [HOST/REPOSITORY]}")
     } else {
         ("Exception", ", namespace: NAMESPACE", "{kinds: [Deployment], names: [NAME]}")

@@ -10,9 +10,8 @@ use portreeve_policies::workload::{ImageUse, image_uses};
 use portreeve_policies::world::World;
 use portreeve_reports::report::PolicyInput;
 
-use super::args::{self, GlobalArgs, RegistryArgs, RuleArgs, ThresholdArgs};
-use super::output::{self, OutputArgs};
-use super::{Failure, Outcome, block_on, encrypted, input};
+use super::args::{self, GlobalArgs, ManifestArgs, RegistryArgs};
+use super::{Failure, Outcome, block_on, encrypted, input, output};
 use crate::config::files::{self, NamedFile};
 use crate::config::load::{FILE_NAME, parse};
 use crate::config::{Config, LoadedConfig, Use};
@@ -26,8 +25,10 @@ use crate::registry::Deadline;
 ///   portreeve gate manifests/ --base origin/main --format sarif=portreeve.sarif
 ///   portreeve gate quay.io/org/app:1 --image-policy image-policy.yaml
 ///
-/// Configuration, policies and exceptions are read from --config, or from the git ref --base (in a pull request of
-/// GitHub or GitLab: its target branch), so that a change cannot switch its own gate off.
+/// Configuration, policies, exceptions, parameters and the CA files of registries are read from --config, or from the
+/// git ref --base (in a pull request of GitHub or GitLab: its target branch), so that a change cannot switch its own gate
+/// off. A CA file outside of the repository and the credentials of registries are this machine's own. Without an image
+/// policy the images of manifests are not judged: the report says so, and coverage falls.
 ///
 /// Exit codes: 0 pass · 10 findings · 11 unsigned · 12 signed but not trusted · 13 against the policy · 4 refused ·
 /// 5 could not be told · 6 coverage · 3 nothing to check · 2 usage.
@@ -43,20 +44,10 @@ pub(super) struct GateArgs {
     /// Git ref that configuration, policies and exceptions are read from.
     #[arg(long, value_name = "REF")]
     base: Option<String>,
-    /// Namespace of objects that name none.
-    #[arg(short, long, default_value = "default")]
-    namespace: String,
-    /// The files are a part of the world: what they do not hold is unknown, not missing.
-    #[arg(long)]
-    partial: bool,
-    #[command(flatten)]
-    rules: RuleArgs,
     #[command(flatten)]
     registry: RegistryArgs,
     #[command(flatten)]
-    threshold: ThresholdArgs,
-    #[command(flatten)]
-    output: OutputArgs,
+    manifests: ManifestArgs,
 }
 
 /// What the arguments name.
@@ -68,11 +59,12 @@ struct Targets {
 
 /// Runs the command.
 pub(super) fn run(args: &GateArgs, global: &GlobalArgs) -> Outcome {
+    let _heartbeat = output::heartbeat()?;
     let environment = args::environment();
     let targets = sort_targets(&args.targets)?;
     let source = source(args, global, &environment)?;
     let loaded = load_config(&source, global, &environment)?;
-    let judge = load_judge(args, global, (&source, &loaded))?.keeping(args.output.keep());
+    let judge = load_judge(args, global, (&source, &loaded))?.keeping(args.manifests.output.keep());
     if !targets.images.is_empty() && !judge.has_image_policy() {
         return Err(Failure::usage("no authority given for the images: name a policy with --image-policy"));
     }
@@ -81,14 +73,14 @@ pub(super) fn run(args: &GateArgs, global: &GlobalArgs) -> Outcome {
         block_on(global, async { judge_targets((args, &targets), &judge, (&loaded.config, &source), &options).await })?;
     judged.findings.extend(judge.audit_exceptions(&judged.usage, options.now));
     let mut report = judge.report(judged, objects_read);
-    report.inputs.insert(
-        0,
-        PolicyInput {
-            name: configuration_name(&source, &loaded),
-            digest: portreeve_reports::digest::sha256(&loaded.bytes),
-        },
-    );
-    output::finish(&report, &args.output, &args.threshold.threshold(&loaded.config), global)
+    let configuration = configuration_name(&source, &loaded);
+    let digest = portreeve_reports::digest::sha256(&loaded.bytes);
+    report.inputs.insert(0, PolicyInput { name: configuration, digest });
+    report.inputs.extend(args::ca_inputs(&loaded.config, &source)?);
+    let policy = args.image_policy.as_deref().or(loaded.config.image_policy.as_deref());
+    let anchor = output::anchor(policy.or(loaded.file.as_deref()));
+    let ManifestArgs { threshold, output, .. } = &args.manifests;
+    output::finish(&report, output, &threshold.threshold(&loaded.config), (global, anchor))
 }
 
 /// An existing path, `./` or `/` is a path, all else an image; what could be either is refused.
@@ -178,11 +170,11 @@ fn load_judge(
     (source, loaded): (&FileSource, &LoadedConfig),
 ) -> Result<Judge, Failure> {
     let config: &Config = &loaded.config;
-    let mut settings = args.rules.settings(config);
+    let mut settings = args.manifests.rules.settings(config);
     if let Some(policy) = &args.image_policy {
         settings.image_policy = Some(policy.clone());
     }
-    args::judge(&settings, source, args::registry(config, &args.registry, global)?)
+    args::judge(&settings, source, args::registry((config, source), &args.registry, global)?)
 }
 
 async fn judge_targets(
@@ -191,15 +183,21 @@ async fn judge_targets(
     rules: (&Config, &FileSource),
     options: &JudgeOptions,
 ) -> Result<(Judged, usize), Failure> {
-    let inputs = input::read(&targets.paths, &args.namespace)?;
-    let world = World::of_files(&inputs.objects, args.partial);
+    let inputs = input::read(&targets.paths, &args.manifests.namespace)?;
+    let world = World::of_files(&inputs.objects, args.manifests.partial);
     let mut judged = judge.objects(&inputs.objects, &world, options).await;
     judged.merge(judge.excepted(inputs.unreadable, Vec::new(), options));
     judged.merge(encrypted::judge(judge, &inputs.encrypted, rules, options)?);
-    if !judge.has_image_policy()
-        && inputs.objects.iter().any(|object| !image_uses(object, &object.reference(None)).is_empty())
-    {
-        output::say("images were not judged: no image policy is configured; name one with --image-policy");
+    if !judge.has_image_policy() {
+        let uses: Vec<ImageUse> = inputs
+            .objects
+            .iter()
+            .flat_map(|object| image_uses(object, &object.reference(world.top_owner(object))))
+            .collect();
+        if !uses.is_empty() {
+            output::say("images were not judged: no image policy is configured; name one with --image-policy");
+        }
+        judged.merge(judge.unasked_images(&uses, options));
     }
     let named: Vec<ImageUse> = targets.images.iter().map(|image| ImageUse::named(image)).collect();
     judged.merge(judge.images(&named, options).await);

@@ -70,7 +70,7 @@ enum Storage {
 pub(super) fn run(args: &ImageArgs, global: &GlobalArgs) -> Outcome {
     let ImageCommand::Sign(args) = &args.command;
     let loaded = global.load_config_for(&[Use::Registries])?;
-    let registry = args::registry(&loaded.config, &args.registry, global)?;
+    let registry = args::registry((&loaded.config, &FileSource::WorkingTree), &args.registry, global)?;
     let reference = ImageReference::parse(&args.image).map_err(Failure::usage)?;
     let pem = FileSource::WorkingTree.read(&args.key).map_err(Failure::usage)?;
     let password = std::env::var(PASSWORD_VARIABLE).ok();

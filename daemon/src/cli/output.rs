@@ -1,23 +1,27 @@
 //! Writing what a command found: data to stdout or to files, whole or not at all; everything else to stderr.
 
 use std::fs::Permissions;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{BufWriter, IsTerminal as _, Write};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
-use portreeve_reports::formats::{Format, RenderOptions, Shown, Style, render};
+use portreeve_reports::formats::{Format, RenderOptions, Shown, Style, write};
 use portreeve_reports::gate::{self, ExitCode, Threshold};
 use portreeve_reports::report::Report;
 
 use super::args::{Color, GlobalArgs};
 use super::{Failure, Outcome};
+use crate::judge::source::{repository_path, repository_root};
 use crate::judge::{Keep, explain};
+use crate::runtime::supervisor::{Ticker, every};
 
 /// Formats and where they go.
 #[derive(Debug, Default, Args)]
 pub(super) struct OutputArgs {
-    /// Format, optionally with a file: table, json, sarif, prometheus. Repeatable, as in `--format sarif=out.sarif`.
+    /// Format, optionally with a file: table, json, sarif, junit, html, prometheus. Repeatable, as in
+    /// `--format sarif=out.sarif`.
     #[arg(long, value_name = "FORMAT[=FILE]", value_parser = target)]
     pub format: Vec<Target>,
     /// Print passing and not applicable questions too.
@@ -48,8 +52,30 @@ fn target(text: &str) -> Result<Target, String> {
     Ok(Target { format, file: file.map(PathBuf::from) })
 }
 
+/// The file that findings without a file of their own point to, relative to the repository.
+pub(super) fn anchor(file: Option<&Path>) -> Option<String> {
+    file.map(|file| repository_path(file, repository_root().as_deref()))
+}
+
+/// How often a command without a terminal says that it still runs: CI systems end what is silent.
+const HEARTBEAT: Duration = Duration::from_secs(30);
+
+/// Says every 30 s that the command still runs, until the value is dropped. A terminal needs no such line.
+pub(super) fn heartbeat() -> Result<Option<Ticker>, Failure> {
+    if std::io::stderr().is_terminal() {
+        return Ok(None);
+    }
+    let ticker = every(HEARTBEAT, |elapsed| say(&format!("still working after {} s", elapsed.as_secs())));
+    ticker.map(Some).map_err(Failure::other)
+}
+
 /// Renders a report to all targets, says why it exits as it does, and exits so.
-pub(super) fn finish(report: &Report, args: &OutputArgs, threshold: &Threshold, global: &GlobalArgs) -> Outcome {
+pub(super) fn finish(
+    report: &Report,
+    args: &OutputArgs,
+    threshold: &Threshold,
+    (global, anchor): (&GlobalArgs, Option<String>),
+) -> Outcome {
     let default = [Target { format: Format::Table, file: None }];
     let targets = if args.format.is_empty() { &default } else { args.format.as_slice() };
     if targets.iter().filter(|target| target.file.is_none()).count() > 1 {
@@ -59,10 +85,11 @@ pub(super) fn finish(report: &Report, args: &OutputArgs, threshold: &Threshold, 
     }
     let mut exits = Vec::new();
     for target in targets {
-        let text = render(target.format, report, &options(args, target, global));
+        let options = options(args, target, (global, anchor.as_deref()));
+        let content = |out: &mut dyn Write| write(target.format, report, &options, out);
         let written = match &target.file {
-            Some(file) => write_atomically(file, text.as_bytes()),
-            None => print(&text),
+            Some(file) => write_whole(file, content),
+            None => print_by(content),
         };
         // A report that is not written does not make the verdict a lesser one.
         if let Err(failure) = written {
@@ -76,10 +103,16 @@ pub(super) fn finish(report: &Report, args: &OutputArgs, threshold: &Threshold, 
     Ok(ExitCode::worst(exits))
 }
 
-fn options(args: &OutputArgs, target: &Target, global: &GlobalArgs) -> RenderOptions<'static> {
+fn options<'a>(
+    args: &OutputArgs,
+    target: &Target,
+    (global, anchor): (&GlobalArgs, Option<&'a str>),
+) -> RenderOptions<'a> {
     let style = if target.file.is_none() && is_coloured(global.color) { Style::Colour } else { Style::Plain };
     let shown = if args.all_verdicts { Shown::All } else { Shown::Open };
-    RenderOptions { shown, style, rules: &explain::rule_text, ..RenderOptions::default() }
+    let default = RenderOptions::default();
+    let fallback_file = anchor.unwrap_or(default.fallback_file);
+    RenderOptions { shown, style, rules: &explain::rule_text, fallback_file, ..default }
 }
 
 /// Colour on a terminal, unless the environment says otherwise (no-color.org, bixense.com/clicolors).
@@ -99,9 +132,12 @@ fn is_coloured(color: Color) -> bool {
 
 /// Writes data to stdout. A reader that went away is not a verdict.
 pub(super) fn print(text: &str) -> Result<(), Failure> {
-    let mut stdout = std::io::stdout().lock();
-    stdout
-        .write_all(text.as_bytes())
+    print_by(|out| out.write_all(text.as_bytes()))
+}
+
+fn print_by(content: impl Fn(&mut dyn Write) -> std::io::Result<()>) -> Result<(), Failure> {
+    let mut stdout = BufWriter::new(std::io::stdout().lock());
+    content(&mut stdout)
         .and_then(|()| stdout.flush())
         .map_err(|error| Failure::other(format!("standard output could not be written: {error}")))
 }
@@ -119,14 +155,16 @@ pub(super) fn complain(message: &str) {
 }
 
 /// Writes a file whole or not at all: a temporary file beside it, synced, then renamed over it.
-pub(super) fn write_atomically(file: &Path, bytes: &[u8]) -> Result<(), Failure> {
+fn write_whole(file: &Path, content: impl Fn(&mut dyn Write) -> std::io::Result<()>) -> Result<(), Failure> {
     let fail = |error: std::io::Error| Failure::other(format!("{} could not be written: {error}", file.display()));
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // A report is for others to read: the mode that the umask leaves, not the private one of temporary files.
     let mode = Permissions::from_mode(0o666);
     let mut temporary =
         tempfile::Builder::new().prefix(".portreeve-").permissions(mode).tempfile_in(folder).map_err(fail)?;
-    temporary.write_all(bytes).map_err(fail)?;
+    let mut buffered = BufWriter::new(&mut temporary);
+    content(&mut buffered).and_then(|()| buffered.flush()).map_err(fail)?;
+    drop(buffered);
     temporary.as_file().sync_all().map_err(fail)?;
     temporary.persist(file).map_err(|error| fail(error.error))?;
     Ok(())

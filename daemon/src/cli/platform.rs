@@ -19,6 +19,7 @@ use crate::cluster::client::{KubeSource, connect};
 use crate::cluster::lease::command::acquire_for_command;
 use crate::config::valid::LeaderConfig;
 use crate::config::{ClusterSource, Config};
+use crate::judge::FileSource;
 use crate::platform::build::Validated;
 use crate::platform::clear::GateRules;
 use crate::platform::deploy::{Deployer, Patience};
@@ -137,11 +138,11 @@ pub(super) fn run(args: &PlatformArgs, global: &GlobalArgs) -> Outcome {
         let applier = session.connect().await?;
         match &args.command {
             PlatformCommand::Plan(_) => session.plan(&applier).await,
-            PlatformCommand::Apply(args) => session.apply(&applier, args).await,
+            PlatformCommand::Apply(args) => Box::pin(session.apply(&applier, args)).await,
             PlatformCommand::Status(_) => session.status(&applier).await,
-            PlatformCommand::Suspend(args) => session.suspend(&applier, args, true).await,
-            PlatformCommand::Resume(args) => session.suspend(&applier, args, false).await,
-            PlatformCommand::Destroy(args) => session.destroy(&applier, args).await,
+            PlatformCommand::Suspend(args) => Box::pin(session.suspend(&applier, args, true)).await,
+            PlatformCommand::Resume(args) => Box::pin(session.suspend(&applier, args, false)).await,
+            PlatformCommand::Destroy(args) => Box::pin(session.destroy(&applier, args)).await,
         }
     })
 }
@@ -164,7 +165,7 @@ impl Session {
         }
         let file = which.file.clone().unwrap_or_else(|| PathBuf::from(FILE));
         let validated = Validated::load(&file).map_err(Failure::usage)?;
-        let registry = registry(&config, &RegistryArgs::default(), global)?;
+        let registry = registry((&config, &FileSource::WorkingTree), &RegistryArgs::default(), global)?;
         let gate = GateRules::load(&validated.spec.gate, &config, registry);
         let gate = gate.map_err(|error| Failure::usage_by(&error))?;
         let deadline = Instant::now() + global.timeout;
@@ -192,7 +193,7 @@ impl Session {
         let held = acquire_for_command(applier.client().clone(), self.lease.clone(), wait).await;
         let held = held.map_err(|held| Failure::not_had(Cause::Unreachable, held))?;
         let leading = held.leading();
-        let done = held.during(work(leading)).await;
+        let done = Box::pin(held.during(work(leading))).await;
         done.map_err(|lost| Failure::not_had(Cause::Unreachable, format!("{lost}; run the command again")))?
     }
 

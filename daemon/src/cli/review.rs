@@ -19,8 +19,9 @@ use crate::registry::Deadline;
 /// Answer an AdmissionReview from a file as the admission webhook would.
 ///
 /// Examples:
-///   portreeve review review.json              the answer of /validate
-///   portreeve review --mutate review.json     the answer of /mutate: images pinned to digests
+///   portreeve review review.json              what the API server does: /mutate, then /validate of what came of it
+///   portreeve review --mutate review.json     the answer of /mutate alone: images pinned to digests
+///   portreeve review --validate review.json   the answer of /validate alone: a Pod that runs by a tag is denied
 ///
 /// Exit codes: 0 a response was written, allowed or not · 2 the file is not an AdmissionReview.
 #[derive(Debug, Args)]
@@ -28,10 +29,10 @@ use crate::registry::Deadline;
 pub(super) struct ReviewArgs {
     /// AdmissionReview (v1 or v1beta1) in JSON; `-` for standard input.
     file: PathBuf,
-    /// Answer as /mutate.
+    /// Answer as /mutate alone.
     #[arg(long, conflicts_with = "validate")]
     mutate: bool,
-    /// Answer as /validate (the default).
+    /// Answer as /validate alone.
     #[arg(long)]
     validate: bool,
     /// Image policy.
@@ -48,11 +49,15 @@ pub(super) fn run(args: &ReviewArgs, global: &GlobalArgs) -> Outcome {
     let loaded = global.load_config()?;
     let mut settings = args.rules.settings(&loaded.config);
     settings.image_policy = args.image_policy.clone().or(settings.image_policy);
-    let registry = args::registry(&loaded.config, &args.registry, global)?;
+    let registry = args::registry((&loaded.config, &FileSource::WorkingTree), &args.registry, global)?;
     let judge = args::judge(&settings, &FileSource::WorkingTree, registry)?;
     let scope = loaded.config.admission.map_or_else(AdmissionScope::standard, |admission| admission.scope);
     let bytes = read(&args.file)?;
-    let path = if args.mutate { ReviewPath::Mutate } else { ReviewPath::Validate };
+    let path = match (args.mutate, args.validate) {
+        (true, _) => ReviewPath::Mutate,
+        (false, true) => ReviewPath::Validate,
+        (false, false) => ReviewPath::MutateThenValidate,
+    };
     let options = JudgeOptions { now: Timestamp::now(), deadline: Deadline::after(global.timeout) };
     // One object is all that is known here: what it relates to cannot be seen.
     let world = World::empty(Cause::NotVisible);

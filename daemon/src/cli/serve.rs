@@ -6,6 +6,7 @@ use portreeve_reports::gate::ExitCode;
 use super::args::{GlobalArgs, RegistryArgs, registry};
 use super::{Failure, Outcome};
 use crate::config::Use;
+use crate::judge::FileSource;
 use crate::serve::{self, ServeOptions};
 
 /// Run the daemon: watch, rescan, admit, serve the page and metrics.
@@ -21,7 +22,7 @@ pub(super) struct ServeArgs {}
 /// Runs the command.
 pub(super) fn run(_args: &ServeArgs, global: &GlobalArgs) -> Outcome {
     let loaded = global.load_config_for(&Use::ALL)?;
-    let registry = registry(&loaded.config, &RegistryArgs::default(), global)?;
+    let registry = registry((&loaded.config, &FileSource::WorkingTree), &RegistryArgs::default(), global)?;
     serve::run(ServeOptions { config: loaded.config, registry, announce: Vec::new(), demo_registry: None })
         .map_err(Failure::of_daemon)?;
     Ok(ExitCode::Clean)

@@ -56,23 +56,25 @@ pub(super) struct VerifyArgs {
 pub(super) fn run(args: &VerifyArgs, global: &GlobalArgs) -> Outcome {
     let loaded = global.load_config_for(&[Use::Registries])?;
     let policy_file = args.image_policy.clone().or_else(|| loaded.config.image_policy.clone());
-    let rules = match (args.key.as_slice(), policy_file) {
+    let rules = match (args.key.as_slice(), &policy_file) {
         ([], None) => {
             return Err(Failure::usage(
                 "no authority given: name a public key with --key, or a policy with --image-policy",
             ));
         }
         ([], Some(file)) => {
-            let settings = JudgeSettings { image_policy: Some(file), ..JudgeSettings::default() };
+            let settings = JudgeSettings { image_policy: Some(file.clone()), ..JudgeSettings::default() };
             Rules::load(&settings, &FileSource::WorkingTree).map_err(|error| Failure::usage_by(&error))?
         }
         (keys, _) => rules_of_keys(keys, args.threshold)?,
     };
-    let judge = Judge::new(rules, args::registry(&loaded.config, &args.registry, global)?);
+    let judge = Judge::new(rules, args::registry((&loaded.config, &FileSource::WorkingTree), &args.registry, global)?);
     let options = JudgeOptions { now: Timestamp::now(), deadline: Deadline::after(global.timeout) };
     let uses = args.images.iter().map(|image| parse(image)).collect::<Result<Vec<_>, _>>()?;
     let (report, missing) = block_on(global, async { Ok(verify(&judge, &uses, &options).await) })?;
-    let exit = output::finish(&report, &args.output, &args.fail.threshold(&loaded.config), global)?;
+    // An image has no file: what a reader can open is whose word was asked for.
+    let anchor = output::anchor(args.key.first().or(policy_file.as_ref()).map(PathBuf::as_path));
+    let exit = output::finish(&report, &args.output, &args.fail.threshold(&loaded.config), (global, anchor))?;
     let unasked = report.images.iter().filter(|image| image.verdict == Verdict::NotApplicable);
     let unasked: Vec<&str> = unasked.map(|image| image.reference.as_str()).collect();
     Ok(with_nothing_to_check(exit, &missing, &unasked))

@@ -10,6 +10,7 @@ use portreeve_policies::framework::{self, builtin_frameworks};
 use portreeve_reports::source::decode::did_you_mean;
 use portreeve_reports::source::{Place, Problems};
 use portreeve_reports::{Effect, FailOn};
+use portreeve_trust::policy::NamespacePattern;
 
 use crate::runtime::telemetry::{self, LogFormat};
 use crate::store::StoreUrl;
@@ -21,7 +22,6 @@ use super::raw::{
 use super::valid::{
     Admission, AdmissionScope, ClusterRead, ClusterSource, Config, CredentialsConfig, LeaderConfig, ManagedTls,
     Namespaces, PlatformConfig, Posture, Registry, SecretSync, SecretTarget, SecretsConfig, SyncMode, Tls, TlsFiles,
-    namespace_glob,
 };
 use super::{defaults, duration};
 
@@ -45,6 +45,7 @@ impl Config {
         let platform = raw.platform.as_ref().map(|platform| check.platform(platform));
         let store_url = check.store_url(raw.store.as_ref().and_then(|store| store.url.as_ref()));
         let leader = check.leader(raw.leader.as_ref());
+        let exception_namespaces = check.exception_namespaces(raw.custom_resources.as_ref());
         let admission = raw.admission.as_ref().map(|admission| check.admission(admission, leader.as_ref()));
         let http = raw.http.as_ref();
         let listen = http.and_then(|http| http.listen.as_ref());
@@ -65,7 +66,7 @@ impl Config {
             credentials: credentials?,
             platform: platform.map_or(Some(None), |platform| platform.map(Some))?,
             exceptions: raw.exceptions.iter().map(|file| check.base.join(&file.value)).collect(),
-            exception_namespaces: raw.custom_resources.as_ref().map(exception_namespaces).unwrap_or_default(),
+            exception_namespaces,
             store_url: store_url?,
             admission: admission.map_or(Some(None), |admission| admission.map(Some))?,
             http_listen: http_listen?,
@@ -309,15 +310,27 @@ impl Check<'_> {
         for item in &raw.namespaces {
             let mode = self.mode(item);
             for glob in &item.globs {
-                modes.extend(namespace_glob(&glob.value).zip(mode));
+                modes.extend(self.namespaces("admission", glob).zip(mode));
             }
         }
+        let exempt = raw.exempt_namespaces.iter().filter_map(|glob| self.namespaces("admission", glob)).collect();
         let (group, _) = or_default(raw.break_glass_group.as_ref(), defaults::BREAK_GLASS_GROUP);
-        Some(AdmissionScope {
-            modes,
-            exempt: raw.exempt_namespaces.iter().filter_map(|glob| namespace_glob(&glob.value)).collect(),
-            break_glass_group: group.to_owned(),
-        })
+        Some(AdmissionScope { modes, exempt, break_glass_group: group.to_owned() })
+    }
+
+    fn exception_namespaces(&mut self, raw: Option<&RawCustomResources>) -> Namespaces {
+        let globs = raw.map(|raw| raw.exception_namespaces.as_slice()).unwrap_or_default();
+        Namespaces(
+            globs.iter().filter_map(|glob| self.namespaces("customResources.exceptionNamespaces", glob)).collect(),
+        )
+    }
+
+    /// A name of namespaces, written as in image policies.
+    fn namespaces(&mut self, key: &str, glob: &Placed<String>) -> Option<NamespacePattern> {
+        match NamespacePattern::parse(&glob.value) {
+            Ok(pattern) => Some(pattern),
+            Err(error) => self.fail(glob.place, format!("'{key}': {error}")),
+        }
     }
 
     fn mode(&mut self, raw: &RawNamespaceMode) -> Option<Effect> {
@@ -432,9 +445,4 @@ fn managed(names: &[Placed<String>], leader: &LeaderConfig) -> ManagedTls {
         names => names.iter().map(|name| name.value.clone()).collect(),
     };
     ManagedTls { namespace, secret: defaults::WEBHOOK_SECRET.to_owned(), names }
-}
-
-fn exception_namespaces(raw: &RawCustomResources) -> Namespaces {
-    let globs: Vec<&str> = raw.exception_namespaces.iter().map(|glob| glob.value.as_str()).collect();
-    Namespaces::of(&globs)
 }

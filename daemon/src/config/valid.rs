@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use portreeve_reports::{Effect, FailOn};
 use portreeve_secrets::credentials::Limits;
-use regex::Regex;
+use portreeve_trust::policy::NamespacePattern;
 
 use crate::runtime::telemetry::LogFormat;
 
@@ -230,8 +230,8 @@ pub struct TlsFiles {
 /// Which namespaces are judged how strictly, and who may pass all the same.
 #[derive(Clone, Debug, Default)]
 pub struct AdmissionScope {
-    pub(super) modes: Vec<(Regex, Effect)>,
-    pub(super) exempt: Vec<Regex>,
+    pub(super) modes: Vec<(NamespacePattern, Effect)>,
+    pub(super) exempt: Vec<NamespacePattern>,
     /// Group of the break-glass users.
     pub break_glass_group: String,
 }
@@ -246,17 +246,18 @@ impl CredentialsConfig {
 
 /// Namespaces by patterns of their names, in which `*` stands for any characters.
 #[derive(Clone, Debug, Default)]
-pub struct Namespaces(pub(super) Vec<Regex>);
+pub struct Namespaces(pub(super) Vec<NamespacePattern>);
 
 impl Namespaces {
     /// Of these patterns.
-    pub fn of<T: AsRef<str>>(globs: &[T]) -> Self {
-        Self(globs.iter().filter_map(|glob| namespace_glob(glob.as_ref())).collect())
+    #[cfg(test)]
+    pub fn of(globs: &[&str]) -> Self {
+        Self(globs.iter().filter_map(|glob| NamespacePattern::parse(glob).ok()).collect())
     }
 
     /// Whether a pattern matches the namespace.
     pub fn contains(&self, namespace: &str) -> bool {
-        self.0.iter().any(|glob| glob.is_match(namespace))
+        self.0.iter().any(|glob| glob.matches(namespace))
     }
 }
 
@@ -266,21 +267,22 @@ impl AdmissionScope {
         Self { break_glass_group: defaults::BREAK_GLASS_GROUP.to_owned(), ..Self::default() }
     }
 
+    /// A scope that enforces in one namespace.
+    #[cfg(test)]
+    pub fn enforcing(namespace: &str) -> Self {
+        let modes = NamespacePattern::parse(namespace).map(|pattern| (pattern, Effect::Block)).into_iter().collect();
+        Self { modes, ..Self::standard() }
+    }
+
     /// The mode of a namespace as the effect a failure may have there at most; `warn` where nothing matches.
     /// Where several globs match, the strictest holds.
     pub fn mode_of(&self, namespace: &str) -> Effect {
-        let matching = self.modes.iter().filter(|(glob, _)| glob.is_match(namespace)).map(|(_, mode)| *mode);
+        let matching = self.modes.iter().filter(|(glob, _)| glob.matches(namespace)).map(|(_, mode)| *mode);
         matching.max().unwrap_or(Effect::Warn)
     }
 
     /// Whether a namespace is exempt.
     pub fn is_exempt(&self, namespace: &str) -> bool {
-        self.exempt.iter().any(|glob| glob.is_match(namespace))
+        self.exempt.iter().any(|glob| glob.matches(namespace))
     }
-}
-
-/// A namespace glob: `*` stands for any characters, all else for itself.
-pub(super) fn namespace_glob(glob: &str) -> Option<Regex> {
-    let escaped: Vec<String> = glob.split('*').map(regex::escape).collect();
-    Regex::new(&format!("^(?:{})$", escaped.join(".*"))).ok()
 }

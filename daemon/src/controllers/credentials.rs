@@ -2,7 +2,6 @@
 //! verdict, because one comes near its expiry.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -10,18 +9,14 @@ use portreeve_reports::{Finding, SubjectKey};
 use portreeve_secrets::credentials::{Class, Credential, Limits};
 use tokio_util::sync::CancellationToken;
 
-use crate::cluster::feed::{Change, Feed};
+use crate::cluster::feed::Change;
 use crate::cluster::key::ObjectKey;
-use crate::cluster::writer::ClusterView;
+use crate::controllers::Means;
 use crate::controllers::record::Round;
-use crate::controllers::scans::Scans;
-use crate::judge::tally::Tally;
-use crate::judge::{CurrentJudge, JudgeOptions};
+use crate::judge::JudgeOptions;
 use crate::registry::Deadline;
 use crate::runtime::metrics::Scanner;
-use crate::scheduler::driver::Trigger;
 use crate::scheduler::plan::Queue;
-use crate::store::RecorderHandle;
 
 /// How long events of one object are gathered.
 const DEBOUNCE: Duration = Duration::from_millis(5);
@@ -32,24 +27,9 @@ const RETRY: Duration = Duration::from_secs(5);
 /// How long nothing to do is slept through at most: a clock that is set forward is seen within this time.
 const IDLE: Duration = Duration::from_secs(60);
 
-/// What the controller works with.
+/// Judges the credentials that Secrets hold and that objects refer to.
 #[derive(Clone)]
-pub struct Credentials {
-    /// The rules.
-    pub judge: CurrentJudge,
-    /// The index.
-    pub cluster: ClusterView,
-    /// Its changes.
-    pub feed: Feed,
-    /// The store.
-    pub recorder: RecorderHandle,
-    /// Coverage.
-    pub tally: Arc<Tally>,
-    /// Asks for a rescan.
-    pub rescan: Trigger,
-    /// Hears of scans.
-    pub scans: Scans,
-}
+pub struct Credentials(pub Means);
 
 /// What is known of an object with credentials.
 #[derive(Default)]
@@ -78,8 +58,8 @@ impl Credentials {
     /// Judges until the shutdown. `stored` are the subjects with open findings as of the start.
     pub async fn run(self, stored: Vec<SubjectKey>, shutdown: CancellationToken) {
         let ready = async {
-            let is_synced = self.cluster.synced().await;
-            self.judge.settled().await;
+            let is_synced = self.0.cluster.synced().await;
+            self.0.judge.settled().await;
             is_synced
         };
         let is_synced = tokio::select! {
@@ -90,25 +70,25 @@ impl Credentials {
             return shutdown.cancelled().await;
         }
         let mut work = Work::new(stored);
-        work.changed(self.cluster.everything());
+        work.changed(self.0.cluster.everything());
         self.begin_scan(&mut work);
         self.resolve_gone(&mut work, Timestamp::now()).await;
         loop {
             if work.scan_ended() {
-                self.scans.ended(Scanner::Credentials).await;
+                self.0.scans.ended(Scanner::Credentials).await;
             }
             let pause = work.pause(Instant::now(), Timestamp::now());
             tokio::select! {
                 () = shutdown.cancelled() => return,
-                change = self.feed.take() => work.changed(change),
-                () = self.rescan.fired() => self.begin_scan(&mut work),
+                change = self.0.feed.take() => work.changed(change),
+                () = self.0.rescan.fired() => self.begin_scan(&mut work),
                 () = tokio::time::sleep(pause) => self.round(&mut work).await,
             }
         }
     }
 
     fn begin_scan(&self, work: &mut Work) {
-        self.scans.begin(Scanner::Credentials);
+        self.0.scans.begin(Scanner::Credentials);
         work.push_all(Instant::now());
     }
 
@@ -120,17 +100,17 @@ impl Credentials {
         if !keys.is_empty() {
             self.judge(work, keys, now).await;
             let expiries = work.holders.values().flat_map(|holder| holder.expiries.iter().copied());
-            self.scans.metrics().credentials.set(expiries);
+            self.0.scans.metrics().credentials.set(expiries);
         }
         self.resolve_gone(work, now).await;
     }
 
     async fn judge(&self, work: &mut Work, keys: Vec<ObjectKey>, now: Timestamp) {
         let options = JudgeOptions { now, deadline: Deadline::after(Duration::ZERO) };
-        let judge = self.judge.now();
+        let judge = self.0.judge.now();
         let limits = judge.rules().credentials.unwrap_or_default();
-        let (world, held) = self.cluster.credentials(keys);
-        let mut round = Round::new(&self.recorder, &self.tally, now);
+        let (world, held) = self.0.cluster.credentials(keys);
+        let mut round = Round::new(&self.0.recorder, &self.0.tally, now);
         let mut owners: BTreeMap<SubjectKey, ObjectKey> = BTreeMap::new();
         let mut usage = portreeve_reports::exceptions::Usage::default();
         for (key, credentials) in held {
@@ -166,7 +146,7 @@ impl Credentials {
                 work.failed.push(key.clone(), Instant::now());
             }
         }
-        self.scans.judged(Scanner::Credentials, (judge.version(), &usage), failed.is_empty()).await;
+        self.0.scans.judged(Scanner::Credentials, (judge.version(), &usage), failed.is_empty()).await;
     }
 
     /// Credentials of an earlier run are gone when all objects of the kind that held them were listed and judged.
@@ -175,9 +155,9 @@ impl Credentials {
             return;
         }
         let is_gone =
-            |subject: &SubjectKey| holder_kind(subject).is_some_and(|kind| self.cluster.is_kind_listed("", kind));
+            |subject: &SubjectKey| holder_kind(subject).is_some_and(|kind| self.0.cluster.is_kind_listed("", kind));
         let gone: Vec<SubjectKey> = work.unproven.extract_if(.., is_gone).collect();
-        let mut round = Round::new(&self.recorder, &self.tally, now);
+        let mut round = Round::new(&self.0.recorder, &self.0.tally, now);
         for subject in gone {
             round.deleted(subject).await;
         }

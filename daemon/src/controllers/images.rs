@@ -6,7 +6,6 @@
 mod usage;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
@@ -16,17 +15,14 @@ use portreeve_policies::workload::ImageUse;
 use portreeve_reports::SubjectKey;
 use tokio_util::sync::CancellationToken;
 
-use crate::cluster::feed::{Change, Feed};
-use crate::cluster::writer::ClusterView;
+use crate::cluster::feed::Change;
+use crate::controllers::Means;
 use crate::controllers::record::{Round, is_image};
-use crate::controllers::scans::Scans;
-use crate::judge::tally::{Tally, image_outcome};
-use crate::judge::{CurrentJudge, JudgeOptions};
+use crate::judge::JudgeOptions;
+use crate::judge::tally::image_outcome;
 use crate::registry::Deadline;
 use crate::runtime::metrics::{ImageResult, Scanner};
-use crate::scheduler::driver::Trigger;
 use crate::scheduler::plan::Queue;
-use crate::store::RecorderHandle;
 use usage::{RepositoryName, Usage};
 
 /// How long changes of one repository are gathered: the pods of a rollout come one after the other.
@@ -40,24 +36,9 @@ const RETRY: Duration = Duration::from_secs(5);
 /// How long nothing to do is slept through; events, rescans and answers end it.
 const IDLE: Duration = Duration::from_secs(3_600);
 
-/// What the controller works with.
+/// Judges the images in use.
 #[derive(Clone)]
-pub struct Images {
-    /// The rules, and the way to evidence.
-    pub judge: CurrentJudge,
-    /// The index.
-    pub cluster: ClusterView,
-    /// Its changes.
-    pub feed: Feed,
-    /// The store.
-    pub recorder: RecorderHandle,
-    /// Coverage and images.
-    pub tally: Arc<Tally>,
-    /// Asks for a rescan.
-    pub rescan: Trigger,
-    /// Hears of scans.
-    pub scans: Scans,
-}
+pub struct Images(pub Means);
 
 /// What the controller knows and has to do.
 struct Work {
@@ -78,8 +59,8 @@ impl Images {
     pub async fn run(self, stored: Vec<SubjectKey>, shutdown: CancellationToken) {
         let is_synced = tokio::select! {
             is_synced = async {
-                self.judge.settled().await;
-                self.cluster.synced().await
+                self.0.judge.settled().await;
+                self.0.cluster.synced().await
             } => is_synced,
             () = shutdown.cancelled() => false,
         };
@@ -87,13 +68,13 @@ impl Images {
             return shutdown.cancelled().await;
         }
         let mut work = Work::new(stored);
-        self.changed(&mut work, self.cluster.everything());
+        self.changed(&mut work, self.0.cluster.everything());
         self.resolve_unused(&mut work).await;
         self.begin_scan(&mut work);
         let mut running = FuturesUnordered::new();
         loop {
             if work.scan_ended() {
-                self.scans.ended(Scanner::Images).await;
+                self.0.scans.ended(Scanner::Images).await;
             }
             for repository in work.start(Instant::now()) {
                 let uses = work.usage.uses(&repository);
@@ -104,11 +85,11 @@ impl Images {
                 biased;
                 () = shutdown.cancelled() => return,
                 Some((repository, is_stored)) = running.next() => work.finished(repository, is_stored, Instant::now()),
-                change = self.feed.take() => {
+                change = self.0.feed.take() => {
                     self.changed(&mut work, change);
                     self.resolve_unused(&mut work).await;
                 }
-                () = self.rescan.fired() => {
+                () = self.0.rescan.fired() => {
                     self.resolve_unused(&mut work).await;
                     self.begin_scan(&mut work);
                 }
@@ -118,7 +99,7 @@ impl Images {
     }
 
     fn begin_scan(&self, work: &mut Work) {
-        self.scans.begin(Scanner::Images);
+        self.0.scans.begin(Scanner::Images);
         work.push_all(Instant::now());
     }
 
@@ -126,7 +107,7 @@ impl Images {
     fn changed(&self, work: &mut Work, change: Change) {
         let now = Instant::now();
         for key in change.objects {
-            let uses = self.cluster.object(&key).map(|object| usage::uses_of(&object)).unwrap_or_default();
+            let uses = self.0.cluster.object(&key).map(|object| usage::uses_of(&object)).unwrap_or_default();
             for repository in work.usage.set(key, uses) {
                 work.queue.push(repository, now);
             }
@@ -136,10 +117,10 @@ impl Images {
     /// Image subjects of an earlier run that nobody uses are gone, once every kind was listed.
     async fn resolve_unused(&self, work: &mut Work) {
         work.unproven.retain(|subject| !work.usage.is_used(subject));
-        if work.unproven.is_empty() || !self.cluster.is_complete() {
+        if work.unproven.is_empty() || !self.0.cluster.is_complete() {
             return;
         }
-        let mut round = Round::new(&self.recorder, &self.tally, Timestamp::now());
+        let mut round = Round::new(&self.0.recorder, &self.0.tally, Timestamp::now());
         for subject in std::mem::take(&mut work.unproven) {
             round.deleted(subject).await;
         }
@@ -150,22 +131,21 @@ impl Images {
     async fn judge(&self, repository: RepositoryName, uses: Vec<ImageUse>) -> (RepositoryName, bool) {
         let at = Timestamp::now();
         let started = Instant::now();
-        let mut round = Round::new(&self.recorder, &self.tally, at);
+        let mut round = Round::new(&self.0.recorder, &self.0.tally, at);
         let mut usage = portreeve_reports::exceptions::Usage::default();
-        let judge = self.judge.now();
-        // Without a policy nothing is asked of an image any more.
-        if uses.is_empty() || !judge.has_image_policy() {
+        let judge = self.0.judge.now();
+        if uses.is_empty() {
             round.deleted(repository.subject()).await;
-        } else {
+        } else if judge.has_image_policy() {
             let options = JudgeOptions { now: at, deadline: Deadline::after(PATIENCE) };
             let judged = judge.images(&uses, &options).await;
             let result = ImageResult::of(image_outcome(&judged.findings));
-            self.scans.metrics().images.verified(result, started.elapsed());
+            self.0.scans.metrics().images.verified(result, started.elapsed());
             usage = judged.usage;
             round.judged(repository.subject(), judged.findings).await;
         }
         let is_stored = round.finish().await.is_empty();
-        self.scans.judged(Scanner::Images, (judge.version(), &usage), is_stored).await;
+        self.0.scans.judged(Scanner::Images, (judge.version(), &usage), is_stored).await;
         (repository, is_stored)
     }
 }

@@ -21,6 +21,33 @@ pub mod secrets;
 pub mod workloads;
 
 use std::hash::{BuildHasher as _, Hasher as _};
+use std::sync::Arc;
+
+use crate::cluster::feed::Feed;
+use crate::cluster::writer::ClusterView;
+use crate::judge::CurrentJudge;
+use crate::judge::tally::Tally;
+use crate::scheduler::driver::Trigger;
+use crate::store::RecorderHandle;
+
+/// What a controller works with.
+#[derive(Clone)]
+pub struct Means {
+    /// The rules, and the way to evidence.
+    pub judge: CurrentJudge,
+    /// The index.
+    pub cluster: ClusterView,
+    /// Its changes.
+    pub feed: Feed,
+    /// The store.
+    pub recorder: RecorderHandle,
+    /// Coverage and images.
+    pub tally: Arc<Tally>,
+    /// Asks for a rescan.
+    pub rescan: Trigger,
+    /// Hears of scans.
+    pub scans: scans::Scans,
+}
 
 /// A random byte: pauses of processes that started together must not agree.
 fn dice() -> u8 {

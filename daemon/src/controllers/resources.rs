@@ -60,6 +60,8 @@ pub struct RuleResources {
 struct Work {
     held: Held,
     accounts: BTreeMap<ResourceId, Account>,
+    /// Whether the rules in force stand for image policies that could not be seen.
+    are_policies_hidden: bool,
     scan_due: Option<Instant>,
     scanned: Option<Instant>,
 }
@@ -93,9 +95,15 @@ impl RuleResources {
     /// Lays the resources over the files, and replaces the rules where that says something else than before.
     async fn lay(&mut self, work: &mut Work, changed: BTreeSet<ResourceId>) {
         let is_first = !self.judge.is_settled();
-        if is_first || !changed.is_empty() {
+        let hidden = work.held.are_policies_hidden();
+        if is_first || !changed.is_empty() || hidden != work.are_policies_hidden {
+            work.are_policies_hidden = hidden;
             let (judge, resources, allowed) = (self.judge.now(), work.held.resources(), self.allowed.clone());
-            let laid = blocking(move || judge.rules().laid_over(&resources, &allowed)).await;
+            let laid = blocking(move || {
+                let laid = judge.rules().laid_over(&resources, &allowed);
+                if hidden { laid.beside_unseen_policies() } else { laid }
+            });
+            let laid = laid.await;
             let counted = |accounts: &BTreeMap<ResourceId, Account>, id: &ResourceId| {
                 accounts.get(id).is_some_and(Account::is_accepted)
             };
@@ -143,7 +151,7 @@ impl RuleResources {
 
 impl Work {
     fn new() -> Self {
-        Self { held: Held::new(), accounts: BTreeMap::new(), scan_due: None, scanned: None }
+        Self { held: Held::new(), accounts: BTreeMap::new(), are_policies_hidden: false, scan_due: None, scanned: None }
     }
 
     /// How long until there is something to do.

@@ -6,6 +6,7 @@ use portreeve_reports::{Cause, SubjectKey};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::Means;
 use super::images::Images;
 use super::workloads::Workloads;
 use crate::cluster::feed::Feed;
@@ -46,7 +47,7 @@ impl Daemon {
         let metrics = Arc::new(crate::runtime::metrics::Metrics::new("test"));
         let scans =
             super::scans::Scans::new(judge.clone(), (store.clone(), recorder.clone()), Arc::clone(&tally), metrics);
-        let workloads = Workloads {
+        let workloads = Workloads(Means {
             judge: judge.clone(),
             cluster: cluster.clone(),
             feed: workload_feed,
@@ -54,8 +55,9 @@ impl Daemon {
             tally: Arc::clone(&tally),
             rescan: Trigger::default(),
             scans: scans.clone(),
-        };
-        let images = Images { judge, cluster, feed: image_feed, recorder, tally, rescan: Trigger::default(), scans };
+        });
+        let images =
+            Images(Means { judge, cluster, feed: image_feed, recorder, tally, rescan: Trigger::default(), scans });
         let shutdown = CancellationToken::new();
         let this = Self { events, store };
         let tested = async {

@@ -1,7 +1,6 @@
 //! Posture of what is in the cluster: on every change, and all of it when the rescan is due.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -9,19 +8,14 @@ use portreeve_policies::object::Object;
 use portreeve_reports::{Finding, SubjectKey};
 use tokio_util::sync::CancellationToken;
 
-use crate::cluster::feed::Feed;
 use crate::cluster::index::SubjectState;
-use crate::cluster::writer::ClusterView;
+use crate::controllers::Means;
 use crate::controllers::record::{Round, is_image, is_rule};
-use crate::controllers::scans::Scans;
-use crate::judge::tally::Tally;
-use crate::judge::{CurrentJudge, JudgeOptions};
+use crate::judge::JudgeOptions;
 use crate::registry::Deadline;
 use crate::runtime::metrics::Scanner;
 use crate::runtime::supervisor::blocking;
-use crate::scheduler::driver::Trigger;
 use crate::scheduler::plan::Queue;
-use crate::store::RecorderHandle;
 
 /// How long events of one subject are gathered.
 const DEBOUNCE: Duration = Duration::from_millis(5);
@@ -34,24 +28,9 @@ const RETRY: Duration = Duration::from_secs(5);
 /// How long nothing to do is slept through; events and rescans end it.
 const IDLE: Duration = Duration::from_secs(3_600);
 
-/// What the controller works with.
+/// Judges the posture of objects.
 #[derive(Clone)]
-pub struct Workloads {
-    /// The rules.
-    pub judge: CurrentJudge,
-    /// The index.
-    pub cluster: ClusterView,
-    /// Its changes.
-    pub feed: Feed,
-    /// The store.
-    pub recorder: RecorderHandle,
-    /// Coverage and images.
-    pub tally: Arc<Tally>,
-    /// Asks for a rescan.
-    pub rescan: Trigger,
-    /// Hears of scans.
-    pub scans: Scans,
-}
+pub struct Workloads(pub Means);
 
 /// What is to be judged.
 struct Waiting {
@@ -73,41 +52,41 @@ impl Workloads {
     pub async fn run(self, stored: Vec<SubjectKey>, shutdown: CancellationToken) {
         let is_synced = tokio::select! {
             is_synced = async {
-                self.judge.settled().await;
-                self.cluster.synced().await
+                self.0.judge.settled().await;
+                self.0.cluster.synced().await
             } => is_synced,
             () = shutdown.cancelled() => false,
         };
         if !is_synced {
             return shutdown.cancelled().await;
         }
-        let others = self.scans.subjects();
+        let others = self.0.scans.subjects();
         let is_other = |subject: &SubjectKey| is_image(subject) || is_rule(subject) || others.contains(subject);
         let mut waiting = Waiting::new(stored.into_iter().filter(|subject| !is_other(subject)).collect());
         self.plan_rescan(&mut waiting);
         loop {
             if waiting.scan_ended() {
-                self.scans.ended(Scanner::Posture).await;
+                self.0.scans.ended(Scanner::Posture).await;
             }
             let pause = waiting.pause(Instant::now());
             // In no fixed order: a stream of events must not keep the rounds from their turn.
             tokio::select! {
                 () = shutdown.cancelled() => return,
-                change = self.feed.take() => {
+                change = self.0.feed.take() => {
                     waiting.changed(change.subjects, Instant::now());
                     self.prove_gone(&mut waiting);
                 }
-                () = self.rescan.fired() => self.plan_rescan(&mut waiting),
+                () = self.0.rescan.fired() => self.plan_rescan(&mut waiting),
                 () = tokio::time::sleep(pause) => self.round(&mut waiting).await,
             }
         }
     }
 
     fn plan_rescan(&self, waiting: &mut Waiting) {
-        self.scans.begin(Scanner::Posture);
+        self.0.scans.begin(Scanner::Posture);
         waiting.is_scanning = true;
         let now = Instant::now();
-        for subject in self.cluster.everything().subjects {
+        for subject in self.0.cluster.everything().subjects {
             waiting.rescan.push(subject, now);
         }
         self.prove_gone(waiting);
@@ -117,8 +96,8 @@ impl Workloads {
     /// takes for a deletion. A kind that is hidden now may be listed later, and prove it then.
     fn prove_gone(&self, waiting: &mut Waiting) {
         let now = Instant::now();
-        waiting.unproven.retain(|subject| !self.cluster.is_known(subject));
-        let is_gone = |subject: &mut SubjectKey| self.cluster.is_proven_absent(subject);
+        waiting.unproven.retain(|subject| !self.0.cluster.is_known(subject));
+        let is_gone = |subject: &mut SubjectKey| self.0.cluster.is_proven_absent(subject);
         for subject in waiting.unproven.extract_if(.., is_gone) {
             waiting.rescan.push(subject, now);
         }
@@ -137,8 +116,8 @@ impl Workloads {
     /// Judges the subjects and records the outcome; those that were not stored come back.
     async fn judge(&self, subjects: Vec<SubjectKey>) -> BTreeSet<SubjectKey> {
         let at = Timestamp::now();
-        let (world, states) = self.cluster.subjects(subjects);
-        let mut round = Round::new(&self.recorder, &self.tally, at);
+        let (world, states) = self.0.cluster.subjects(subjects);
+        let mut round = Round::new(&self.0.recorder, &self.0.tally, at);
         let mut objects: Vec<Object> = Vec::new();
         let mut batches: BTreeMap<SubjectKey, Vec<Finding>> = BTreeMap::new();
         for (subject, state) in states {
@@ -150,7 +129,7 @@ impl Workloads {
                 None => round.deleted(subject).await,
             }
         }
-        let judge = self.judge.now();
+        let judge = self.0.judge.now();
         let version = judge.version();
         // Posture waits for nothing; the deadline is for images.
         let options = JudgeOptions { now: at, deadline: Deadline::after(Duration::ZERO) };
@@ -162,7 +141,7 @@ impl Workloads {
             round.judged(subject, findings).await;
         }
         let failed = round.finish().await;
-        self.scans.judged(Scanner::Posture, (version, &judged.usage), failed.is_empty()).await;
+        self.0.scans.judged(Scanner::Posture, (version, &judged.usage), failed.is_empty()).await;
         failed
     }
 }

@@ -50,7 +50,12 @@ impl Server {
         let url = StoreUrl::sqlite(folder.path().join("p.db"));
         let store = Store::open_with(&url, "demo", metrics.store.clone()).await.unwrap();
         let board = watch::Sender::new(Board::default());
-        let rule = RuleText { title: "title".into(), why: "why it matters".into(), fix: "do this".into() };
+        let rule = RuleText {
+            title: "title".into(),
+            why: "why it matters".into(),
+            fix: "do this".into(),
+            ..RuleText::default()
+        };
         let parts = Arc::new(HttpParts {
             store,
             metrics,

@@ -33,7 +33,12 @@ pub fn text(code: &str) -> Option<RuleText> {
 /// Severity and texts of a code.
 pub fn explanation(code: &str) -> Option<(Severity, RuleText)> {
     let of_entry = |entry: &CodeEntry| {
-        let text = RuleText { title: entry.title.to_owned(), why: entry.why.to_owned(), fix: entry.fix.to_owned() };
+        let text = RuleText {
+            title: entry.title.to_owned(),
+            why: entry.why.to_owned(),
+            fix: entry.fix.to_owned(),
+            references: Vec::new(),
+        };
         (entry.severity, text)
     };
     entries()
@@ -43,7 +48,11 @@ pub fn explanation(code: &str) -> Option<(Severity, RuleText)> {
 }
 
 fn of_control(control: &Control) -> (Severity, RuleText) {
-    let text =
-        RuleText { title: control.title.to_string(), why: control.why.to_string(), fix: control.fix.to_string() };
+    let text = RuleText {
+        title: control.title.to_string(),
+        why: control.why.to_string(),
+        fix: control.fix.to_string(),
+        references: control.references.iter().map(ToString::to_string).collect(),
+    };
     (control.severity, text)
 }

@@ -4,13 +4,14 @@
 //! question: the worst verdict counts, and every reference is in the evidence.
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 
 use futures::{FutureExt as _, StreamExt as _};
 use portreeve_policies::facts::ImageFact;
 use portreeve_policies::image::{Digest, ImageReference};
 use portreeve_policies::workload::ImageUse;
 use portreeve_reports::report::ImageReport;
-use portreeve_reports::{Cause, Finding, FindingBuilder, Subject, Verdict};
+use portreeve_reports::{Cause, Finding, FindingBuilder, Location, ObjectRef, Subject, Verdict};
 use portreeve_trust::evidence::Lookup;
 use portreeve_trust::policy::ImagePolicy;
 use portreeve_trust::rules;
@@ -21,6 +22,8 @@ use crate::registry::{Deadline, RegistryClient};
 
 /// Images that are looked at at the same time.
 const CONCURRENCY: usize = 16;
+/// Most objects that a finding without an answer names.
+const MOST_RELATED: usize = 200;
 
 /// The same image used in the same namespace: one judgement.
 struct Group<'a> {
@@ -67,15 +70,39 @@ fn groups(uses: &[ImageUse]) -> Vec<Group<'_>> {
     groups.into_iter().map(|((reference, namespace), uses)| Group { reference, namespace, uses }).collect()
 }
 
+/// A panic anywhere on the way is an error about these images, never a pass and never the end of the others.
 async fn judge_group(
     policy: &ImagePolicy,
     registry: &RegistryClient,
     group: Group<'_>,
     options: &JudgeOptions,
 ) -> (Vec<Finding>, ImageReport) {
-    let (digest, judgement) = judge_one(policy, registry, &group, options).await;
-    let image = rule_subject(&group, digest);
-    (findings(&image, &judgement), image_report(&image, &judgement))
+    let judging = async {
+        let (digest, judgement) = judge_one(policy, registry, &group, options).await;
+        let image = rule_subject(&group, digest);
+        stage(Stage::Findings);
+        rules::findings(&image, &judgement).map(|findings| (findings, image_report(&image, &judgement)))
+    };
+    match AssertUnwindSafe(judging).catch_unwind().await {
+        Ok(Ok(judged)) => judged,
+        Ok(Err(error)) => broken(&group, &error.to_string()),
+        Err(_) => broken(&group, "it panicked while judging this image"),
+    }
+}
+
+/// Where judging an image can break.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Resolving,
+    Gathering,
+    Verifying,
+    Findings,
+}
+
+/// Passed at each stage; tests break it there.
+fn stage(_stage: Stage) {
+    #[cfg(test)]
+    tests::break_at(_stage);
 }
 
 async fn judge_one(
@@ -85,6 +112,7 @@ async fn judge_one(
     options: &JudgeOptions,
 ) -> (Option<Digest>, ImageJudgement) {
     let needs_evidence = needs_evidence(policy, &group.reference.repository, group.namespace);
+    stage(Stage::Resolving);
     let digest = match &group.reference.digest {
         Some(digest) => Lookup::Found(digest.clone()),
         None => resolve(registry, group.reference, options.deadline).await,
@@ -92,10 +120,12 @@ async fn judge_one(
     let (cause, why) = match digest {
         Lookup::Found(digest) => {
             let pinned = group.reference.pinned(digest.clone());
+            stage(Stage::Gathering);
             let evidence = match needs_evidence {
                 true => Some(registry.evidence(&pinned, &digest, options.deadline).await),
                 false => None,
             };
+            stage(Stage::Verifying);
             let judgement = judge_evidence(policy, &pinned, group.namespace, evidence.as_deref(), options.now);
             return (Some(digest), judgement);
         }
@@ -115,10 +145,6 @@ fn rule_subject(group: &Group<'_>, digest: Option<Digest>) -> rules::ImageUse {
         objects: group.uses.iter().filter_map(|image| image.object.clone()).collect(),
         location: group.uses.first().map(|image| image.location.clone()).unwrap_or_default(),
     }
-}
-
-fn findings(image: &rules::ImageUse, judgement: &ImageJudgement) -> Vec<Finding> {
-    rules::findings(image, judgement).unwrap_or_else(|error| vec![broken(image, &error.to_string())])
 }
 
 /// The reference as it was meant, without the digest: pinning a tag does not make it another image.
@@ -147,30 +173,82 @@ fn image_report(image: &rules::ImageUse, judgement: &ImageJudgement) -> ImageRep
 /// A text that no runtime can pull.
 fn invalid_reference(image: &ImageUse) -> Vec<Finding> {
     let reason = image.reference.as_ref().err().map(ToString::to_string).unwrap_or_default();
-    let built = rules::CODES.iter().map(|entry| {
-        let mut builder = FindingBuilder::new(entry.code(), entry.severity, Verdict::Unknown)
-            .cause(Cause::Unreadable)
-            .subject(Subject::Image { repository: image.text.clone(), reference: image.text.clone(), digest: None })
-            .location(image.location.clone())
-            .message(reason.clone());
-        if let Some(object) = &image.object {
-            builder = builder.related(Subject::Object(object.clone()));
-        }
-        builder.build()
+    undecided(&used_as_text(image), (Verdict::Unknown, Some(Cause::Unreadable)), &reason)
+}
+
+/// What a gate says of images where no policy says whom to trust: nobody asked, so nothing is known.
+pub(super) fn unasked(uses: &[ImageUse]) -> Vec<Finding> {
+    let groups = groups(uses);
+    let valid = groups.iter().map(Undecided::of);
+    let invalid = uses.iter().filter(|image| image.reference.is_err()).map(used_as_text);
+    let findings = valid.chain(invalid).map(|image| {
+        let message = format!(
+            "{} was not verified: no image policy says whom to trust; name one with --image-policy or images.policy",
+            image.reference
+        );
+        undecided(&image, (Verdict::Unknown, Some(Cause::Manual)), &message)
     });
+    rules::merge(findings.collect())
+}
+
+/// A bug of ours met these images: the questions stay open, and the other images are judged all the same.
+fn broken(group: &Group<'_>, reason: &str) -> (Vec<Finding>, ImageReport) {
+    let message = format!("portreeve is broken here: {reason}; this is a bug, please report it");
+    let image = Undecided::of(group);
+    let report = ImageReport {
+        reference: image.reference.clone(),
+        digest: image.digest.clone(),
+        verdict: Verdict::Error,
+        evidence: Vec::new(),
+    };
+    (undecided(&image, (Verdict::Error, None), &message), report)
+}
+
+/// An image about which no question is answered.
+struct Undecided<'a> {
+    repository: String,
+    reference: String,
+    digest: Option<String>,
+    location: Location,
+    objects: Vec<&'a ObjectRef>,
+}
+
+impl<'a> Undecided<'a> {
+    fn of(group: &Group<'a>) -> Self {
+        Self {
+            repository: group.reference.repository.to_string(),
+            reference: shown(group.reference),
+            digest: group.reference.digest.as_ref().map(ToString::to_string),
+            location: group.uses.first().map(|image| image.location.clone()).unwrap_or_default(),
+            objects: group.uses.iter().filter_map(|image| image.object.as_ref()).take(MOST_RELATED).collect(),
+        }
+    }
+}
+
+fn used_as_text(image: &ImageUse) -> Undecided<'_> {
+    let location = image.location.clone();
+    let (repository, reference) = (image.text.clone(), image.text.clone());
+    Undecided { repository, reference, digest: None, location, objects: image.object.iter().collect() }
+}
+
+fn undecided(image: &Undecided<'_>, (verdict, cause): (Verdict, Option<Cause>), message: &str) -> Vec<Finding> {
+    let built = rules::CODES.iter().map(|entry| {
+        let subject = Subject::Image {
+            repository: image.repository.clone(),
+            reference: image.reference.clone(),
+            digest: image.digest.clone(),
+        };
+        let draft = FindingBuilder::new(entry.code(), entry.severity, verdict)
+            .subject(subject)
+            .location(image.location.clone())
+            .message(message);
+        let draft = cause.into_iter().fold(draft, FindingBuilder::cause);
+        let objects = image.objects.iter().map(|object| Subject::Object((*object).clone()));
+        objects.fold(draft, FindingBuilder::related).build()
+    });
+    // Subject and place are set, and `unknown` alone has a cause: none is refused.
     built.filter_map(Result::ok).collect()
 }
 
-/// A judgement that makes no finding is a bug, and says so instead of saying nothing.
-fn broken(image: &rules::ImageUse, reason: &str) -> Finding {
-    let entry = &rules::SIGNED;
-    let location = portreeve_reports::Location { object_path: "image".to_owned(), ..image.location.clone() };
-    let draft = FindingBuilder::new(entry.code(), entry.severity, Verdict::Error)
-        .subject(Subject::File { path: image.reference.clone() })
-        .location(location)
-        .message(format!("portreeve is broken here: {reason}"));
-    match draft.build() {
-        Ok(finding) => finding,
-        Err(error) => unreachable!("a finding with a subject and a place is built: {error}"),
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -74,7 +74,7 @@ pub enum LoadError {
     #[error(transparent)]
     Source(#[from] FileSourceError),
     /// A file has mistakes.
-    #[error("{0}")]
+    #[error(transparent)]
     Invalid(#[from] Problems),
     /// Keys that cannot be used.
     #[error(transparent)]

@@ -20,6 +20,7 @@ use jiff::Timestamp;
 use portreeve_policies::object::{Object, Unreadable};
 use portreeve_policies::workload::{ImageUse, image_uses};
 use portreeve_policies::world::World;
+use portreeve_reports::code::Topic;
 use portreeve_reports::exceptions::Usage;
 use portreeve_reports::report::{Counted, ImageReport, Report};
 use portreeve_reports::{Cause, Code, Finding, FindingBuilder, Subject, Verdict};
@@ -139,6 +140,13 @@ impl Judge {
         self.excepted(findings, images, options)
     }
 
+    /// The images of objects where there is no image policy: each of its questions is open, which lowers coverage. A
+    /// gate says so; the doors that record have nothing to record.
+    pub fn unasked_images(&self, uses: &[ImageUse], options: &JudgeOptions) -> Judged {
+        let findings = if self.has_image_policy() { Vec::new() } else { images::unasked(uses) };
+        self.excepted(findings, Vec::new(), options)
+    }
+
     /// Findings that were made elsewhere (unreadable input), with exceptions applied.
     pub fn excepted(&self, findings: Vec<Finding>, images: Vec<ImageReport>, options: &JudgeOptions) -> Judged {
         let (findings, usage) = self.rules.exceptions.apply(findings, options.now);
@@ -167,8 +175,8 @@ impl Judge {
     /// Whether a failure of this code denies at admission: image trust by its rule's mode, a token that would live too
     /// long, posture when one of the frameworks in `posture.enforce` asks the question.
     pub fn denies(&self, code: &Code) -> bool {
-        let code_text = code.as_str();
-        code_text.starts_with("PR-1") || code_text == TOKEN_REQUEST.code || self.rules.enforced.contains(code)
+        let is_ours = code.topic() == Topic::ImageTrust || code.as_str() == TOKEN_REQUEST.code;
+        is_ours || self.rules.enforced.contains(code)
     }
 
     /// Whether any rule asks this question. What is asked of input, exceptions and the cluster always is.

@@ -201,6 +201,15 @@ impl Rules {
     }
 }
 
+impl Laid {
+    /// There may be image policies in the cluster that could not be listed. To judge by the others alone would let in
+    /// what those may forbid: images that no rule names are denied.
+    pub fn beside_unseen_policies(self) -> Self {
+        let policies = self.rules.image_policy.into_iter().chain([ImagePolicy::unreadable()]);
+        Self { rules: Rules { image_policy: ImagePolicy::together(policies), ..self.rules }, ..self }
+    }
+}
+
 /// Resources of a kind, the oldest first.
 fn by_age(resources: &Resources, is_wanted: impl Fn(RuleKind) -> bool) -> Vec<(&ResourceId, &Resource)> {
     let mut wanted: Vec<_> = resources.iter().filter(|(id, _)| is_wanted(id.kind)).collect();

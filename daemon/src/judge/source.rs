@@ -118,6 +118,14 @@ impl FileSource {
         Ok(!listed.is_empty())
     }
 
+    /// Whether a path is one of this tree's: everything is in the working tree, a commit holds its repository.
+    pub fn holds(&self, path: &Path) -> bool {
+        match self {
+            Self::WorkingTree => true,
+            Self::GitRef { root, .. } => within(root, path).is_ok(),
+        }
+    }
+
     /// `working tree`, or the ref and its commit, for the report's inputs.
     pub fn describe(&self) -> String {
         match self {

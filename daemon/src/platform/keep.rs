@@ -252,7 +252,7 @@ impl<'a> Look<'a> {
         let (cleared, verdicts) = self.judged(built).await;
         let outcome = Outcome { verdicts: Some(verdicts), ..outcome };
         match cleared {
-            Ok(cleared) => self.cleared(outcome, &cleared, inventory, healthy, aim).await,
+            Ok(cleared) => self.cleared(outcome, (&cleared, inventory), healthy, aim).await,
             Err(kept_back) => {
                 // What would change is shown all the same.
                 let plan = self.plan(&kept_back.built, &inventory).await.ok();
@@ -275,8 +275,7 @@ impl<'a> Look<'a> {
     async fn cleared(
         &self,
         outcome: Outcome,
-        cleared: &Cleared,
-        mut inventory: Inventory,
+        (cleared, mut inventory): (&Cleared, Inventory),
         healthy: &BTreeSet<String>,
         aim: Aim<'_>,
     ) -> Outcome {

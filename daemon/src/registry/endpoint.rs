@@ -61,8 +61,13 @@ impl Endpoint {
             return Ok(());
         }
         Err(Failure::new(
-            Cause::Forbidden,
-            format!("{address} is a loopback, link-local or multicast address; list {} under registries", self.host),
+            // We did not ask: nobody on the other side refused.
+            Cause::Unreachable,
+            format!(
+                "{address} is a loopback, link-local or multicast address and is not asked; if the registry is yours, \
+                 list {} under registries (plainHttp: true where it speaks no TLS) or name it with --plain-http",
+                self.host
+            ),
         ))
     }
 }
@@ -303,7 +308,7 @@ mod tests {
             ["127.0.0.1:5001", "2130706433:80", "0x7f.1", "[::1]:5000", "169.254.169.254", "[::ffff:7f00:1]:1"]
         {
             let failure = endpoints.of_host(refused).map(|endpoint| endpoint.base.to_string()).unwrap_err();
-            assert_eq!(failure.cause, Cause::Forbidden, "{refused}: {failure}");
+            assert_eq!(failure.cause, Cause::Unreachable, "{refused}: {failure}");
         }
     }
 

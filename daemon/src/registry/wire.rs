@@ -67,10 +67,7 @@ pub(super) struct SelfDescription {
 
 /// The SHA-256 digest of bytes.
 pub fn digest_of(bytes: &[u8]) -> Digest {
-    match Digest::parse(&portreeve_reports::digest::sha256(bytes)) {
-        Ok(digest) => digest,
-        Err(_) => unreachable!("64 hex digits are a digest"),
-    }
+    Digest::of(bytes)
 }
 
 /// The URL of the next page, when there is one (RFC 8288, `rel="next"`).

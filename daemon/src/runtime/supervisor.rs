@@ -243,6 +243,26 @@ pub fn os_signals() -> std::io::Result<impl Stream<Item = ()> + Send> {
     }))
 }
 
+/// What [`every`] started; dropping it ends it.
+#[derive(Debug)]
+pub struct Ticker {
+    _running: std::sync::mpsc::Sender<()>,
+}
+
+/// Calls `tick` with the time since now, each time a period has passed, until the [`Ticker`] is dropped. For commands
+/// that compute without waiting: their one thread has no time for it.
+pub fn every(period: Duration, mut tick: impl FnMut(Duration) + Send + 'static) -> std::io::Result<Ticker> {
+    let (running, ended) = std::sync::mpsc::channel::<()>();
+    let started = std::time::Instant::now();
+    let body = move || {
+        while ended.recv_timeout(period) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+            tick(started.elapsed());
+        }
+    };
+    std::thread::Builder::new().name("ticker".to_owned()).spawn(body)?;
+    Ok(Ticker { _running: running })
+}
+
 /// Work that computes or reads files for long, run beside the event loop and waited for; its owner is the task that
 /// waits. A panic of the work is a panic of that task.
 pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
@@ -288,6 +308,17 @@ mod tests {
     use tokio::sync::mpsc;
 
     use super::*;
+
+    #[test]
+    fn a_ticker_ticks_until_it_is_dropped() {
+        let (ticks, ticked) = std::sync::mpsc::channel();
+        let ticker = every(Duration::from_millis(1), move |elapsed| ticks.send(elapsed).unwrap()).unwrap();
+        let (first, second) = (ticked.recv().unwrap(), ticked.recv().unwrap());
+        assert!(first < second);
+        drop(ticker);
+        // The channel closes with the thread that ticks.
+        while ticked.recv().is_ok() {}
+    }
 
     fn supervisor() -> Supervisor {
         Supervisor::new(CancellationToken::new())

@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use portreeve_reports::ObjectRef;
-use portreeve_reports::source::Node;
+use portreeve_reports::source::{Node, Value};
 
 use super::related::Relations;
 use super::value::Bound;
@@ -35,7 +35,11 @@ pub(crate) struct Frame<'a> {
     pub(crate) pod: Option<PodFrame<'a>>,
     pub(crate) relations: Relations<'a>,
     root: OnceLock<Bound<'a>>,
+    oversized: OnceLock<bool>,
 }
+
+/// Most bytes of one object that an API server stores (etcd's default limit of a request).
+const MOST_STORED: usize = 1_536 << 10;
 
 /// The pod template of an object, bound.
 pub(crate) struct PodFrame<'a> {
@@ -95,12 +99,18 @@ impl<'a> Frame<'a> {
             pod,
             relations: Relations::new(world, object, template.map(|template| template.spec), metadata),
             root: OnceLock::new(),
+            oversized: OnceLock::new(),
         }
     }
 
     /// The whole object, bound when it is first asked for.
     pub(crate) fn root(&self) -> &Bound<'a> {
         self.root.get_or_init(|| Bound::of(&self.object.root))
+    }
+
+    /// Whether the object is larger than any that an API server stores.
+    pub(crate) fn is_oversized(&self) -> bool {
+        *self.oversized.get_or_init(|| left_of(MOST_STORED, &self.object.root).is_none())
     }
 
     /// Whether a check asks about objects of this kind.
@@ -220,4 +230,17 @@ fn owning_team(object: &Object) -> Option<String> {
     let labels = object.root.at(["metadata", "labels"])?;
     let label = labels.get("portreeve.dev/owner").or_else(|| labels.get("app.kubernetes.io/part-of"))?;
     label.as_str().filter(|team| !team.is_empty()).map(str::to_owned)
+}
+
+/// What is left of so many bytes once a tree is written as JSON; `None` when it is longer. What is shared counts at
+/// each use, and the walk ends with the bytes.
+fn left_of(bytes: usize, node: &Node) -> Option<usize> {
+    match &node.value {
+        Value::String(text) => bytes.checked_sub(text.len() + 3),
+        Value::List(items) => items.iter().try_fold(bytes.checked_sub(2)?, left_of),
+        Value::Map(map) => map.iter().try_fold(bytes.checked_sub(2)?, |left, entry| {
+            left_of(left.checked_sub(entry.key.len() + 4)?, &entry.node)
+        }),
+        Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) => bytes.checked_sub(5),
+    }
 }

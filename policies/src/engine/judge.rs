@@ -11,7 +11,7 @@ use portreeve_reports::{Cause, Finding};
 use super::CompiledCheck;
 use super::compile::{BUDGET_NAME, Program};
 use super::frame::{Frame, Item};
-use super::functions::{BUDGET, Budget, OBJECT_FUNCTIONS, STEPS};
+use super::functions::{Budget, OBJECT_FUNCTIONS, STEPS};
 use super::related::RelatedVal;
 use super::report;
 use super::value::Bound;
@@ -113,8 +113,8 @@ fn ask_item<'s, 'a>(
     (item, value): (Item<'s, 'a>, &'s Bound<'s>),
     budget: &'s Budget,
 ) -> Answer {
-    if let Err(error) = budget.take(1) {
-        return explain(&error);
+    if budget.take(1).is_err() {
+        return spent(frame);
     }
     let ask = |program: &'s Program| {
         let scope =
@@ -173,12 +173,21 @@ impl Scope<'_, '_> {
     }
 }
 
+/// The steps are used up: by an object that no API server would store, or by the control.
+fn spent(frame: &Frame<'_>) -> Answer {
+    if frame.is_oversized() {
+        let message = "the object is too large to be judged; an API server stores at most 1.5 MiB of one";
+        return Answer::Unknown(Cause::TooLarge, message.to_owned());
+    }
+    Answer::Error("the step budget is used up".to_owned())
+}
+
 fn evaluate(env: &Arc<Env>, scope: &Scope<'_, '_>) -> Result<bool, Answer> {
     let mut context = Context::with_env(Arc::clone(env));
     context.set_variable_resolver(scope);
     let result = Value::resolve_val(&scope.program.expression, &context);
     if scope.budget.is_spent() {
-        return Err(Answer::Error("the step budget is used up".to_owned()));
+        return Err(spent(scope.frame));
     }
     let swallowed = scope.program.optional && scope.program.relational;
     if let Some(cause) = scope.frame.relations.hidden().filter(|_| result.is_err() || swallowed) {
@@ -198,7 +207,6 @@ fn evaluate(env: &Arc<Env>, scope: &Scope<'_, '_>) -> Result<bool, Answer> {
 fn explain(error: &ExecutionError) -> Answer {
     let mistyped = || Answer::Unknown(Cause::Unreadable, "a field has another type than the API gives it".to_owned());
     match error {
-        ExecutionError::FunctionError { function, message } if function == BUDGET => Answer::Error(message.clone()),
         ExecutionError::FunctionError { function, .. } if OBJECT_FUNCTIONS.contains(&function.as_str()) => {
             Answer::Unknown(Cause::Unreadable, format!("{function}() does not understand a value of the object"))
         }

@@ -173,52 +173,60 @@ fn equal_maps(left: &dyn Val, right: &dyn Val) -> bool {
     true
 }
 
+/// What lists and maps are to the interpreter: the same, but for their type.
+macro_rules! collection {
+    ($name:ident, $type:ident) => {
+        impl<'n> Val for $name<'n> {
+            fn get_type(&self) -> &Type {
+                &$type
+            }
+
+            fn cel_type() -> &'static Type {
+                &$type
+            }
+
+            fn as_container(&self) -> Option<&dyn Container> {
+                Some(self)
+            }
+
+            fn as_indexer<'b, 'v>(&'b self) -> Option<&'b (dyn Indexer + 'v)>
+            where
+                Self: 'v,
+            {
+                Some(self)
+            }
+
+            fn as_iterable<'b, 'v>(&'b self) -> Option<&'b (dyn Iterable + 'v)>
+            where
+                Self: 'v,
+            {
+                Some(self)
+            }
+
+            fn as_sizer(&self) -> Option<&dyn Sizer> {
+                Some(self)
+            }
+
+            fn equals(&self, other: &dyn Val) -> bool {
+                deep_equal(self, other)
+            }
+
+            fn clone_as_boxed<'v>(&self) -> Box<dyn Val + 'v>
+            where
+                Self: 'v,
+            {
+                Box::new(self.clone())
+            }
+        }
+    };
+}
+
+collection!(ListVal, LIST_TYPE);
+collection!(MapVal, MAP_TYPE);
+
 /// A list that is cloned by its pointer.
 #[derive(Clone, Debug)]
 pub(crate) struct ListVal<'n>(Arc<[Bound<'n>]>);
-
-impl<'n> Val for ListVal<'n> {
-    fn get_type(&self) -> &Type {
-        &LIST_TYPE
-    }
-
-    fn cel_type() -> &'static Type {
-        &LIST_TYPE
-    }
-
-    fn as_container(&self) -> Option<&dyn Container> {
-        Some(self)
-    }
-
-    fn as_indexer<'b, 'v>(&'b self) -> Option<&'b (dyn Indexer + 'v)>
-    where
-        Self: 'v,
-    {
-        Some(self)
-    }
-
-    fn as_iterable<'b, 'v>(&'b self) -> Option<&'b (dyn Iterable + 'v)>
-    where
-        Self: 'v,
-    {
-        Some(self)
-    }
-
-    fn as_sizer(&self) -> Option<&dyn Sizer> {
-        Some(self)
-    }
-
-    fn equals(&self, other: &dyn Val) -> bool {
-        deep_equal(self, other)
-    }
-
-    fn clone_as_boxed<'v>(&self) -> Box<dyn Val + 'v>
-    where
-        Self: 'v,
-    {
-        Box::new(self.clone())
-    }
-}
 
 impl Container for ListVal<'_> {
     fn contains(&self, value: &dyn Val) -> Result<bool, ExecutionError> {
@@ -309,49 +317,6 @@ impl<'n> MapVal<'n> {
         }
         let found = self.0.sorted.binary_search_by(|index| entries[*index as usize].0.inner().cmp(key)).ok()?;
         Some(&entries[self.0.sorted[found] as usize].1)
-    }
-}
-
-impl<'n> Val for MapVal<'n> {
-    fn get_type(&self) -> &Type {
-        &MAP_TYPE
-    }
-
-    fn cel_type() -> &'static Type {
-        &MAP_TYPE
-    }
-
-    fn as_container(&self) -> Option<&dyn Container> {
-        Some(self)
-    }
-
-    fn as_indexer<'b, 'v>(&'b self) -> Option<&'b (dyn Indexer + 'v)>
-    where
-        Self: 'v,
-    {
-        Some(self)
-    }
-
-    fn as_iterable<'b, 'v>(&'b self) -> Option<&'b (dyn Iterable + 'v)>
-    where
-        Self: 'v,
-    {
-        Some(self)
-    }
-
-    fn as_sizer(&self) -> Option<&dyn Sizer> {
-        Some(self)
-    }
-
-    fn equals(&self, other: &dyn Val) -> bool {
-        deep_equal(self, other)
-    }
-
-    fn clone_as_boxed<'v>(&self) -> Box<dyn Val + 'v>
-    where
-        Self: 'v,
-    {
-        Box::new(self.clone())
     }
 }
 

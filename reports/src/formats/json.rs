@@ -17,9 +17,9 @@ use crate::verdict::{Cause, Verdict};
 /// The JSON schema (draft 2020-12) of the format.
 pub const SCHEMA: &str = include_str!("../../schema/json-v1.schema.json");
 
-/// The report as pretty JSON.
-pub fn render(report: &Report, options: &RenderOptions<'_>) -> String {
-    to_text(&Document { report, shown: options.shown })
+/// The report as pretty JSON, finding by finding: the text of a large run never stands in memory as a whole.
+pub fn write(report: &Report, options: &RenderOptions<'_>, out: &mut dyn io::Write) -> io::Result<()> {
+    write_value(&Document { report, shown: options.shown }, out)
 }
 
 /// Serializes finding by finding: the whole never stands in memory as a tree.
@@ -160,13 +160,10 @@ fn counts_value(counts: &Counts) -> Value {
 
 /// Pretty JSON with a final newline, in which deceptive characters are `\u` escapes: the same value to a parser, and
 /// harmless to a terminal that it is printed on.
-pub(super) fn to_text(value: &impl Serialize) -> String {
-    let mut bytes = Vec::new();
-    let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, Escaping::default());
-    // Writing a value with string keys to memory cannot fail; an empty document would be seen by any reader.
-    let written = value.serialize(&mut serializer).is_ok();
-    bytes.push(b'\n');
-    if written { String::from_utf8(bytes).unwrap_or_default() } else { String::new() }
+pub(super) fn write_value(value: &impl Serialize, out: &mut dyn io::Write) -> io::Result<()> {
+    let mut serializer = serde_json::Serializer::with_formatter(&mut *out, Escaping::default());
+    value.serialize(&mut serializer).map_err(io::Error::from)?;
+    out.write_all(b"\n")
 }
 
 #[derive(Default)]

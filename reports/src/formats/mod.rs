@@ -1,16 +1,22 @@
-//! Renderers of a report. Each is a pure function from a report to text; none reads the environment or the clock.
+//! Renderers of a report. Each is a pure function from a report to bytes; none reads the environment or the clock.
 //!
 //! * [`json`]: `json-v1`, the contract that scripts rely on.
 //! * [`table`]: for people at a terminal.
 //! * [`sarif`]: SARIF 2.1.0 for code scanning.
+//! * [`junit`]: for CI systems that show test results.
+//! * [`html`]: one page for people, in one file.
 //! * [`prometheus`]: text exposition for a textfile collector.
 //! * [`text`]: what keeps hostile names from reaching a terminal as commands.
 
+pub mod html;
 pub mod json;
+pub mod junit;
 pub mod prometheus;
 pub mod sarif;
 pub mod table;
 pub mod text;
+
+use std::io;
 
 use crate::code::Code;
 use crate::finding::Finding;
@@ -28,20 +34,26 @@ pub enum Format {
     Sarif,
     /// Prometheus text exposition.
     Prometheus,
+    /// JUnit XML.
+    Junit,
+    /// One HTML page.
+    Html,
 }
 
 /// Words that name a format; `json-v1` pins the version that `json` is today.
-const WORDS: [(&str, Format); 5] = [
+const WORDS: [(&str, Format); 7] = [
     ("table", Format::Table),
     ("json", Format::Json),
     ("json-v1", Format::Json),
     ("sarif", Format::Sarif),
     ("prometheus", Format::Prometheus),
+    ("junit", Format::Junit),
+    ("html", Format::Html),
 ];
 
 /// A word that is not a format.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("'{word}' is not a format{hint}; formats are table, json, json-v1, sarif, prometheus")]
+#[error("'{word}' is not a format{hint}; formats are table, json, json-v1, sarif, prometheus, junit, html")]
 pub struct UnknownFormat {
     word: String,
     hint: String,
@@ -95,6 +107,8 @@ pub struct RuleText {
     pub why: String,
     /// How to fix it.
     pub fix: String,
+    /// Where to read more.
+    pub references: Vec<String>,
 }
 
 /// What the renderers need beside the report.
@@ -138,17 +152,25 @@ impl std::fmt::Debug for RenderOptions<'_> {
 /// The text of this crate's own codes.
 pub fn own_rule(code: &Code) -> Option<RuleText> {
     let entry = crate::code::CODES.iter().find(|entry| entry.code == code.as_str())?;
-    Some(RuleText { title: entry.title.to_owned(), why: entry.why.to_owned(), fix: entry.fix.to_owned() })
+    Some(RuleText {
+        title: entry.title.to_owned(),
+        why: entry.why.to_owned(),
+        fix: entry.fix.to_owned(),
+        references: Vec::new(),
+    })
 }
 
-/// The report in a format, ending with a newline.
-pub fn render(format: Format, report: &Report, options: &RenderOptions<'_>) -> String {
-    match format {
-        Format::Table => table::render(report, options),
-        Format::Json => json::render(report, options),
-        Format::Sarif => sarif::render(report, options),
+/// Writes the report in a format, ending with a newline.
+pub fn write(format: Format, report: &Report, options: &RenderOptions<'_>, out: &mut dyn io::Write) -> io::Result<()> {
+    let text = match format {
+        Format::Json => return json::write(report, options, out),
+        Format::Sarif => return sarif::write(report, options, out),
+        Format::Table => return table::write(report, options, out),
         Format::Prometheus => prometheus::render(report),
-    }
+        Format::Junit => junit::render(report, options),
+        Format::Html => html::render(report, options),
+    };
+    out.write_all(text.as_bytes())
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
+use std::io;
 
 use serde_json::{Map, Value, json};
 
@@ -29,7 +30,7 @@ const MAX_TAGS: usize = 10;
 const SECURITY_TAG: &str = "security";
 
 /// The report as a SARIF log with one run.
-pub fn render(report: &Report, options: &RenderOptions<'_>) -> String {
+pub fn write(report: &Report, options: &RenderOptions<'_>, out: &mut dyn io::Write) -> io::Result<()> {
     let (findings, cut) = selected(report);
     let rules = Rules::of(&findings);
     let results: Vec<Value> = findings.iter().map(|finding| result(finding, &rules, options)).collect();
@@ -48,7 +49,7 @@ pub fn render(report: &Report, options: &RenderOptions<'_>) -> String {
             "results": results,
         }],
     });
-    super::json::to_text(&log)
+    super::json::write_value(&log, out)
 }
 
 /// The open findings, worst first, and how many were cut off. What is already excepted is cut first.

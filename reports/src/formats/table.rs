@@ -2,6 +2,7 @@
 //! words. Untrusted text is spelled out by [`plain`].
 
 use std::collections::BTreeMap;
+use std::io;
 
 use super::text::{plain, shorten};
 use super::{RenderOptions, Style};
@@ -14,38 +15,51 @@ use crate::verdict::Verdict;
 /// Characters of one piece of evidence that are shown; the JSON format has all of it.
 const EVIDENCE_SHOWN: usize = 300;
 
-/// The report as lines, the last of which sums it up.
-pub fn render(report: &Report, options: &RenderOptions<'_>) -> String {
+/// The report as lines, the last of which sums it up. They are written subject by subject: a large run has many.
+pub fn write(report: &Report, options: &RenderOptions<'_>, out: &mut dyn io::Write) -> io::Result<()> {
     let mut lines = Vec::new();
-    for (file, subjects) in grouped(report, options) {
-        lines.push(heading(file, &subjects));
+    for (file, subjects) in grouped(report, options, |_| true) {
+        lines.push(plain(&heading(file, &subjects)).into_owned());
         for (subject, mut findings) in subjects {
             findings.sort_by_key(|finding| rank(finding));
             lines.push(format!("  {}", plain(&subject)));
             findings.iter().for_each(|finding| push_finding(&mut lines, finding, options));
+            flush(&mut lines, out)?;
         }
         lines.push(String::new());
     }
     push_images(&mut lines, &report.images);
+    lines.extend(
+        report.inputs.iter().map(|input| plain(&format!("judged by {} ({})", input.name, input.digest)).into_owned()),
+    );
     lines.push(summary(report));
-    lines.join("\n") + "\n"
+    flush(&mut lines, out)
+}
+
+fn flush(lines: &mut Vec<String>, out: &mut dyn io::Write) -> io::Result<()> {
+    lines.drain(..).try_for_each(|line| writeln!(out, "{line}"))
 }
 
 /// The file, or what findings without one are about.
-fn heading(file: &str, subjects: &BTreeMap<String, Vec<&Finding>>) -> String {
+pub(super) fn heading(file: &str, subjects: &BTreeMap<String, Vec<&Finding>>) -> String {
     let is_image = |finding: &&Finding| matches!(finding.subject, Subject::Image { .. });
     match file {
         "" if subjects.values().flatten().all(is_image) => "images".to_owned(),
         "" => "cluster".to_owned(),
-        file => plain(file).into_owned(),
+        file => file.to_owned(),
     }
 }
 
-type Groups<'a> = BTreeMap<&'a str, BTreeMap<String, Vec<&'a Finding>>>;
+/// Findings by file and subject.
+pub(super) type Groups<'a> = BTreeMap<&'a str, BTreeMap<String, Vec<&'a Finding>>>;
 
-fn grouped<'a>(report: &'a Report, options: &RenderOptions<'_>) -> Groups<'a> {
+pub(super) fn grouped<'a>(
+    report: &'a Report,
+    options: &RenderOptions<'_>,
+    wanted: impl Fn(&Finding) -> bool,
+) -> Groups<'a> {
     let mut groups = Groups::new();
-    for finding in report.findings.iter().filter(|finding| options.shown.includes(finding)) {
+    for finding in report.findings.iter().filter(|finding| options.shown.includes(finding) && wanted(finding)) {
         let file = finding.locations.iter().find_map(|location| location.file.as_deref()).unwrap_or_default();
         groups.entry(file).or_default().entry(finding.subject.display()).or_default().push(finding);
     }
@@ -53,7 +67,7 @@ fn grouped<'a>(report: &'a Report, options: &RenderOptions<'_>) -> Groups<'a> {
 }
 
 /// Worst first, then in the order of the file.
-fn rank(finding: &Finding) -> impl Ord + use<> {
+pub(super) fn rank(finding: &Finding) -> impl Ord + use<> {
     let verdict = Verdict::ALL.iter().position(|verdict| *verdict == finding.verdict);
     let line = finding.locations.first().and_then(|location| location.line);
     (verdict, std::cmp::Reverse(finding.severity), line, finding.code.clone(), finding.fingerprint.clone())
@@ -71,15 +85,21 @@ fn push_finding(lines: &mut Vec<String>, finding: &Finding, options: &RenderOpti
 
 /// `HIGH      fail C-0016 message`; effects other than `block` and causes stand beside the verdict.
 fn headline(finding: &Finding, options: &RenderOptions<'_>) -> String {
+    let (verdict, message) = headline_parts(finding, options);
+    let severity = coloured(finding, options.style);
+    format!("{severity} {verdict} {} {}", finding.code, plain(&message))
+}
+
+/// The verdict with what stands beside it, and the sentence.
+pub(super) fn headline_parts(finding: &Finding, options: &RenderOptions<'_>) -> (String, String) {
     let aside = match (finding.cause, finding.effect) {
         (Some(cause), _) => format!(" ({cause})"),
         (None, Effect::Block) => String::new(),
         (None, effect) => format!(" ({})", effect.as_str()),
     };
     let title = (options.rules)(&finding.code).map_or_else(String::new, |rule| rule.title);
-    let message = if finding.message.is_empty() { &title } else { &finding.message };
-    let severity = coloured(finding, options.style);
-    format!("{severity} {}{aside} {} {}", finding.verdict, finding.code, plain(message))
+    let message = if finding.message.is_empty() { title } else { finding.message.clone() };
+    (format!("{}{aside}", finding.verdict), message)
 }
 
 fn coloured(finding: &Finding, style: Style) -> String {
@@ -97,7 +117,7 @@ fn coloured(finding: &Finding, style: Style) -> String {
 }
 
 /// `k8s/hub.yaml:12:9 spec…privileged on jhub/ServiceAccount/hub`; `None` for a place that says no more than its group.
-fn place(location: &Location) -> Option<String> {
+pub(super) fn place(location: &Location) -> Option<String> {
     let mut words = Vec::new();
     if let (Some(file), Some(line)) = (location.file.as_deref(), location.line) {
         let column = location.column.map_or_else(String::new, |column| format!(":{column}"));
@@ -110,11 +130,11 @@ fn place(location: &Location) -> Option<String> {
     (!words.is_empty()).then(|| words.join(" "))
 }
 
-fn evidence(item: &Evidence) -> String {
+pub(super) fn evidence(item: &Evidence) -> String {
     format!("{} = {}", item.name, shorten(&item.value, EVIDENCE_SHOWN))
 }
 
-fn fixes(fix: &Fix) -> Vec<String> {
+pub(super) fn fixes(fix: &Fix) -> Vec<String> {
     let patches = fix.patches.iter().map(|patch| format!("set {} to {}", patch.path, patch.value));
     let deletions = fix.delete.iter().map(|path| format!("delete {path}"));
     let commands = fix.commands.iter().map(|command| format!("run {command}"));

@@ -39,6 +39,13 @@ fn all() -> RenderOptions<'static> {
     RenderOptions { shown: Shown::All, ..RenderOptions::default() }
 }
 
+/// The report as text.
+fn render(format: Format, report: &Report, options: &RenderOptions<'_>) -> String {
+    let mut bytes = Vec::new();
+    write(format, report, options, &mut bytes).unwrap();
+    String::from_utf8(bytes).unwrap()
+}
+
 fn parsed(format: Format, report: &Report, options: &RenderOptions<'_>) -> Value {
     serde_json::from_str(&render(format, report, options)).unwrap()
 }
@@ -61,7 +68,7 @@ fn a_format_is_named_by_its_word_and_a_mistyped_one_gets_a_hint() {
     let error = "sarfi".parse::<Format>().unwrap_err().to_string();
     assert_eq!(
         error,
-        "'sarfi' is not a format (did you mean 'sarif'?); formats are table, json, json-v1, sarif, prometheus"
+        "'sarfi' is not a format (did you mean 'sarif'?); formats are table, json, json-v1, sarif, prometheus, junit, html"
     );
     assert!("".parse::<Format>().is_err());
 }
@@ -243,7 +250,7 @@ fn prometheus_has_help_type_and_a_bounded_set_of_series() {
     assert!(text.contains("portreeve_verdict{verdict=\"fail\"} 1\n"));
 }
 
-const HOSTILE: &str = "\u{1b}[2J\u{1b}]8;;http://x\u{7}a\u{202e}b\u{2066}\r\n::error::x\0<script>alert(1)</script>\u{9b}31m\u{7f}\u{2028}[x](http://y)\"\\{0}";
+const HOSTILE: &str = "]]>\u{fffe}&lt;!--'\u{1b}[2J\u{1b}]8;;http://x\u{7}a\u{202e}b\u{2066}\r\n::error::x\0<script>alert(1)</script>\u{9b}31m\u{7f}\u{2028}[x](http://y)\"\\{0}";
 
 /// Every untrusted string of a report is hostile.
 fn hostile_report() -> Report {
@@ -334,4 +341,46 @@ fn lists_that_the_sarif_schema_wants_unique_are_unique() {
     let log = parsed(Format::Sarif, &Report { findings: vec![tagged], ..Report::default() }, &all());
     let tags = &log["runs"][0]["tool"]["driver"]["rules"][0]["properties"]["tags"];
     assert_eq!(tags, &json!(["security", "nsa"]));
+}
+
+#[test]
+fn junit_fails_only_what_the_gate_fails_and_never_succeeds_at_what_is_unknown() {
+    let text = render(Format::Junit, &full_report(), &RenderOptions::default());
+    let count = |word: &str| text.matches(word).count();
+    // Five failures that block and the whole; one that warns, five excepted and four unknowns are skipped.
+    assert_eq!((count("<failure "), count("<error "), count("<skipped ")), (6, 5 + 5 + 6, 1 + 5 + 4), "{text}");
+    assert_eq!(count("<testcase "), 6 + 16 + 10);
+    let nothing = render(Format::Junit, &Report::default(), &RenderOptions::default());
+    assert!(nothing.contains("<error ") && nothing.contains("nothing was judged"), "{nothing}");
+    let clean = Report { objects_read: 1, ..Report::default() };
+    let clean = render(Format::Junit, &clean, &RenderOptions::default());
+    assert!(!clean.contains("<error ") && clean.contains("tests=\"1\""), "{clean}");
+}
+
+#[test]
+fn the_page_says_what_the_table_says_and_needs_nothing_else() {
+    let text = render(Format::Html, &full_report(), &all());
+    for word in [
+        "<h1>Verdict: fail</h1>",
+        "container init-home is privileged",
+        "set spec.privileged to false",
+        "digest = sha256:aa",
+        "Accepted by exceptions",
+        "unknown (rate-limited)",
+        "portreeve.yaml",
+        "team-hub",
+    ] {
+        assert!(text.contains(word), "{word} is not in\n{text}");
+    }
+    for forbidden in ["<script", "src=", "href=", "onload", "url("] {
+        assert!(!text.contains(forbidden), "{forbidden}");
+    }
+}
+
+#[test]
+fn a_hostile_name_is_no_markup() {
+    for (format, markup) in [(Format::Html, "<script"), (Format::Junit, "<script")] {
+        let text = render(format, &hostile_report(), &all());
+        assert!(!text.contains(markup) && !text.contains("]]>") && text.contains("&lt;script&gt;"), "{text}");
+    }
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 /// Whether a character can move a cursor, reorder a line, hide text or end a line: C0 and C1 controls, DEL, line and
-/// paragraph separators, bidirectional controls, invisible characters and tags.
+/// paragraph separators, bidirectional controls, invisible characters, tags, and what XML has no word for.
 pub fn is_deceptive(character: char) -> bool {
     character.is_control()
         || matches!(character,
@@ -14,6 +14,8 @@ pub fn is_deceptive(character: char) -> bool {
             | '\u{2060}'..='\u{206f}'
             | '\u{feff}'
             | '\u{fff9}'..='\u{fffb}'
+            | '\u{fffe}'
+            | '\u{ffff}'
             | '\u{e0000}'..='\u{e007f}')
 }
 

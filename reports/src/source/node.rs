@@ -70,7 +70,9 @@ impl Map {
     const SCANNED: usize = 16;
 
     /// A map of these entries, or the first entry whose key stands twice.
-    pub fn new(entries: Vec<Entry>) -> Result<Self, Entry> {
+    pub fn new(mut entries: Vec<Entry>) -> Result<Self, Entry> {
+        // A tree is built once and kept: what the list grew beyond its end would be kept too.
+        entries.shrink_to_fit();
         let sorted = sorted_positions(&entries);
         let duplicate = if entries.len() > Self::SCANNED {
             let same = |pair: &[u32]| entries[pair[0] as usize].key == entries[pair[1] as usize].key;

@@ -13,11 +13,14 @@ mod scalar;
 #[cfg(test)]
 mod tests;
 
+use std::ops::Range;
+
 use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, Span};
 
 use self::build::Builder;
 use self::hazards::Hazards;
 use super::{Limits, Node, Place, SourceError};
+use crate::verdict::Cause;
 
 /// The documents of an input, in order. Empty documents are left out; a document that cannot be read is an error at
 /// the place where reading stopped, and reading goes on at the next `---`. Beyond [`Limits::documents`] one
@@ -57,12 +60,55 @@ fn clamp(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
-fn place_of(span: &Span) -> Place {
-    Place { line: clamp(span.start.line()), column: clamp(span.start.col() + 1) }
+/// Where in the input the parser at hand began: after a document that is too large, one begins anew behind it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Start {
+    byte: usize,
+    lines: usize,
 }
 
+impl Start {
+    fn place(self, line: usize, column: usize) -> Place {
+        Place { line: clamp(line + self.lines), column: clamp(column + 1) }
+    }
+
+    fn place_of(self, span: &Span) -> Place {
+        self.place(span.start.line(), span.start.col())
+    }
+}
+
+/// The first byte behind `from` at which a line begins that starts or ends a document. Such a line is one wherever it
+/// stands, within quotes too (YAML 1.2, `c-forbidden`), so nothing else need be parsed to find it.
+fn next_document(text: &str, from: usize) -> Option<usize> {
+    let bytes = text.as_bytes();
+    let is_mark = |at: usize| {
+        let ends = bytes.get(at + 3).is_none_or(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r'));
+        ends && (bytes[at..].starts_with(b"---") || bytes[at..].starts_with(b"..."))
+    };
+    let breaks = bytes.get(from..)?.iter().enumerate().filter(|(_, byte)| matches!(**byte, b'\n' | b'\r'));
+    breaks.map(|(at, _)| from + at + 1).find(|at| is_mark(*at))
+}
+
+/// Lines that end in a text: by `\n`, `\r` or both.
+fn lines_in(text: &str) -> usize {
+    let bytes = text.as_bytes();
+    let is_end = |(at, byte): &(usize, &u8)| match byte {
+        b'\n' => true,
+        b'\r' => bytes.get(at + 1) != Some(&b'\n'),
+        _ => false,
+    };
+    bytes.iter().enumerate().filter(is_end).count()
+}
+
+/// There is no further document.
+struct NoMore;
+
+type TextParser<'input> = Parser<'input, granit_parser::StrInput<'input>>;
+
 struct Reader<'input, 'limits> {
-    parser: Parser<'input, granit_parser::StrInput<'input>>,
+    text: &'input str,
+    start: Start,
+    parser: TextParser<'input>,
     builder: Builder<'limits>,
     hazards: Hazards,
     limits: &'limits Limits,
@@ -73,14 +119,10 @@ struct Reader<'input, 'limits> {
 
 impl<'input, 'limits> Reader<'input, 'limits> {
     fn new(text: &'input str, hazards: Hazards, limits: &'limits Limits) -> Self {
-        let mut options = granit_parser::options! {
-            // One more than the cap, so that the builder sees the level that is too deep and names the cap.
-            flow_nesting_limit: limits.depth.saturating_add(1),
-            block_nesting_limit: limits.depth.saturating_add(1),
-        };
-        options.set_emit_comments(false);
         Self {
-            parser: Parser::new_from_str_with_options(text, options),
+            text,
+            start: Start::default(),
+            parser: parser(text, limits),
             builder: Builder::new(limits),
             hazards,
             limits,
@@ -91,13 +133,14 @@ impl<'input, 'limits> Reader<'input, 'limits> {
 
     fn read(mut self) -> Vec<Result<Node, SourceError>> {
         while let Some(next) = self.parser.next_event() {
-            let step =
-                next.map_err(|error| explain(&error, self.limits)).and_then(|(event, span)| self.take(event, &span));
-            let goes_on = match step {
-                Ok(()) => true,
-                Err(error) => self.recover(error),
+            let goes_on = match next {
+                Ok((event, span)) => {
+                    let reached = self.bytes_of(&span).start;
+                    self.take(event, &span).or_else(|error| self.recover(error, reached))
+                }
+                Err(error) => self.recover(explain(&error, self.limits, self.start), 0),
             };
-            if !goes_on || self.is_full() {
+            if goes_on.is_err() || self.is_full() {
                 return self.documents;
             }
         }
@@ -108,7 +151,7 @@ impl<'input, 'limits> Reader<'input, 'limits> {
     }
 
     fn take(&mut self, event: Event<'input>, span: &Span) -> Result<(), SourceError> {
-        let bytes = span.byte_range().unwrap_or_default();
+        let bytes = self.bytes_of(span);
         match event {
             Event::DocumentStart(..) => {
                 if std::mem::take(&mut self.recovering) {
@@ -128,17 +171,34 @@ impl<'input, 'limits> Reader<'input, 'limits> {
                 if let Event::Scalar(_, ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted, ..) = &event {
                     self.hazards.pass_quoted(bytes);
                 }
-                self.builder.take(event, place_of(span))
+                self.builder.take(event, self.start.place_of(span))
             }
         }
     }
 
-    /// Reports the failed document and goes to the next one; false when there is none.
-    fn recover(&mut self, error: SourceError) -> bool {
+    fn bytes_of(&self, span: &Span) -> Range<usize> {
+        let Range { start, end } = span.byte_range().unwrap_or_default();
+        start + self.start.byte..end + self.start.byte
+    }
+
+    /// Reports the failed document and goes to the next one; an error when there is none. What is left of a document
+    /// beyond a cap is not parsed: that would cost what the cap is there to save.
+    fn recover(&mut self, error: SourceError, reached: usize) -> Result<(), NoMore> {
+        let is_too_large = error.cause == Cause::TooLarge && reached > 0;
         self.documents.push(Err(error));
         self.recovering = true;
         self.builder.start();
-        self.parser.proceed_next_document().unwrap_or(false)
+        if !is_too_large {
+            return if self.parser.proceed_next_document().unwrap_or(false) { Ok(()) } else { Err(NoMore) };
+        }
+        let Some(byte) = next_document(self.text, reached) else {
+            self.hazards.forget_before(usize::MAX);
+            return Err(NoMore);
+        };
+        let lines = self.start.lines + lines_in(&self.text[self.start.byte..byte]);
+        self.start = Start { byte, lines };
+        self.parser = parser(&self.text[byte..], self.limits);
+        Ok(())
     }
 
     fn is_full(&mut self) -> bool {
@@ -156,9 +216,18 @@ impl<'input, 'limits> Reader<'input, 'limits> {
     }
 }
 
-fn explain(error: &ScanError, limits: &Limits) -> SourceError {
-    let mark = error.marker();
-    let place = Place { line: clamp(mark.line()), column: clamp(mark.col() + 1) };
+fn parser<'input>(text: &'input str, limits: &Limits) -> TextParser<'input> {
+    let mut options = granit_parser::options! {
+        // One more than the cap, so that the builder sees the level that is too deep and names the cap.
+        flow_nesting_limit: limits.depth.saturating_add(1),
+        block_nesting_limit: limits.depth.saturating_add(1),
+    };
+    options.set_emit_comments(false);
+    Parser::new_from_str_with_options(text, options)
+}
+
+fn explain(error: &ScanError, limits: &Limits, start: Start) -> SourceError {
+    let place = start.place(error.marker().line(), error.marker().col());
     match error.kind() {
         ErrorKind::RecursionLimitExceeded => build::too_deep(place, limits),
         kind => SourceError::unreadable(place, format!("not YAML: {kind}")),

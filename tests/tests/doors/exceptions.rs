@@ -134,7 +134,8 @@ async fn allowed(daemon: &Daemon, objects: &[Value]) -> BTreeSet<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn exceptions_modes_and_frameworks_act_alike_at_all_doors() {
-    let (plane, images) = tokio::join!(ControlPlane::shared(), Images::new());
+    // Images are of the whole cluster: those of another test would be seen here, and these there.
+    let (plane, images) = tokio::join!(ControlPlane::start(), Images::new());
     let api = plane.api();
     install(api).await;
     let namespace = plane.namespace("accepted").await;
@@ -142,7 +143,7 @@ async fn exceptions_modes_and_frameworks_act_alike_at_all_doors() {
     let manifests = objects.manifests(&namespace);
     let none = [("exceptions.yaml", String::new()), ("cluster.yaml", String::new())];
     let strict_sections = sections(&namespace, "enforce", &[]);
-    let strict = Daemon::start_with(plane, &images, (&namespace, NEVER), (&strict_sections, &none)).await;
+    let strict = Daemon::start_with(&plane, &images, (&namespace, NEVER), (&strict_sections, &none)).await;
     let (failures, _) = gate(strict.config(), &manifests, &namespace);
     let nsa = failures.iter().all(|seen| seen.code != "C-0018");
     assert!(nsa, "probes are no question of the framework");
@@ -151,7 +152,7 @@ async fn exceptions_modes_and_frameworks_act_alike_at_all_doors() {
     assert!(accepted.in_files.len() > 3 && accepted.in_cluster.len() > 6, "enough of both are drawn");
     let files = [("exceptions.yaml", stream(&accepted.in_files)), ("cluster.yaml", stream(&accepted.in_cluster))];
     let lenient = sections(&namespace, "warn", &[&namespace]);
-    let watching = Daemon::start_with(plane, &images, (&namespace, NEVER), (&lenient, &files)).await;
+    let watching = Daemon::start_with(&plane, &images, (&namespace, NEVER), (&lenient, &files)).await;
     for resource in &accepted.in_cluster {
         api.create(resource).await.or_fail(&resource.to_string());
     }
@@ -163,7 +164,7 @@ async fn exceptions_modes_and_frameworks_act_alike_at_all_doors() {
     let excepted = |all: &AllSeen| all.iter().filter(|seen| seen.verdict == "excepted").count();
     assert!(excepted(&expected) > 10, "{} are excepted", excepted(&expected));
     watching.until_seen("watch", &expected).await;
-    let scheduled = Daemon::start_with(plane, &images, (&namespace, ALWAYS), (&lenient, &files)).await;
+    let scheduled = Daemon::start_with(&plane, &images, (&namespace, ALWAYS), (&lenient, &files)).await;
     scheduled.until_seen("schedule", &expected).await;
     scheduled.until_rescanned().await;
     scheduled.until_seen("schedule", &expected).await;
@@ -188,7 +189,7 @@ async fn exceptions_modes_and_frameworks_act_alike_at_all_doors() {
 
     // The mode of the namespace bounds what a failure does, never what is found.
     let enforcing = sections(&namespace, "enforce", &[&namespace]);
-    let enforcing = Daemon::start_with(plane, &images, (&namespace, NEVER), (&enforcing, &files)).await;
+    let enforcing = Daemon::start_with(&plane, &images, (&namespace, NEVER), (&enforcing, &files)).await;
     enforcing.until_seen("watch of the enforcing", &expected).await;
     let (found, _) = validate(&enforcing, &with_default).await;
     assert_agree(("warn", &shortened(&admitted)), ("enforce", &shortened(&found)));

@@ -76,38 +76,59 @@ async fn crashes(
     after_each_write(proxy, run, again).await.len()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_crash_after_any_write_of_apply_prune_or_destroy_leaves_the_same_end() {
-    let (site, proxy) = proxied("crash").await;
+/// Replaces the component's manifests.
+fn manifests(site: &Site, all: &[(&str, &str)]) {
+    std::fs::remove_dir_all(site.folder.join("app")).or_fail("the component's folder");
+    all.iter().for_each(|(name, value)| site.write(&format!("app/{name}.yaml"), &config(name, value)));
+}
+
+/// An object that is not ours, and nothing of ours: by the API and not by `destroy`, which is itself tried here.
+async fn nothing(site: &Site) {
     let foreign = json!({"apiVersion": "v1", "kind": "ConfigMap",
         "metadata": {"name": "foreign", "namespace": site.namespace}, "data": {"value": "theirs"}});
-    site.api().create(&foreign).await.unwrap();
-    let theirs = ("foreign", "theirs");
-    let manifests = |all: &[(&str, &str)]| {
-        std::fs::remove_dir_all(site.folder.join("app")).unwrap();
-        all.iter().for_each(|(name, value)| site.write(&format!("app/{name}.yaml"), &config(name, value)));
-    };
-    let run = async |arguments: &[&str]| assert_eq!(site.run_async(arguments).await.code, Some(0), "{arguments:?}");
-    let nothing = async || {
-        manifests(&[("a", "1"), ("b", "1")]);
-        run(&["destroy", "--yes"]).await;
-        run(&["resume"]).await;
-    };
-    let first = async || {
-        nothing().await;
-        run(&["apply", "--yes"]).await;
-    };
+    let _was_there = site.api().create(&foreign).await;
+    let own = ["a", "b", "c"].map(|name| site.config_map(name));
+    let inventories = [format!("platform.{}", site.name), format!("platform.{}.app", site.name)]
+        .map(|name| format!("/api/v1/namespaces/portreeve-system/configmaps/{name}"));
+    for path in own.iter().chain(&inventories) {
+        let _was_there = site.api().delete(path).await;
+    }
+    manifests(site, &[("a", "1"), ("b", "1")]);
+}
+
+async fn applied(site: &Site) {
+    nothing(site).await;
+    let output = site.run_async(&["apply", "--yes"]).await;
+    assert_eq!(output.code, Some(0), "{}{}", output.stdout, output.stderr);
+}
+
+const THEIRS: (&str, &str) = ("foreign", "theirs");
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_after_any_write_of_a_first_apply_leaves_the_same_end() {
+    let (site, proxy) = proxied("crash").await;
+    let end = [("a", "1"), ("b", "1"), THEIRS];
+    let points = crashes((&site, &proxy), &["apply", "--yes"], async || nothing(&site).await, &end).await;
+    assert!(points >= 8, "the inventory twice and two objects, before and after the answer, not {points}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_after_any_write_of_a_change_with_a_deletion_leaves_the_same_end() {
+    let (site, proxy) = proxied("crash").await;
     let changed = async || {
-        first().await;
-        manifests(&[("a", "2"), ("c", "1")]);
+        applied(&site).await;
+        manifests(&site, &[("a", "2"), ("c", "1")]);
     };
-    let both = (&site, &proxy);
-    let points = crashes(both, &["apply", "--yes"], nothing, &[("a", "1"), ("b", "1"), theirs]).await;
-    assert!(points >= 8, "apply: the inventory twice and two objects, before and after the answer, not {points}");
-    let points = crashes(both, &["apply", "--yes"], changed, &[("a", "2"), ("c", "1"), theirs]).await;
-    assert!(points >= 10, "prune: the inventory three times, two objects and a deletion, not {points}");
-    let points = crashes(both, &["destroy", "--yes"], first, &[theirs]).await;
-    assert!(points >= 8, "destroy: suspension, two deletions, the inventory and its end, not {points}");
+    let end = [("a", "2"), ("c", "1"), THEIRS];
+    let points = crashes((&site, &proxy), &["apply", "--yes"], changed, &end).await;
+    assert!(points >= 12, "the inventory three times, two objects and a deletion, not {points}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_after_any_write_of_destroy_leaves_the_same_end() {
+    let (site, proxy) = proxied("crash").await;
+    let points = crashes((&site, &proxy), &["destroy", "--yes"], async || applied(&site).await, &[THEIRS]).await;
+    assert!(points >= 8, "the suspension, two deletions, the inventory and its end, not {points}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -162,10 +162,13 @@ async fn kinds_that_may_not_be_read_are_unknown_until_they_may() {
     }
     let query = format!("code={PRIVILEGED}&namespace={team}");
     until_verdict(&daemon, &query, "hub", "fail").await;
+    let is_denied = |found: &[Value]| found.iter().any(|it| it["verdict"] == "fail").then_some(());
+    daemon.wait_for("code=PR-1003", "images are denied: an unseen policy may forbid them", is_denied).await;
     role["rules"].as_array_mut().unwrap().extend(taken);
     api.apply_object(&role, "").await.unwrap();
     until_verdict(&daemon, &query, "hub", "excepted").await;
     daemon.wait_for("code=PR-0006", "granted", |found| ours(found).is_empty().then_some(())).await;
+    daemon.wait_for("code=PR-1003", "there is no policy", |found| found.is_empty().then_some(())).await;
     until_said(api, &exception(&team, "hub", "hub"), "Accepted").await;
     assert_eq!(of_kind(&objects, "ServiceAccount")["metadata"]["namespace"], NAMESPACE);
 }

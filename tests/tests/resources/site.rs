@@ -52,8 +52,7 @@ pub(crate) async fn site(values: &Value) -> (ControlPlane, Daemon) {
     let plane = ControlPlane::start().await;
     plane.create_namespace(NAMESPACE).await;
     let objects = chart::rendered(values);
-    let is_right = |object: &&Value| ["Role", "RoleBinding"].contains(&object["kind"].as_str().unwrap_or_default());
-    for object in chart::rights(&objects).into_iter().chain(objects.iter().filter(is_right)) {
+    for object in chart::rights(&objects) {
         plane.api().create(object).await.or_fail("the rights of the chart");
     }
     let daemon = daemon(&plane, &objects, "portreeve").await;

@@ -37,17 +37,24 @@ pub(super) struct Held {
     resources: Arc<Resources>,
     seen: BTreeMap<ResourceId, Seen>,
     listings: BTreeMap<&'static str, Listing>,
+    /// Kinds that were listed at least once.
+    listed: BTreeSet<&'static str>,
 }
 
 impl Held {
     pub(super) fn new() -> Self {
         let listings = RULE_KINDS.iter().map(|kind| (kind.plural, Listing::Waiting)).collect();
-        Self { resources: Arc::default(), seen: BTreeMap::new(), listings }
+        Self { resources: Arc::default(), seen: BTreeMap::new(), listings, listed: BTreeSet::new() }
     }
 
     /// Whether every kind was listed, or is known not to be listable.
     pub(super) fn is_heard(&self) -> bool {
         self.listings.values().all(|listing| *listing != Listing::Waiting)
+    }
+
+    /// Whether there may be image policies that were never seen: they may forbid what all others allow.
+    pub(super) fn are_policies_hidden(&self) -> bool {
+        !RULE_KINDS.iter().any(|kind| kind.kind == RuleKind::ImagePolicy.as_str() && self.listed.contains(kind.plural))
     }
 
     pub(super) fn resources(&self) -> Arc<Resources> {
@@ -63,6 +70,7 @@ impl Held {
                 Event::Deleted(key) => self.delete(&key, &mut changed),
                 Event::Listed(kind, items) => {
                     self.reset(kind, items, &mut changed);
+                    self.listed.insert(kind.plural);
                     drop(self.listings.insert(kind.plural, Listing::Listed));
                 }
                 Event::NotListed(kind, cause, why) => {

@@ -15,7 +15,8 @@ use portreeve_policies::image::{Digest, ImageReference};
 use portreeve_policies::object::{Object, Origin, Unreadable};
 use portreeve_policies::workload::image_uses;
 use portreeve_policies::world::World;
-use portreeve_reports::source::{Map, Node};
+use portreeve_reports::source::node::Entry;
+use portreeve_reports::source::{Map, Node, Value as SourceValue};
 use portreeve_reports::{Cause, Code, Effect, Finding, FindingBuilder, Location, ObjectRef, Subject, Verdict};
 use portreeve_trust::evidence::Lookup;
 use portreeve_trust::rules::ALLOWED;
@@ -33,6 +34,8 @@ pub enum ReviewPath {
     Mutate,
     /// `/validate`
     Validate,
+    /// Both, as an API server that has both asks them: the object is validated as it was mutated.
+    MutateThenValidate,
 }
 
 /// Why a decision is what it is: a closed set, used as a metric label.
@@ -76,6 +79,8 @@ pub struct Decision {
     pub warnings: Vec<String>,
     /// Codes that denied or warned.
     pub codes: Vec<Code>,
+    /// Object paths of the images that are verified and would run by their tag; they deny.
+    pub unpinned: Vec<String>,
 }
 
 /// An image of a Pod that is pinned to the digest its tag has now.
@@ -88,6 +93,12 @@ pub struct Pin {
 }
 
 impl Pin {
+    /// The object with the image pinned.
+    fn applied_to(&self, object: &Node) -> Node {
+        let steps: Vec<&str> = self.pointer.split('/').skip(1).collect();
+        replaced(object, &steps, &self.image)
+    }
+
     /// The JSON Patch operation (RFC 6902).
     pub fn operation(&self) -> Value {
         json!({"op": "replace", "path": self.pointer, "value": self.image})
@@ -147,15 +158,21 @@ pub async fn review(
     options: &JudgeOptions,
 ) -> Result<Reviewed, ReviewError> {
     let (bytes, path) = input;
-    let request = ReviewRequest::parse(bytes)?;
-    let (decision, pins, findings) = match (passes_unjudged(&request, scope), path) {
-        (Some(decision), _) => (decision, Vec::new(), Vec::new()),
-        (None, ReviewPath::Mutate) => {
-            (allowed(DecisionReason::Allowed), pins(judge, &request, options).await, Vec::new())
-        }
-        (None, ReviewPath::Validate) => {
+    let mut request = ReviewRequest::parse(bytes)?;
+    let unjudged = passes_unjudged(&request, scope);
+    let pins = match (&unjudged, path) {
+        (Some(_), _) | (None, ReviewPath::Validate) => Vec::new(),
+        (None, ReviewPath::Mutate | ReviewPath::MutateThenValidate) => pins(judge, &request, options).await,
+    };
+    if path == ReviewPath::MutateThenValidate {
+        request.object = request.object.map(|object| pins.iter().fold(object, |object, pin| pin.applied_to(&object)));
+    }
+    let (decision, findings) = match (unjudged, path) {
+        (Some(decision), _) => (decision, Vec::new()),
+        (None, ReviewPath::Mutate) => (allowed(DecisionReason::Allowed), Vec::new()),
+        (None, ReviewPath::Validate | ReviewPath::MutateThenValidate) => {
             let findings = judged(judge, world, &request, options).await?;
-            (decide(judge, scope, &request, &findings), Vec::new(), findings)
+            (decide(judge, scope, &request, &findings), findings)
         }
     };
     let response = response::render(&request, &decision, &pins, &findings);
@@ -163,7 +180,7 @@ pub async fn review(
 }
 
 fn allowed(reason: DecisionReason) -> Decision {
-    Decision { allowed: true, reason, message: None, warnings: Vec::new(), codes: Vec::new() }
+    Decision { allowed: true, reason, message: None, warnings: Vec::new(), codes: Vec::new(), unpinned: Vec::new() }
 }
 
 /// Requests that are answered without judging.
@@ -233,15 +250,22 @@ fn decide(judge: &Judge, scope: &AdmissionScope, request: &ReviewRequest, findin
     codes.extend(unpinned.iter().map(|_| ALLOWED.code()));
     codes.dedup();
     let allowed = blocking.is_empty() && unpinned.is_empty();
-    let unpinned = unpinned.iter().map(|image| {
-        format!("{} {image} is verified, and would run by its tag, which may move: add @ and the digest", ALLOWED.code)
+    let sentences = unpinned.iter().map(|image| {
+        let image = &image.text;
+        format!(
+            "{} {image} is verified, and would run by its tag, which may move: write its digest after an @, or have \
+             /mutate do so",
+            ALLOWED.code
+        )
     });
     Decision {
         allowed,
         reason: if allowed { DecisionReason::Allowed } else { DecisionReason::Denied },
-        message: (!allowed).then(|| denial(blocking.iter().map(|finding| sentence(finding)).chain(unpinned).collect())),
+        message: (!allowed)
+            .then(|| denial(blocking.iter().map(|finding| sentence(finding)).chain(sentences).collect())),
         warnings: warning.iter().map(|finding| format!("portreeve: {}", sentence(finding))).collect(),
         codes,
+        unpinned: unpinned.iter().map(|image| image.location.object_path.clone()).collect(),
     }
 }
 
@@ -326,6 +350,33 @@ fn pinned_text(written: &str, reference: &ImageReference, digest: &Digest) -> St
     format!("{written}{tag}@{digest}")
 }
 
+/// A tree with another text at the end of these steps; a step that is not there changes nothing.
+fn replaced(node: &Node, steps: &[&str], text: &str) -> Node {
+    let Some((step, rest)) = steps.split_first() else {
+        return Node { value: SourceValue::String(text.into()), place: node.place };
+    };
+    let value = match &node.value {
+        SourceValue::List(items) => {
+            let mut items = items.to_vec();
+            if let Some(item) = step.parse::<usize>().ok().and_then(|index| items.get_mut(index)) {
+                *item = replaced(item, rest, text);
+            }
+            SourceValue::List(items.into())
+        }
+        SourceValue::Map(map) => {
+            let entry = |entry: &Entry| match &*entry.key == *step {
+                true => Entry { node: replaced(&entry.node, rest, text), ..entry.clone() },
+                false => entry.clone(),
+            };
+            // The keys are those of a map, so they are unique.
+            Map::new(map.iter().map(entry).collect())
+                .map_or_else(|_| node.value.clone(), |map| SourceValue::Map(map.into()))
+        }
+        other => other.clone(),
+    };
+    Node { value, place: node.place }
+}
+
 /// `spec.containers[0].image` as `/spec/containers/0/image`.
 fn pointer(object_path: &str) -> String {
     object_path
@@ -341,6 +392,18 @@ mod tests {
     fn object_paths_become_json_pointers() {
         assert_eq!(pointer("spec.containers[0].image"), "/spec/containers/0/image");
         assert_eq!(pointer("spec.volumes[12].image.reference"), "/spec/volumes/12/image/reference");
+    }
+
+    #[test]
+    fn a_pin_changes_its_image_and_nothing_else() {
+        let object = json!({"spec": {"containers": [{"image": "a:1"}, {"image": "b:1", "name": "b"}], "x": null}});
+        let node = portreeve_reports::source::json::read(object.to_string().as_bytes(), &Default::default()).unwrap();
+        let pin = Pin { pointer: "/spec/containers/1/image".to_owned(), image: "b:1@sha256:00".to_owned() };
+        let mut expected = object;
+        expected["spec"]["containers"][1]["image"] = "b:1@sha256:00".into();
+        assert_eq!(pin.applied_to(&node).to_json(), expected);
+        let lost = Pin { pointer: "/spec/containers/7/image".to_owned(), image: "x".to_owned() };
+        assert_eq!(lost.applied_to(&node), node);
     }
 
     #[test]

@@ -10,15 +10,14 @@ use super::{object_of, pointer};
 
 /// Images of a Pod that were verified, whose failure would have blocked, and that have no digest: the tag may be
 /// another image by the time it is pulled. `/mutate` pins them; here it could not, or was not asked.
-pub(super) fn unpinned(request: &ReviewRequest, findings: &[Finding]) -> Vec<String> {
+pub(super) fn unpinned(request: &ReviewRequest, findings: &[Finding]) -> Vec<ImageUse> {
     let Ok(object) = object_of(request) else { return Vec::new() };
     if &*object.kind != "Pod" || !object.group().is_empty() {
         return Vec::new();
     }
     let uses = image_uses(&object, &object.reference(None)).into_iter();
     let floating = uses.filter(|image| image.reference.as_ref().is_ok_and(|reference| reference.digest.is_none()));
-    let vouched = floating.filter(|image| !is_as_before(request, image) && is_vouched_for(image, findings));
-    vouched.map(|image| image.text).collect()
+    floating.filter(|image| !is_as_before(request, image) && is_vouched_for(image, findings)).collect()
 }
 
 /// Whether a rule that blocks was answered with a pass.

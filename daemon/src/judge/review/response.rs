@@ -1,13 +1,14 @@
 //! Writing an AdmissionReview response.
 //!
 //! What was found goes along as audit annotations: the API server writes them to its audit log, as
-//! `WEBHOOK/findings` and `WEBHOOK/passed`. (A key with a `/` of its own would be refused there.)
+//! `WEBHOOK/findings`, `WEBHOOK/passed` and `WEBHOOK/unpinned`. (A key with a `/` of its own would be refused there.)
 
 use std::collections::BTreeSet;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use portreeve_reports::{Finding, Verdict};
+use portreeve_trust::rules::ALLOWED;
 use serde_json::{Value, json};
 
 use super::request::ReviewRequest;
@@ -23,6 +24,8 @@ const MAX_AUDITED: usize = 256;
 const MAX_PATH: usize = 160;
 /// Digits of a fingerprint that tell it from all others of a cluster.
 const SHORT_FINGERPRINT: usize = 16;
+/// How much is told of images that would run by their tag, in characters.
+const MAX_UNPINNED: usize = 2_000;
 
 /// The response to a request, in its version and with its uid.
 pub fn render(request: &ReviewRequest, decision: &Decision, pins: &[Pin], findings: &[Finding]) -> Value {
@@ -35,7 +38,11 @@ pub fn render(request: &ReviewRequest, decision: &Decision, pins: &[Pin], findin
         response["warnings"] = warnings.collect();
     }
     if !findings.is_empty() {
-        response["auditAnnotations"] = json!({"findings": audited(findings), "passed": passed(findings)});
+        let passed = passed(findings, decision);
+        response["auditAnnotations"] = json!({"findings": audited(findings), "passed": passed});
+    }
+    if !decision.unpinned.is_empty() {
+        response["auditAnnotations"]["unpinned"] = shown(&decision.unpinned.join(" "), MAX_UNPINNED).into();
     }
     if !pins.is_empty() {
         let patch: Value = pins.iter().map(Pin::operation).collect();
@@ -65,13 +72,15 @@ fn audit_entry(finding: &Finding) -> String {
     format!("{}:{}:{fingerprint}:{}", finding.code, finding.verdict, path.replace(' ', "_"))
 }
 
-/// The codes whose every answer is a pass or not applicable, with at least one pass, separated by spaces.
-fn passed(findings: &[Finding]) -> String {
+/// The codes whose every answer is a pass or not applicable, with at least one pass, separated by spaces. An image
+/// that would run by its tag is not as the policy wants it, whatever was found of the digest.
+fn passed(findings: &[Finding], decision: &Decision) -> String {
     let open: BTreeSet<&str> =
         findings.iter().filter(|finding| finding.verdict.is_open()).map(|finding| finding.code.as_str()).collect();
     let passed = findings.iter().filter(|finding| finding.verdict == Verdict::Pass);
+    let is_denied = |code: &&str| !decision.unpinned.is_empty() && *code == ALLOWED.code;
     let passed: BTreeSet<&str> =
-        passed.map(|finding| finding.code.as_str()).filter(|code| !open.contains(code)).collect();
+        passed.map(|finding| finding.code.as_str()).filter(|code| !open.contains(code) && !is_denied(code)).collect();
     passed.into_iter().collect::<Vec<_>>().join(" ")
 }
 
@@ -112,7 +121,12 @@ mod tests {
             finding("C-0018", Verdict::NotApplicable, ""),
         ];
         assert_eq!(audited(&findings), format!("C-0016:fail:{fingerprint}:a_b"));
-        assert_eq!(passed(&findings), "C-0017");
+        let decision = super::super::allowed(super::super::DecisionReason::Allowed);
+        assert_eq!(passed(&findings, &decision), "C-0017");
+        let vouched = [finding("PR-1001", Verdict::Pass, ""), finding("PR-1003", Verdict::Pass, "")];
+        assert_eq!(passed(&vouched, &decision), "PR-1001 PR-1003");
+        let unpinned = Decision { unpinned: vec!["spec.containers[0].image".to_owned()], ..decision };
+        assert_eq!(passed(&vouched, &unpinned), "PR-1001", "what denies did not pass");
     }
 
     #[test]

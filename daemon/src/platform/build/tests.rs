@@ -51,7 +51,7 @@ fn config(name: &str, value: &str) -> String {
 #[test]
 fn objects_get_their_namespace_and_our_labels_and_come_in_waves() {
     let deployment = "{apiVersion: apps/v1, kind: Deployment, metadata: {name: hub, labels: {app: hub}}, \
-        spec: {template: {metadata: {}, spec: {containers: []}}}, status: {replicas: 1}}";
+        spec: {template: {metadata: {}, spec: {containers: [{name: a, image: x}]}}}, status: {replicas: 1}}";
     let namespace = "{apiVersion: v1, kind: Namespace, metadata: {name: jhub, uid: x}}";
     let site = Site::with(&[("hub/0.yaml", deployment), ("hub/z.json", namespace), ("hub/notes.txt", "no manifest")]);
     let parts = site.parts();

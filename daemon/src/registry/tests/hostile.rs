@@ -239,7 +239,7 @@ async fn offline_sends_nothing() {
 async fn t15_an_unconfigured_loopback_host_is_not_asked_and_not_redirected_to() {
     let hidden = Registry::start(|_| status(404)).await;
     let answer = client(vec![]).resolve(&hidden.image(":1"), later()).await;
-    assert_eq!(cause(&answer), Cause::Forbidden);
+    assert_eq!(cause(&answer), Cause::Unreachable);
     let by_name =
         portreeve_policies::image::ImageReference::parse(&format!("localhost:{}/demo/app:1", hidden.address.port()));
     let answer = client(vec![]).resolve(&by_name.unwrap(), Deadline::after(Duration::from_secs(5))).await;
@@ -247,6 +247,6 @@ async fn t15_an_unconfigured_loopback_host_is_not_asked_and_not_redirected_to() 
     let target = format!("http://{}/v2/", hidden.host());
     let redirecting = Registry::start(move |_| Reply::Answer(302, vec![("Location", target.clone())], vec![])).await;
     let answer = redirecting.client().resolve(&redirecting.image(":1"), later()).await;
-    assert_eq!(cause(&answer), Cause::Forbidden);
+    assert_eq!(cause(&answer), Cause::Unreachable);
     assert!(hidden.seen().is_empty(), "{:?}", hidden.seen());
 }

@@ -1,5 +1,7 @@
 //! Expressions and objects that want to hang us or to be believed.
 
+use portreeve_reports::Cause;
+
 use super::*;
 
 fn message_of(pass: &str) -> String {
@@ -83,6 +85,19 @@ fn a_value_of_another_type_is_unknown_and_not_shown() {
     let findings = judged(asking("container.name > 5"), &object(POD));
     assert_eq!(verdicts(&findings), [Verdict::Unknown]);
     assert!(!findings[0].message.contains("web"), "{}", findings[0].message);
+}
+
+#[test]
+fn a_budget_used_up_by_an_object_that_no_api_server_stores_is_unknown_and_too_large() {
+    let spent = |bytes: usize| {
+        let text = POD.replacen("name: web}", &format!("name: web, annotations: {{note: {}}}}}", "v".repeat(bytes)), 1);
+        let list = format!("[{}]", vec!["0"; 300].join(","));
+        let pass = format!("{list}.all(a, {list}.all(b, {list}.all(c, true)))");
+        judged(asking(&pass), &object(&text))[0].clone()
+    };
+    assert_eq!(spent(1 << 20).verdict, Verdict::Error, "a control that cannot end is a bug");
+    let large = spent(2 << 20);
+    assert_eq!((large.verdict, large.cause), (Verdict::Unknown, Some(Cause::TooLarge)), "{}", large.message);
 }
 
 #[test]

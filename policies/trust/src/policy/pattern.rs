@@ -122,7 +122,8 @@ impl NamespacePattern {
         self.0 == "*"
     }
 
-    pub(crate) fn matches(&self, namespace: &str) -> bool {
+    /// Whether a namespace is meant.
+    pub fn matches(&self, namespace: &str) -> bool {
         overlap_characters(&self.0, namespace)
     }
 

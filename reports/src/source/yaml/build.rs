@@ -57,11 +57,17 @@ struct Frame {
     height: usize,
 }
 
+/// Most texts that are shared, and the longest of them in bytes.
+const MOST_SHARED: usize = 10_000;
+const LONGEST_SHARED: usize = 64;
+
 /// Builds one document after the other.
 pub(super) struct Builder<'limits> {
     limits: &'limits Limits,
     /// Keys seen so far: manifests repeat a few hundred.
     keys: HashSet<Arc<str>>,
+    /// Short texts seen so far, at most [`MOST_SHARED`]: manifests repeat their values too.
+    texts: HashSet<Arc<str>>,
     stack: Vec<Frame>,
     anchors: HashMap<usize, Subtree>,
     nodes: usize,
@@ -75,7 +81,15 @@ pub(super) fn too_deep(place: Place, limits: &Limits) -> SourceError {
 
 impl<'limits> Builder<'limits> {
     pub(super) fn new(limits: &'limits Limits) -> Self {
-        Self { limits, keys: HashSet::new(), stack: Vec::new(), anchors: HashMap::new(), nodes: 0, root: None }
+        Self {
+            limits,
+            keys: HashSet::new(),
+            texts: HashSet::new(),
+            stack: Vec::new(),
+            anchors: HashMap::new(),
+            nodes: 0,
+            root: None,
+        }
     }
 
     /// Begins a document.
@@ -121,7 +135,10 @@ impl<'limits> Builder<'limits> {
     fn close(&mut self) -> Result<(), SourceError> {
         let Some(frame) = self.stack.pop() else { return Ok(()) };
         let value = match frame.content {
-            Content::List(items) => Value::List(Arc::new(items)),
+            Content::List(mut items) => {
+                items.shrink_to_fit();
+                Value::List(Arc::new(items))
+            }
             Content::Map(map) => Value::Map(Arc::new(map.finish()?)),
         };
         let node = Node { value, place: frame.place };
@@ -145,8 +162,8 @@ impl<'limits> Builder<'limits> {
             }
         }
         let value = match tag {
-            None if is_plain => scalar::plain(text),
-            None => Value::String(text.into()),
+            None if is_plain => self.shared(scalar::plain(text)),
+            None => self.shared(Value::String(text.into())),
             Some(tag) => tagged(tag, text, place)?,
         };
         self.count(usize::from(!is_key), place)?;
@@ -171,6 +188,21 @@ impl<'limits> Builder<'limits> {
         }
         let message = format!("more than {} values, aliases counted at each use", self.limits.nodes);
         Err(SourceError::too_large(place, message))
+    }
+
+    /// The value with its text shared, where it is short.
+    fn shared(&mut self, value: Value) -> Value {
+        let Value::String(text) = value else { return value };
+        if text.len() > LONGEST_SHARED {
+            return Value::String(text);
+        }
+        if let Some(known) = self.texts.get(&text) {
+            return Value::String(Arc::clone(known));
+        }
+        if self.texts.len() < MOST_SHARED {
+            self.texts.insert(Arc::clone(&text));
+        }
+        Value::String(text)
     }
 
     fn expects_key(&self) -> bool {

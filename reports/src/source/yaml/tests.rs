@@ -348,3 +348,23 @@ proptest! {
         let _ = all(&text);
     }
 }
+
+#[test]
+fn what_is_left_of_a_document_beyond_a_cap_is_not_parsed_and_the_next_one_is_read_at_its_place() {
+    let limits = Limits { nodes: 1_000, ..Limits::default() };
+    let rest = "x, '\r\n --- ' ,\r[".repeat(200_000);
+    let text = format!("first: 1\n---\r\na: [{}{rest}\n---\nlast:\n  - here\n", "1, ".repeat(2_000));
+    let line = 1 + text.matches(['\n', '\r']).count() - text.matches("\r\n").count();
+    let documents = read(text.as_bytes(), &limits);
+    assert_eq!(documents.len(), 3, "{documents:?}");
+    assert!(documents[0].is_ok());
+    assert_eq!(documents[1].as_ref().unwrap_err().cause, Cause::TooLarge);
+    let here = &documents[2].as_ref().unwrap().get("last").unwrap().as_list().unwrap()[0];
+    assert_eq!((here.as_str(), here.place), (Some("here"), Place { line: clamp(line - 1), column: 5 }));
+    let dots = format!("a: [{}\n...\n# nothing\n---\nb: 2\n", "1, ".repeat(2_000));
+    let documents = read(dots.as_bytes(), &limits);
+    assert_eq!(documents.len(), 2, "{documents:?}");
+    assert_eq!(documents[1].as_ref().unwrap().get("b").unwrap().place, Place { line: 5, column: 4 });
+    let mistake = format!("a: [{}\n---\nb: [\n", "1, ".repeat(2_000));
+    assert!(read(mistake.as_bytes(), &limits)[1].as_ref().unwrap_err().place.line > 2);
+}

@@ -10,6 +10,7 @@ pub mod images;
 pub mod load;
 pub mod resources;
 pub mod review;
+pub mod secrets;
 pub mod source;
 pub mod tally;
 

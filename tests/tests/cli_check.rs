@@ -1,12 +1,14 @@
 //! `portreeve check` on the built binary: inputs, choices, thresholds and formats.
 
-use std::os::unix::fs::PermissionsExt as _;
+use std::ffi::OsStr;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::process::Command;
 
 use portreeve_tests::OrFail as _;
+use portreeve_tests::binary::Portreeve;
 use portreeve_tests::desk::{Desk, PRIVILEGED, verdicts};
 use portreeve_tests::parts::Part;
-use portreeve_tests::process::run;
+use portreeve_tests::process::{run, scratch};
 use serde_json::{Value, json};
 
 /// Findings of the one control that [`PRIVILEGED`] fails once, in JSON.
@@ -356,4 +358,33 @@ fn junit_is_xml_whose_failures_are_those_of_the_gate() {
 fn explain_names_what_to_read_more() {
     let said = desk().run(&["explain", "C-0057"]).expect_exit(0).stdout;
     assert!(said.contains("References:\n  https://"), "{said}");
+}
+
+#[test]
+fn a_report_goes_through_a_link_and_never_replaces_what_is_no_file() {
+    let folder = scratch("report");
+    let manifest = folder.join("pod.yaml");
+    std::fs::write(&manifest, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n").or_fail("a manifest");
+    let report = |target: &std::path::Path| {
+        let format = format!("json={}", target.display());
+        Portreeve::run([OsStr::new("check"), manifest.as_os_str(), OsStr::new("--format"), OsStr::new(&format)])
+    };
+    let (file, link) = (folder.join("report.json"), folder.join("link.json"));
+    std::fs::write(&file, "old").or_fail("a file");
+    std::os::unix::fs::symlink(&file, &link).or_fail("a link");
+    assert_eq!(report(&link).code, Some(0));
+    assert!(link.is_symlink());
+    assert!(std::fs::read_to_string(&file).or_fail("the report").contains("json-v1"));
+
+    let pipe = folder.join("pipe");
+    run(Command::new("mkfifo").arg(&pipe));
+    let reading = pipe.clone();
+    let reader = std::thread::spawn(move || std::fs::read_to_string(reading));
+    assert_eq!(report(&pipe).code, Some(0));
+    let read = reader.join().ok().or_fail("the reader ends").or_fail("what came through the pipe");
+    assert!(read.contains("json-v1"));
+    assert!(std::fs::metadata(&pipe).or_fail("the pipe").file_type().is_fifo(), "it is still a pipe");
+
+    let twice = Portreeve::run(["check", "--format", "json=a", "--format", "sarif=a", "."]);
+    assert_eq!(twice.code, Some(2), "{twice:?}");
 }

@@ -83,6 +83,10 @@ pub(super) fn finish(
             "only one --format can go to standard output; give the others a file: json=out.json",
         ));
     }
+    let files: Vec<&PathBuf> = targets.iter().filter_map(|target| target.file.as_ref()).collect();
+    if let Some((_, twice)) = files.iter().enumerate().find(|(index, file)| files[..*index].contains(file)) {
+        return Err(Failure::usage(format!("two formats go to {}; give each its own file", twice.display())));
+    }
     let mut exits = Vec::new();
     for target in targets {
         let options = options(args, target, (global, anchor.as_deref()));
@@ -154,9 +158,15 @@ pub(super) fn complain(message: &str) {
     say(&format!("error: {}", message.replace('\n', "\n  ")));
 }
 
-/// Writes a file whole or not at all: a temporary file beside it, synced, then renamed over it.
+/// Writes a file whole or not at all: a temporary file beside it, synced, then renamed over it. A link stays and its
+/// target is written; a device or a pipe is written to, never replaced.
 fn write_whole(file: &Path, content: impl Fn(&mut dyn Write) -> std::io::Result<()>) -> Result<(), Failure> {
     let fail = |error: std::io::Error| Failure::other(format!("{} could not be written: {error}", file.display()));
+    let file = &std::fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
+    if std::fs::metadata(file).is_ok_and(|there| !there.is_file()) {
+        let mut sink = BufWriter::new(std::fs::OpenOptions::new().write(true).open(file).map_err(fail)?);
+        return content(&mut sink).and_then(|()| sink.flush()).map_err(fail);
+    }
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // A report is for others to read: the mode that the umask leaves, not the private one of temporary files.
     let mode = Permissions::from_mode(0o666);

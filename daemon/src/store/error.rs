@@ -13,6 +13,9 @@ pub enum StoreError {
     /// Another process has the store open.
     #[error("another Portreeve process uses this store and holds {}; stop it, or give this one its own store.url", .0.display())]
     Locked(PathBuf),
+    /// The file has hard links: under another name it would have another lock and another log.
+    #[error("{} has several names (hard links), and each would be locked by itself; keep one of them", .0.display())]
+    SeveralNames(PathBuf),
     /// A file of the store could not be made, locked or renamed.
     #[error("cannot use {}", .path.display())]
     File {
@@ -77,6 +80,7 @@ impl StoreError {
         match self {
             Self::NoFolder(_) => "no-folder",
             Self::Locked(_) => "locked",
+            Self::SeveralNames(_) => "several-names",
             Self::File { .. } => "file",
             Self::Corrupt { .. } => "corrupt",
             Self::Foreign(_) => "foreign",

@@ -93,10 +93,24 @@ async fn a_second_daemon_on_a_store_ends_with_the_name_of_the_lock() {
         free_port(),
         free_port()
     );
-    fs::write(&other, text).or_fail("a configuration");
-    let second = Portreeve::finish(Portreeve::command().arg("serve").arg("--config").arg(&other));
-    assert_eq!(second.code, Some(1), "{second:?}");
-    assert!(second.stderr.contains("portreeve.db.lock") && second.stderr.contains("stop it"), "{}", second.stderr);
+    fs::write(&other, &text).or_fail("a configuration");
+    let second = || Portreeve::finish(Portreeve::command().arg("serve").arg("--config").arg(&other));
+    let refused = second();
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.stderr.contains("portreeve.db.lock") && refused.stderr.contains("stop it"), "{}", refused.stderr);
+    // Another name of the same file is the same store.
+    let (database, alias) = (cluster.root().join("store/portreeve.db"), cluster.root().join("store/alias.db"));
+    fs::write(&other, text.replace("portreeve.db", "alias.db")).or_fail("a configuration");
+    std::os::unix::fs::symlink(&database, &alias).or_fail("a link");
+    let refused = second();
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.stderr.contains("portreeve.db.lock"), "{}", refused.stderr);
+    fs::remove_file(&alias).or_fail("removing the link");
+    fs::hard_link(&database, &alias).or_fail("a hard link");
+    let refused = second();
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.stderr.contains("several names"), "{}", refused.stderr);
+    fs::remove_file(&alias).or_fail("removing the hard link");
     assert_eq!(cluster.doors().health("/readyz").await.status, 200);
     // A killed owner leaves its lock file, and nobody is locked out by it.
     drop(first);

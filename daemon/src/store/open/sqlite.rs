@@ -4,7 +4,7 @@
 //! empty one is known to be damaged.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
 
@@ -25,7 +25,12 @@ const BUSY: Duration = Duration::from_secs(5);
 const JOURNAL_LIMIT: &str = "16777216";
 
 pub(super) async fn open(path: &Path) -> Result<Opened, StoreError> {
+    // The lock and the log stand beside the file itself, whatever name led to it.
+    let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let lock = lock(path)?;
+    if std::fs::metadata(path).is_ok_and(|there| there.nlink() > 1) {
+        return Err(StoreError::SeveralNames(path.clone()));
+    }
     if !path.exists() {
         create(path).await?;
     }

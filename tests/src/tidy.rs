@@ -117,7 +117,13 @@ pub fn rule_calls(source: &Source) -> Vec<String> {
         let engine = names.iter().position(|name| *name == "Engine").is_some_and(|at| at + 1 < names.len());
         let verifies = names.starts_with(&["portreeve_trust", "verify"]) && names.last() != Some(&"VerifiedImage");
         let credentials = names.starts_with(&["portreeve_secrets", "credentials", "rules"]);
-        (engine && !path.imported) || names.starts_with(&["portreeve_policies", "engine"]) || verifies || credentials
+        let of_secrets = [["portreeve_secrets", "sops", "findings"], ["portreeve_secrets", "sync", "secret_findings"]];
+        let secrets = of_secrets.iter().any(|rule| names.starts_with(rule));
+        (engine && !path.imported)
+            || names.starts_with(&["portreeve_policies", "engine"])
+            || verifies
+            || credentials
+            || secrets
     };
     report_paths(source, calls, "calls the rules; only `judge` does")
 }

@@ -289,9 +289,12 @@ fn the_daemon_reads_the_configuration_of_the_chart() {
         let folder = scratch("config");
         for (name, content) in of_kind(&rendered(&values), "ConfigMap")["data"].as_object().unwrap() {
             // The volume is a folder of the container only.
-            let content = content.as_str().unwrap().replace("/var/lib/portreeve", folder.to_str().unwrap());
+            let here = folder.to_str().unwrap();
+            let content = content.as_str().unwrap().replace("/var/lib/portreeve", here);
+            let content = content.replace("/etc/portreeve/identities", here);
             std::fs::write(folder.join(name), content).unwrap();
         }
+        std::fs::write(folder.join("keys.txt"), "").unwrap();
         let config = folder.join("portreeve.yaml");
         let shown = Portreeve::run(["config", "show", "--config", config.to_str().unwrap()]);
         assert_eq!(shown.code, Some(0), "{values}: {}", shown.stderr);

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use portreeve_tests::OrFail as _;
 use portreeve_tests::api::http_client;
+use portreeve_tests::binary::Portreeve;
 use portreeve_tests::process::{Running, START, scratch, until};
 
 /// How long all steps may take.
@@ -22,6 +23,8 @@ struct Demo {
 
 impl Demo {
     fn start(arguments: &[&str]) -> Self {
+        // Here, so that no step is charged for it.
+        Portreeve::path();
         let folder = scratch("demo-cluster");
         let mut command = Command::new(env!("CARGO_BIN_EXE_demo-cluster"));
         let running = Running::start("demo-cluster", command.args(arguments).env("TMPDIR", &folder));

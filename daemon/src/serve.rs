@@ -24,13 +24,14 @@ use crate::cluster::kinds::RULE_KINDS;
 use crate::cluster::lease::{self, Campaign};
 use crate::cluster::writer::{self, ClusterView};
 use crate::config::Config;
-use crate::config::valid::{Admission, ClusterRead, Namespaces, Tls};
+use crate::config::valid::{Admission, Namespaces, SecretsConfig, Tls};
 use crate::controllers::Means;
 use crate::controllers::credentials::Credentials;
 use crate::controllers::images::Images;
 use crate::controllers::platform::PlatformController;
 use crate::controllers::resources::{Heard, RuleResources, StatusWriter, Teller};
 use crate::controllers::scans::Scans;
+use crate::controllers::secrets::{self, SecretsController};
 use crate::controllers::workloads::Workloads;
 use crate::demo;
 use crate::http::{self, Hosts, HttpParts, Limits};
@@ -84,7 +85,7 @@ async fn daemon(options: ServeOptions) -> Result<(), ServeError> {
     let mut signals = Box::pin(os_signals().map_err(process)?);
     let mut supervisor = Supervisor::new(CancellationToken::new());
     // What is wrong in files comes before what is taken on the machine.
-    let rules = Rules::load(&settings(&options.config), &FileSource::WorkingTree)?;
+    let rules = Rules::load(&JudgeSettings::of(&options.config), &FileSource::WorkingTree)?;
     let store_url = options.config.store_url.parse::<StoreUrl>()?;
     let listeners = Listeners::bind(&options.config)?;
     let webhook = match &options.config.admission {
@@ -112,8 +113,9 @@ async fn daemon(options: ServeOptions) -> Result<(), ServeError> {
         _ => None,
     };
     shared.keep_platform(&options.config, &source, leadership.clone(), &mut supervisor)?;
+    shared.keep_secrets(&options.config.secrets, (&source, &cluster), leadership.clone(), &mut supervisor)?;
     let allowed = &options.config.exception_namespaces;
-    let source = (source, options.config.secrets.cluster_read);
+    let source = (source, &options.config.secrets);
     let watching = shared.start_watching(source, (&leadership, parts), allowed, &mut supervisor);
     shared.start_schedule(&options.config, &watching, &mut supervisor);
     if let Some((webhook, certificates, admission, permit)) = door {
@@ -125,18 +127,6 @@ async fn daemon(options: ServeOptions) -> Result<(), ServeError> {
     shared.start_serving(listeners, watching, announce.collect(), &mut supervisor);
     drop(shared);
     Ok(supervisor.run(signals).await?)
-}
-
-fn settings(config: &Config) -> JudgeSettings {
-    JudgeSettings {
-        frameworks: config.posture.frameworks.clone(),
-        controls: Vec::new(),
-        params: config.posture.params.clone(),
-        image_policy: config.image_policy.clone(),
-        exceptions: config.exceptions.clone(),
-        enforce: config.posture.enforce.clone(),
-        credentials: config.credentials.limits(),
-    }
 }
 
 /// Where the webhook's certificate is read from; starts what keeps it when that is ours to do.
@@ -246,10 +236,34 @@ impl Shared {
         Ok(())
     }
 
+    /// Starts what keeps Secrets like their files, when any are declared.
+    fn keep_secrets(
+        &self,
+        secrets: &SecretsConfig,
+        (source, cluster): (&Source, &str),
+        leadership: LeadershipWatch,
+        supervisor: &mut Supervisor,
+    ) -> Result<(), ServeError> {
+        if secrets.sync.is_empty() {
+            return Ok(());
+        }
+        let Source::Api(client) = source else { return Err(ServeError::SecretsWithoutApiServer) };
+        let controller = SecretsController {
+            secrets: secrets.clone(),
+            cluster: cluster.to_owned(),
+            applier: Applier::new(client.clone()),
+            leadership,
+            recorder: self.recorder.clone(),
+            metrics: self.metrics.secrets.clone(),
+        };
+        supervisor.spawn(TaskName::Secrets, controller.run(supervisor.shutdown()));
+        Ok(())
+    }
+
     /// Starts the watch and schedule doors.
     fn start_watching(
         &self,
-        (source, secrets): (Source, ClusterRead),
+        (source, secrets): (Source, &SecretsConfig),
         (leadership, mut parts): (&LeadershipWatch, Parts),
         allowed: &Namespaces,
         supervisor: &mut Supervisor,
@@ -275,14 +289,16 @@ impl Shared {
                 self.start_rules(rules, client, (leadership, &turn), supervisor);
             }
         }
-        source.start(secrets, events, &self.metrics, supervisor);
+        source.start(secrets.cluster_read, events, &self.metrics, supervisor);
         let [workload_feed, image_feed, credential_feed] = feeds;
         let [posture_rescan, image_rescan, credential_rescan] = triggers.clone();
         let shared_scans = self.scans();
         let (judge, tally, cluster) = (self.judge.clone(), Arc::clone(&self.tally), view.clone());
         let (scans, shutdown) = (Arc::clone(&shared_scans), supervisor.shutdown());
-        let workloads = turn.clone().write(move |recorder, stored| {
+        let declared = secrets::subjects(secrets);
+        let workloads = turn.clone().write(move |recorder, mut stored| {
             let scans = scans(&recorder);
+            stored.retain(|subject| !declared.contains(subject));
             let (feed, rescan) = (workload_feed, posture_rescan);
             Workloads(Means { judge, cluster, feed, recorder, tally, rescan, scans }).run(stored, shutdown)
         });

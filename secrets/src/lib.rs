@@ -3,6 +3,8 @@
 //!
 //! * [`credentials`]: what a credential is, how long it lives, and the findings about it.
 //! * [`sops`]: encrypted documents, read, checked, decrypted and written.
+//! * [`sync`]: a Secret that a file declares, beside the one in the cluster.
 
 pub mod credentials;
 pub mod sops;
+pub mod sync;

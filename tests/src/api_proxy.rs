@@ -109,6 +109,8 @@ struct State {
     stale: Vec<(String, Answer)>,
     kill: Option<(usize, u32, Kill)>,
     killed: bool,
+    /// Only these writes are noted; all when absent.
+    noted: Option<Match>,
     /// Connections end when this changes.
     cut: Option<tokio::sync::watch::Sender<u64>>,
 }
@@ -164,6 +166,11 @@ impl ApiProxy {
     /// The writes that were answered with success, oldest first.
     pub fn writes(&self) -> Vec<Write> {
         self.shared.state().writes.clone()
+    }
+
+    /// From now on only matching writes are noted and counted.
+    pub fn note_only(&self, which: Match) {
+        self.shared.state().noted = Some(which);
     }
 
     /// Forgets the writes.
@@ -237,6 +244,9 @@ impl Shared {
             return None;
         }
         let mut state = self.state();
+        if state.noted.as_ref().is_some_and(|noted| !noted.is(request)) {
+            return None;
+        }
         state.writes.push(Write { method: request.method.clone(), path: request.path.clone(), code });
         let (n, process, when) = state.kill?;
         if state.writes.len() < n || state.killed {

@@ -18,6 +18,7 @@
 //! A harness that cannot do its work fails the test: functions here return what was asked for or end the test with a
 //! line that says what is wrong.
 
+pub mod age;
 pub mod api;
 pub mod api_proxy;
 pub mod binary;

@@ -209,6 +209,54 @@ async fn the_account_of_the_chart_reads_what_is_watched_and_nothing_else() {
     assert_eq!(account.create(&write).await.unwrap_err().code, 403);
 }
 
+/// Values that declare Secrets in two namespaces.
+fn declaring() -> Value {
+    json!({
+        "admission": {"enabled": false},
+        "secrets": {
+            "identities": {"existingSecret": "age", "files": ["keys.txt"]},
+            "sync": [
+                {"file": "hub.yaml", "namespace": "jhub", "name": "hub", "type": "Opaque"},
+                {"file": "hub.yaml", "namespace": "lab", "name": "hub", "mode": "detect"},
+            ],
+            "files": {"hub.yaml": "password: ENC[]\nsops: {}\n"},
+        },
+    })
+}
+
+#[tokio::test]
+async fn declared_secrets_may_be_written_by_name_in_their_namespace_and_no_others() {
+    let plane = ControlPlane::start().await;
+    for namespace in [NAMESPACE, "jhub", "lab"] {
+        plane.create_namespace(namespace).await;
+    }
+    let objects = rendered(&declaring());
+    for object in &objects {
+        plane.api().create(object).await.unwrap();
+    }
+    let account = plane.api().with_token(&plane.token_for(NAMESPACE, "portreeve").await);
+    let secret = |namespace: &str, name: &str| {
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": namespace},
+            "data": {"a": "YQ=="}})
+    };
+    account.apply_object(&secret("jhub", "hub"), "").await.expect("it is made");
+    account.apply_object(&secret("jhub", "hub"), "").await.expect("it is changed");
+    account.get("/api/v1/namespaces/jhub/secrets/hub").await.expect("it is read");
+    plane.api().create(&secret("lab", "hub")).await.unwrap();
+    account.get("/api/v1/namespaces/lab/secrets/hub").await.expect("it is compared");
+    for (namespace, name) in [("jhub", "other"), ("lab", "hub"), (NAMESPACE, "hub")] {
+        let refused = account.apply_object(&secret(namespace, name), "").await.map(drop).unwrap_err();
+        assert_eq!(refused.code, 403, "{namespace}/{name}");
+    }
+    for path in ["/api/v1/namespaces/jhub/secrets", "/api/v1/namespaces/jhub/secrets/other"] {
+        assert_eq!(account.get(path).await.unwrap_err().code, 403, "{path}");
+    }
+    assert_eq!(account.delete("/api/v1/namespaces/jhub/secrets/hub").await.unwrap_err().code, 403);
+    let pod = &of_kind(&objects, "Deployment")["spec"]["template"]["spec"];
+    let mounted = pod["volumes"][0]["projected"]["sources"].to_string();
+    assert!(mounted.contains("\"path\":\"identities/keys.txt\""), "{mounted}");
+}
+
 #[test]
 fn the_webhook_and_the_daemon_are_told_the_same_scope() {
     let objects = rendered(&enforcing());
@@ -236,7 +284,8 @@ fn the_webhook_and_the_daemon_are_told_the_same_scope() {
 
 #[test]
 fn the_daemon_reads_the_configuration_of_the_chart() {
-    for values in [json!({}), enforcing(), json!({"registries": [{"host": "registry.example.org:5000"}]})] {
+    for values in [json!({}), enforcing(), declaring(), json!({"registries": [{"host": "registry.example.org:5000"}]})]
+    {
         let folder = scratch("config");
         for (name, content) in of_kind(&rendered(&values), "ConfigMap")["data"].as_object().unwrap() {
             // The volume is a folder of the container only.
@@ -261,6 +310,8 @@ fn values_that_the_schema_does_not_know_are_refused() {
         json!({"admission": {"deadline": "30s"}}),
         json!({"image": {"digest": "sha256:abc"}}),
         json!({"webhook": {"tls": {"existingSecret": "own"}}}),
+        json!({"secrets": {"sync": [{"file": "a.yaml", "namespace": "a", "name": "a"}]}}),
+        json!({"secrets": {"files": {"a.yaml": "password: plain"}}}),
     ] {
         let output = helm(&values).output().unwrap();
         assert!(!output.status.success(), "{values} is rendered");

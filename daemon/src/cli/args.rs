@@ -133,19 +133,14 @@ pub(super) fn environment() -> BTreeMap<String, String> {
 impl RuleArgs {
     /// The rules named here, laid over those of the configuration.
     pub(super) fn settings(&self, config: &Config) -> JudgeSettings {
-        let frameworks = if self.framework.is_empty() && self.control.is_empty() {
-            config.posture.frameworks.clone()
-        } else {
-            self.framework.clone()
-        };
+        let standard = JudgeSettings::of(config);
+        let are_named = !self.framework.is_empty() || !self.control.is_empty();
         JudgeSettings {
-            frameworks,
+            frameworks: if are_named { self.framework.clone() } else { standard.frameworks },
             controls: self.control.clone(),
-            params: self.params.clone().or_else(|| config.posture.params.clone()),
-            image_policy: config.image_policy.clone(),
-            exceptions: config.exceptions.iter().chain(&self.exceptions).cloned().collect(),
-            enforce: config.posture.enforce.clone(),
-            credentials: config.credentials.limits(),
+            params: self.params.clone().or(standard.params),
+            exceptions: standard.exceptions.into_iter().chain(self.exceptions.iter().cloned()).collect(),
+            ..standard
         }
     }
 }

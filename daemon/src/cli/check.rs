@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::args::{self, GlobalArgs, ManifestArgs, RegistryArgs};
 use super::seen::Looking;
-use super::{Outcome, output};
+use super::{Outcome, encrypted, output};
 use crate::config::Use;
 use crate::judge::{FileSource, JudgeOptions};
 use crate::registry::Deadline;
@@ -48,6 +48,8 @@ pub(super) fn run(args: &CheckArgs, global: &GlobalArgs) -> Outcome {
     let mut judged = judge.posture(&seen.objects, &seen.world, &options);
     judged.merge(judge.credentials(&seen.credentials, &seen.world, &options));
     judged.merge(judge.excepted(seen.unreadable, Vec::new(), &options));
+    let source = (&loaded.config, &FileSource::WorkingTree);
+    judged.merge(encrypted::judge(&judge, &seen.encrypted, source, &options)?);
     judged.findings.extend(judge.audit_exceptions(&judged.usage, options.now));
     let report = judge.report(judged, seen.objects.len());
     let anchor = output::anchor(loaded.file.as_deref());

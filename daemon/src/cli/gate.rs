@@ -11,7 +11,7 @@ use portreeve_policies::world::World;
 use portreeve_reports::report::PolicyInput;
 
 use super::args::{self, GlobalArgs, ManifestArgs, RegistryArgs};
-use super::{Failure, Outcome, block_on, input, output};
+use super::{Failure, Outcome, block_on, encrypted, input, output};
 use crate::config::files::{self, NamedFile};
 use crate::config::load::{FILE_NAME, parse};
 use crate::config::{Config, LoadedConfig, Use};
@@ -69,7 +69,8 @@ pub(super) fn run(args: &GateArgs, global: &GlobalArgs) -> Outcome {
         return Err(Failure::usage("no authority given for the images: name a policy with --image-policy"));
     }
     let options = JudgeOptions { now: Timestamp::now(), deadline: Deadline::after(global.timeout) };
-    let (mut judged, objects_read) = block_on(global, async { judge_targets(args, &targets, &judge, &options).await })?;
+    let (mut judged, objects_read) =
+        block_on(global, async { judge_targets((args, &targets), &judge, (&loaded.config, &source), &options).await })?;
     judged.findings.extend(judge.audit_exceptions(&judged.usage, options.now));
     let mut report = judge.report(judged, objects_read);
     let configuration = configuration_name(&source, &loaded);
@@ -177,15 +178,16 @@ fn load_judge(
 }
 
 async fn judge_targets(
-    args: &GateArgs,
-    targets: &Targets,
+    (args, targets): (&GateArgs, &Targets),
     judge: &Judge,
+    rules: (&Config, &FileSource),
     options: &JudgeOptions,
 ) -> Result<(Judged, usize), Failure> {
     let inputs = input::read(&targets.paths, &args.manifests.namespace)?;
     let world = World::of_files(&inputs.objects, args.manifests.partial);
     let mut judged = judge.objects(&inputs.objects, &world, options).await;
     judged.merge(judge.excepted(inputs.unreadable, Vec::new(), options));
+    judged.merge(encrypted::judge(judge, &inputs.encrypted, rules, options)?);
     if !judge.has_image_policy() {
         let uses: Vec<ImageUse> = inputs
             .objects

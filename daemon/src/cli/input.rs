@@ -6,19 +6,23 @@ use std::path::{Path, PathBuf};
 use portreeve_policies::object::{Object, ReadOptions, Unreadable, read_objects};
 use portreeve_reports::source::Limits;
 use portreeve_reports::{Cause, Finding};
+use portreeve_secrets::sops::{self, Document};
 
 use super::Failure;
 use crate::cluster::folder::walk;
 use crate::judge::review::object_of_document;
+use crate::judge::secrets::EncryptedFile;
 use crate::judge::source::{repository_path, repository_root};
 
 /// Everything that was read.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Inputs {
     /// Objects in the order of their files; of an AdmissionReview, the object it asks about.
     pub objects: Vec<Object>,
     /// What could not be read, as findings.
     pub unreadable: Vec<Finding>,
+    /// Files that sops encrypted, manifests among the objects included.
+    pub encrypted: Vec<EncryptedFile>,
 }
 
 /// Reads all paths; `-` is standard input. A named path that does not exist is a usage error; a file that is there
@@ -77,9 +81,25 @@ impl Inputs {
 
     fn add_file(&mut self, file: &Path, name: &str, options: &ReadOptions) {
         match walk::bytes(file, options.limits.bytes) {
-            Ok(bytes) => self.add(name, &bytes, options),
+            Ok(bytes) => match self.add_encrypted(file, name, &bytes) {
+                Ok(is_manifest) if !is_manifest => {}
+                Ok(_) => self.add(name, &bytes, options),
+                Err(error) => self.unread(name, Cause::Unreadable, &error.to_string()),
+            },
             Err((cause, why)) => self.unread(name, cause, &why),
         }
+    }
+
+    /// Keeps a file that sops encrypted; whether it is to be read as manifests (too).
+    fn add_encrypted(&mut self, file: &Path, name: &str, bytes: &[u8]) -> Result<bool, sops::Error> {
+        // Looking for the block first spares most files a second reading.
+        if !bytes.starts_with(b"sops:") && !bytes.windows(6).any(|window| window == b"\nsops:") {
+            return Ok(true);
+        }
+        let document = Document::read(bytes)?;
+        let is_manifest = document.is_manifest();
+        self.encrypted.push(EncryptedFile { shown: name.to_owned(), path: file.to_owned(), document });
+        Ok(is_manifest)
     }
 
     fn unread(&mut self, name: &str, cause: Cause, why: &str) {

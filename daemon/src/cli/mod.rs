@@ -8,6 +8,7 @@ mod crds;
 mod credentials;
 mod demo;
 mod doctor;
+mod encrypted;
 mod explain;
 mod gate;
 mod image;

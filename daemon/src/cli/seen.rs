@@ -13,6 +13,7 @@ use crate::cluster::client::{KubeSource, connect};
 use crate::cluster::once;
 use crate::config::{ClusterSource, Config};
 use crate::judge::credentials::of_objects;
+use crate::judge::secrets::EncryptedFile;
 use crate::registry::Deadline;
 
 /// Everything that was read.
@@ -25,6 +26,8 @@ pub(super) struct Seen {
     pub world: World,
     /// The credentials in the objects.
     pub credentials: Vec<Credential>,
+    /// Files that sops encrypted.
+    pub encrypted: Vec<EncryptedFile>,
 }
 
 /// Where to look.
@@ -61,13 +64,14 @@ impl Looking<'_> {
             once::list(&client, config.secrets.cluster_read, deadline).await.map_err(Failure::other)
         })?;
         let once::Listing { objects, unreadable, world, credentials } = listing;
-        Ok(Seen { objects, unreadable, world, credentials })
+        Ok(Seen { objects, unreadable, world, credentials, encrypted: Vec::new() })
     }
 
     fn files(&self, paths: &[PathBuf]) -> Result<Seen, Failure> {
         let inputs = input::read(paths, self.namespace)?;
         let world = World::of_files(&inputs.objects, self.partial);
         let credentials = of_objects(&inputs.objects);
-        Ok(Seen { objects: inputs.objects, unreadable: inputs.unreadable, world, credentials })
+        let input::Inputs { objects, unreadable, encrypted } = inputs;
+        Ok(Seen { objects, unreadable, world, credentials, encrypted })
     }
 }

@@ -28,7 +28,7 @@ use super::{defaults, duration};
 /// The webhook's `timeoutSeconds` is 10; the answer must be there before.
 const MAX_DEADLINE: Duration = Duration::from_secs(9);
 /// A shorter interval would do nothing but compare.
-const MIN_PLATFORM_INTERVAL: Duration = Duration::from_secs(1);
+const MIN_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Config {
     /// Checks a raw configuration. Paths are relative to `base`, the folder of the file.
@@ -174,16 +174,19 @@ impl Check<'_> {
     }
 
     fn secrets(&mut self, raw: Option<&RawSecrets>) -> Option<SecretsConfig> {
-        let Some(raw) = raw else { return Some(SecretsConfig::default()) };
+        let nothing = RawSecrets::default();
+        let raw = raw.unwrap_or(&nothing);
         let words = [("off", ClusterRead::Off), ("metadata", ClusterRead::Metadata), ("full", ClusterRead::Full)];
         let cluster_read = self.word(raw.cluster_read.as_ref(), "secrets.clusterRead", defaults::CLUSTER_READ, &words);
         let sync: Vec<Option<SecretSync>> =
             raw.sync.iter().enumerate().map(|(index, item)| self.secret_sync(item, index)).collect();
         self.refuse_shared_targets(&raw.sync, &sync);
+        let interval = self.interval(raw.interval.as_ref(), "secrets.interval", defaults::SYNC_INTERVAL);
         Some(SecretsConfig {
             identities: raw.identities.iter().map(|identity| self.base.join(&identity.file.value)).collect(),
             cluster_read: cluster_read?,
             sync: sync.into_iter().collect::<Option<_>>()?,
+            interval: interval?,
         })
     }
 
@@ -245,12 +248,18 @@ impl Check<'_> {
     }
 
     fn platform(&mut self, raw: &RawPlatform) -> Option<PlatformConfig> {
-        let interval = self.duration(raw.interval.as_ref(), "platform.interval", defaults::PLATFORM_INTERVAL)?;
-        if interval < MIN_PLATFORM_INTERVAL {
-            let (_, place) = or_default(raw.interval.as_ref(), defaults::PLATFORM_INTERVAL);
-            return self.fail(place, "'platform.interval' is at least 1s".to_owned());
-        }
+        let interval = self.interval(raw.interval.as_ref(), "platform.interval", defaults::PLATFORM_INTERVAL)?;
         Some(PlatformConfig { file: self.base.join(&raw.file.value), interval })
+    }
+
+    /// How often something is compared.
+    fn interval(&mut self, raw: Option<&Placed<String>>, key: &str, default: &str) -> Option<Duration> {
+        let interval = self.duration(raw, key, default)?;
+        if interval < MIN_INTERVAL {
+            let (_, place) = or_default(raw, default);
+            return self.fail(place, format!("'{key}' is at least 1s"));
+        }
+        Some(interval)
     }
 
     fn leader(&mut self, raw: Option<&RawLeader>) -> Option<LeaderConfig> {

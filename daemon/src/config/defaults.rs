@@ -10,6 +10,8 @@ pub(super) const POSTURE_RESCAN: &str = "30 2 * * *";
 pub(super) const FAIL_ON: &str = "low";
 /// `secrets.clusterRead`
 pub(super) const CLUSTER_READ: &str = "off";
+/// `secrets.interval`
+pub(super) const SYNC_INTERVAL: &str = "1m";
 /// `secrets.sync[].mode`
 pub(super) const SYNC_MODE: &str = "correct";
 /// `credentials.maxTokenLifetime`

@@ -156,6 +156,9 @@ pub struct RawSecrets {
     /// Encrypted files that Secrets of the cluster are kept like.
     #[schemars(default)]
     pub sync: Vec<RawSecretSync>,
+    /// How often the Secrets of `sync` are compared with their files.
+    #[schemars(extend("default" = defaults::SYNC_INTERVAL))]
+    pub interval: Option<Placed<String>>,
 }
 
 /// An item of `secrets.identities`.
@@ -390,6 +393,7 @@ impl RawSecrets {
             identities: fields.maps("identities", |item| Some(RawIdentity { file: required(item, "file")? })),
             cluster_read: off_or_word(fields, "clusterRead"),
             sync: fields.maps("sync", RawSecretSync::read),
+            interval: placed(fields, "interval"),
         })
     }
 }

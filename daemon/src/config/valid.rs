@@ -102,7 +102,7 @@ pub struct Posture {
 }
 
 /// Which secrets are read, and which Secrets of the cluster are kept like files.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SecretsConfig {
     /// Files of age identities.
     pub identities: Vec<PathBuf>,
@@ -110,6 +110,8 @@ pub struct SecretsConfig {
     pub cluster_read: ClusterRead,
     /// Encrypted files that Secrets of the cluster are kept like.
     pub sync: Vec<SecretSync>,
+    /// How often these Secrets are compared with their files.
+    pub interval: Duration,
 }
 
 /// Whether Secrets of the cluster are read. RBAC cannot grant metadata alone: `Metadata` and `Full` both list Secrets.

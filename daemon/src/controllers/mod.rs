@@ -5,6 +5,7 @@
 //! * [`images`]: images by repository, declared and running.
 //! * [`resources`]: custom resources that are rules, and their status.
 //! * [`platform`]: what is deployed and kept as declared.
+//! * [`secrets`]: Secrets that are kept like their files.
 //! * [`scans`]: what is told when everything was judged.
 //!
 //! All judge what the index says now, not what an event said, so that events may be merged. What the store does not
@@ -16,8 +17,10 @@ pub mod platform;
 mod record;
 pub mod resources;
 pub mod scans;
+pub mod secrets;
 pub mod workloads;
 
+use std::hash::{BuildHasher as _, Hasher as _};
 use std::sync::Arc;
 
 use crate::cluster::feed::Feed;
@@ -44,6 +47,12 @@ pub struct Means {
     pub rescan: Trigger,
     /// Hears of scans.
     pub scans: scans::Scans,
+}
+
+/// A random byte: pauses of processes that started together must not agree.
+fn dice() -> u8 {
+    let hasher = std::collections::hash_map::RandomState::new().build_hasher();
+    u8::try_from(hasher.finish() & 0xff).unwrap_or_default()
 }
 
 #[cfg(test)]

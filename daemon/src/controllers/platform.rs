@@ -2,7 +2,6 @@
 //! stops the others, and nothing is written without the lease.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{BuildHasher as _, Hasher as _};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -10,6 +9,7 @@ use portreeve_api::platform::Gate;
 use portreeve_reports::Finding;
 use tokio_util::sync::CancellationToken;
 
+use super::dice;
 use crate::cluster::apply::Applier;
 use crate::config::Config;
 use crate::config::valid::PlatformConfig;
@@ -295,10 +295,4 @@ fn digest(part: &Part) -> String {
         Ok(built) => built.objects.iter().map(|wanted| wanted.digest.as_str()).collect(),
         Err(mistakes) => mistakes.iter().map(ToString::to_string).collect(),
     }
-}
-
-/// A random byte: pauses of processes that started together must not agree.
-fn dice() -> u8 {
-    let hasher = std::collections::hash_map::RandomState::new().build_hasher();
-    u8::try_from(hasher.finish() & 0xff).unwrap_or_default()
 }

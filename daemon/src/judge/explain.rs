@@ -15,6 +15,7 @@ pub fn entries() -> impl Iterator<Item = &'static CodeEntry> {
         .iter()
         .chain(portreeve_trust::rules::CODES)
         .chain(portreeve_secrets::sops::CODES)
+        .chain(portreeve_secrets::sync::CODES)
         .chain(portreeve_secrets::credentials::rules::CODES)
         .chain(portreeve_api::platform::CODES)
 }

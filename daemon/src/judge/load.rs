@@ -17,6 +17,8 @@ use portreeve_reports::source::{self, Fields, Problems, decode::did_you_mean};
 use portreeve_secrets::credentials::Limits;
 use portreeve_trust::policy::{ImagePolicy, ImagePolicySpec, InvalidKeys};
 
+use crate::config::Config;
+
 use super::source::{FileSource, FileSourceError, repository_path, repository_root};
 
 /// What to judge by, as named on the command line or in the configuration.
@@ -36,6 +38,22 @@ pub struct JudgeSettings {
     pub enforce: Vec<String>,
     /// How long credentials may live.
     pub credentials: Limits,
+}
+
+impl JudgeSettings {
+    /// What the configuration says.
+    pub fn of(config: &Config) -> Self {
+        let posture = &config.posture;
+        Self {
+            frameworks: posture.frameworks.clone(),
+            controls: Vec::new(),
+            params: posture.params.clone(),
+            image_policy: config.image_policy.clone(),
+            exceptions: config.exceptions.clone(),
+            enforce: posture.enforce.clone(),
+            credentials: config.credentials.limits(),
+        }
+    }
 }
 
 /// The rules of one judge, read and compiled.

@@ -10,6 +10,7 @@ pub mod images;
 pub mod load;
 pub mod resources;
 pub mod review;
+pub mod secrets;
 pub mod source;
 pub mod tally;
 
@@ -180,10 +181,11 @@ impl Judge {
 
     /// Whether any rule asks this question. What is asked of input, exceptions and the cluster always is.
     pub fn asks(&self, code: &str) -> bool {
-        if code.starts_with("C-") {
-            self.rules.engine.controls().iter().any(|control| control.code.as_str() == code)
-        } else {
-            !code.starts_with("PR-1") || self.has_image_policy()
+        let Ok(code) = Code::parse(code) else { return true };
+        match code.topic() {
+            Topic::Posture => self.rules.engine.controls().iter().any(|control| control.code == code),
+            Topic::ImageTrust => self.has_image_policy(),
+            _ => true,
         }
     }
 

@@ -74,6 +74,12 @@ pub fn owners_of(object: &Value, path: &Path) -> Vec<Owner> {
     entries(object).iter().filter(owns).map(Owner::of).collect()
 }
 
+/// Whether our next apply removes a key of a map when it lacks it: nobody else owns it.
+pub fn is_ours_alone(object: &Value, field: &str, key: &str) -> bool {
+    let owners = owners_of(object, &Path::of(&[field, key].map(|key| Step::Key(key.to_owned()))));
+    !owners.is_empty() && owners.iter().all(Owner::is_ours)
+}
+
 fn entries(object: &Value) -> &[Value] {
     object.pointer("/metadata/managedFields").and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
@@ -115,6 +121,25 @@ pub fn taken_over(object: &Value) -> Option<Value> {
     let mine = json!({"manager": MANAGER, "operation": "Apply", "fieldsType": "FieldsV1", "fieldsV1": fields,
         "apiVersion": ours.unwrap_or(first).get("apiVersion"), "time": first.get("time")});
     Some(kept.into_iter().cloned().chain([mine]).collect())
+}
+
+/// `managedFields` in which everything below one field of the object is ours alone, whoever wrote it: what our next
+/// apply does not have goes away.
+pub fn claimed(object: &Value, field: &str) -> Value {
+    let below = object.get(field).and_then(Value::as_object).into_iter().flatten();
+    let whole: Map<String, Value> = below.map(|(key, _)| (format!("f:{key}"), json!({}))).collect();
+    let mut kept: Vec<Value> = entries(object).to_vec();
+    for entry in &mut kept {
+        let is_ours = Owner::of(entry).is_ours();
+        if let Some(fields) = entry.get_mut("fieldsV1").and_then(Value::as_object_mut) {
+            fields.remove(&format!("f:{field}"));
+            if is_ours {
+                fields.insert(format!("f:{field}"), Value::Object(whole.clone()));
+            }
+        }
+    }
+    kept.retain(|entry| entry.get("fieldsV1").and_then(Value::as_object).is_some_and(|fields| !fields.is_empty()));
+    Value::Array(kept)
 }
 
 /// A set of fields is a tree of keys: the union has the keys of both.
@@ -176,6 +201,19 @@ mod tests {
         let label = Path::of(&["metadata", "labels", "app"].map(|key| Step::Key(key.to_owned())));
         assert!(owners_of(&after, &label).iter().any(Owner::is_ours), "what was ours stays ours");
         assert_eq!(taken_over(&after), None);
+    }
+
+    #[test]
+    fn a_claimed_field_is_ours_alone_and_what_others_own_elsewhere_stays() {
+        let mut object = object();
+        object["spec"] = json!({"replicas": 1, "paused": true});
+        object["metadata"]["managedFields"] = claimed(&object, "spec");
+        let managers: Vec<String> = owners(&object).iter().map(|owner| owner.manager.clone()).collect();
+        assert_eq!(managers, ["portreeve"], "who owned nothing else is gone");
+        let paused = Path::of(&["spec", "paused"].map(|key| Step::Key(key.to_owned())));
+        assert!(owners_of(&object, &paused).iter().all(Owner::is_ours));
+        let label = Path::of(&["metadata", "labels", "app"].map(|key| Step::Key(key.to_owned())));
+        assert!(owners_of(&object, &label).iter().any(Owner::is_ours));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! known series exist from the start, at 0. A scrape reads atomics and never triggers work.
 
 mod credentials;
+mod secrets;
 
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 pub use credentials::CredentialMetrics;
+pub use secrets::{SecretMetrics, SyncState};
 
 use crate::judge::review::{DecisionReason, request};
 use crate::judge::tally::ImageOutcome;
@@ -465,6 +467,8 @@ pub struct Metrics {
     pub leader: LeaderMetrics,
     /// Of the platform.
     pub platform: PlatformMetrics,
+    /// Of declared Secrets.
+    pub secrets: SecretMetrics,
     findings: Family<FindingLabels, Gauge>,
     registry: Registry,
 }
@@ -482,6 +486,7 @@ impl Metrics {
             sources: SourceMetrics::default(),
             leader: LeaderMetrics::default(),
             platform: PlatformMetrics::default(),
+            secrets: SecretMetrics::default(),
             findings: Family::default(),
             registry: Registry::default(),
         };
@@ -495,6 +500,7 @@ impl Metrics {
         metrics.sources.register(&mut registry);
         metrics.leader.register(&mut registry);
         metrics.platform.register(&mut registry);
+        metrics.secrets.register(&mut registry);
         register_build(&mut registry, version);
         Self { registry, ..metrics }
     }
@@ -559,6 +565,10 @@ mod tests {
             "portreeve_platform_components{state=\"kept-back\"} 0",
             "portreeve_platform_drift{class=\"foreign-owner\"} 0",
             "portreeve_platform_writes_total 0",
+            "portreeve_secrets_synced{state=\"invalid\"} 0",
+            "portreeve_secrets_writes_total 0",
+            "portreeve_secrets_drift_total 0",
+            "portreeve_secrets_last_success_timestamp_seconds 0.0",
             "portreeve_build_info{version=\"1.2.3\"} 1",
         ] {
             assert!(series(&text).contains(&line), "{line} is not in\n{text}");

@@ -38,6 +38,8 @@ pub enum TaskName {
     Status,
     /// Keeps the platform as declared.
     Platform,
+    /// Keeps declared Secrets like their files.
+    Secrets,
     /// Fires what is due by cron.
     Scheduler,
     /// Writes findings to the store.
@@ -73,6 +75,7 @@ impl fmt::Display for TaskName {
             Self::RuleFindings => f.write_str("rule-findings"),
             Self::Status => f.write_str("status"),
             Self::Platform => f.write_str("platform"),
+            Self::Secrets => f.write_str("secrets"),
             Self::Scheduler => f.write_str("scheduler"),
             Self::Recorder => f.write_str("recorder"),
             Self::Admission => f.write_str("admission"),

@@ -31,6 +31,9 @@ pub enum ServeError {
     /// A folder that stands for a cluster takes no objects.
     #[error("'platform' needs an API server to deploy to, and 'cluster.folder' names a folder; remove one of them")]
     PlatformWithoutApiServer,
+    /// A folder that stands for a cluster takes no Secrets.
+    #[error("'secrets.sync' needs an API server to write to, and 'cluster.folder' names a folder; remove one of them")]
+    SecretsWithoutApiServer,
     /// There is no Secret in a folder.
     #[error(
         "'admission.tls.certFile' and 'admission.tls.keyFile' are missing: the API server speaks https to webhooks \
@@ -71,6 +74,7 @@ impl ServeError {
             | Self::Client(_)
             | Self::NoFolder(_)
             | Self::PlatformWithoutApiServer
+            | Self::SecretsWithoutApiServer
             | Self::NoCertificate
             | Self::Admission(_)
             | Self::Listen { .. } => ExitCode::Usage,

@@ -159,6 +159,11 @@ impl Document {
         self.metadata.foreign.iter().map(|(kind, _)| kind.as_str()).collect()
     }
 
+    /// Whether it is written as a Kubernetes object, and not as a plain map.
+    pub fn is_manifest(&self) -> bool {
+        self.branches.iter().any(|branch| find(branch, "kind").is_some() || find(branch, "apiVersion").is_some())
+    }
+
     /// The number of values that have something behind their `]`.
     pub(super) fn trailing(&self) -> usize {
         self.branches.iter().map(|branch| trailing_in(branch)).sum()

@@ -6,6 +6,9 @@ use std::io::{Read as _, Write as _};
 
 use age::armor::{ArmoredReader, ArmoredWriter, Format};
 use age::x25519;
+use hmac::{Hmac, Mac as _};
+use secrecy::ExposeSecret as _;
+use sha2::Sha256;
 
 use super::cipher::KEY;
 use super::error::{Error, Kind};
@@ -76,6 +79,12 @@ impl Identities {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// A keyed hash that only holders of the first identity can compute.
+    pub(crate) fn keyed(&self) -> Option<Hmac<Sha256>> {
+        let text = self.0.first()?.to_string();
+        Hmac::new_from_slice(text.expose_secret().as_bytes()).ok()
     }
 
     /// The public keys, for messages.

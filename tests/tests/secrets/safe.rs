@@ -4,25 +4,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+pub(crate) use portreeve_tests::age::AgeKey;
 use portreeve_tests::binary::{Output, Portreeve};
 use portreeve_tests::desk::Desk;
 use portreeve_tests::parts::Part;
-use portreeve_tests::process::{run, scratch};
-
-/// A key pair of age: the file of its identity, and its public key.
-pub(crate) struct AgeKey {
-    pub(crate) file: PathBuf,
-    pub(crate) recipient: String,
-}
-
-impl AgeKey {
-    pub(crate) fn new() -> Self {
-        let file = scratch("age").join("key.txt");
-        run(Command::new(Part::path("age-keygen")).arg("-o").arg(&file));
-        let recipient = run(Command::new(Part::path("age-keygen")).arg("-y").arg(&file)).trim().to_owned();
-        Self { file, recipient }
-    }
-}
+use portreeve_tests::process::scratch;
 
 /// The key that most tests use.
 pub(crate) fn key() -> &'static AgeKey {

@@ -1,0 +1,338 @@
+//! Keeps Secrets like the encrypted files that declare them: at the start, when a file changes, and at an interval. The
+//! MAC of a file is right before anything is compared, nothing is written without the lease, and plaintext lives as long
+//! as one look.
+
+mod look;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
+
+use jiff::Timestamp;
+use portreeve_reports::finding::BuildError;
+use portreeve_reports::{Finding, Subject, SubjectKey};
+use portreeve_secrets::sync::{Difference, Kept, Origin, State};
+use tokio_util::sync::CancellationToken;
+
+use super::dice;
+use crate::cluster::apply::{ApiFailure, Applier, Force};
+use crate::config::valid::{SecretSync, SecretsConfig, SyncMode};
+use crate::judge::source::{repository_path, repository_root};
+use crate::platform::budget::{Budget, pause};
+use crate::platform::fields;
+use crate::runtime::leader::{LeadershipWatch, Leading};
+use crate::runtime::metrics::{SecretMetrics, SyncState};
+use crate::runtime::supervisor::blocking;
+use crate::store::{Record, RecorderHandle, SubjectFindings};
+
+use look::{Looked, Opened};
+
+/// How often the files are looked at for changes.
+const FILES: Duration = Duration::from_secs(1);
+
+/// What the controller works with.
+pub struct SecretsController {
+    /// The declared Secrets.
+    pub secrets: SecretsConfig,
+    /// The cluster's identity.
+    pub cluster: String,
+    /// The way to the API server.
+    pub applier: Applier,
+    /// Who leads.
+    pub leadership: LeadershipWatch,
+    /// The store.
+    pub recorder: RecorderHandle,
+    /// Counts.
+    pub metrics: SecretMetrics,
+}
+
+/// The subjects of the findings about these files: no object of the cluster proves them gone.
+pub fn subjects(secrets: &SecretsConfig) -> BTreeSet<SubjectKey> {
+    secrets.sync.iter().map(|sync| subject(&shown(&sync.file))).collect()
+}
+
+fn subject(shown: &str) -> SubjectKey {
+    Subject::File { path: shown.to_owned() }.key()
+}
+
+fn shown(file: &Path) -> String {
+    repository_path(file, repository_root().as_deref())
+}
+
+/// What is remembered from round to round. A restart forgets it: nothing but pauses is lost.
+#[derive(Default)]
+struct Memory {
+    budget: Budget,
+    /// By the place in the configuration.
+    known: BTreeMap<usize, Known>,
+    writes: u64,
+}
+
+/// What is remembered of a declared Secret.
+#[derive(Default)]
+struct Known {
+    state: Option<SyncState>,
+    failures: u32,
+    not_before: Option<Instant>,
+    /// The content that was seen or written last: what differs from it without the file having changed is drift.
+    content: Option<String>,
+}
+
+/// One file with all Secrets that it declares: findings about a file come together.
+struct Group<'a> {
+    file: &'a Path,
+    shown: String,
+    items: Vec<(usize, &'a SecretSync)>,
+}
+
+impl SecretsController {
+    /// Keeps the Secrets until the shutdown.
+    pub async fn run(mut self, shutdown: CancellationToken) {
+        let mut memory = Memory::default();
+        loop {
+            let leading = tokio::select! {
+                leading = self.leadership.leading() => leading,
+                () = shutdown.cancelled() => return,
+            };
+            let before = self.signatures().await;
+            tokio::select! {
+                () = self.round(&leading, &mut memory) => {}
+                // A write that is cut off is found by the next look.
+                () = shutdown.cancelled() => return,
+            }
+            // Whoever asked for the lease gets it between two rounds.
+            drop(leading);
+            tokio::select! {
+                () = self.pause(&before, &mut memory) => {}
+                () = shutdown.cancelled() => return,
+            }
+        }
+    }
+
+    /// Waits for the interval, or for a change of a file, which ends the pauses after failures.
+    async fn pause(&self, before: &[Signature], memory: &mut Memory) {
+        let end = Instant::now() + pause(self.secrets.interval, 0, dice());
+        while Instant::now() < end {
+            tokio::time::sleep(FILES.min(end.saturating_duration_since(Instant::now()))).await;
+            if self.signatures().await != before {
+                memory.known.values_mut().for_each(|known| (known.failures, known.not_before) = (0, None));
+                return;
+            }
+        }
+    }
+
+    async fn signatures(&self) -> Vec<Signature> {
+        let files: Vec<PathBuf> =
+            self.secrets.sync.iter().map(|sync| sync.file.clone()).chain(self.secrets.identities.clone()).collect();
+        blocking(move || files.iter().map(|file| signature(file)).collect()).await
+    }
+
+    /// One look at every Secret that is due. One that cannot be kept stops no other.
+    async fn round(&self, leading: &Leading, memory: &mut Memory) {
+        let mut groups: BTreeMap<&Path, Group<'_>> = BTreeMap::new();
+        for (index, sync) in self.secrets.sync.iter().enumerate() {
+            let new = || Group { file: &sync.file, shown: shown(&sync.file), items: Vec::new() };
+            groups.entry(&sync.file).or_insert_with(new).items.push((index, sync));
+        }
+        let now = Instant::now();
+        let is_due = |index: usize, memory: &Memory| {
+            memory.known.get(&index).and_then(|known| known.not_before).is_none_or(|at| now >= at)
+        };
+        for group in groups.values() {
+            if group.items.iter().all(|(index, _)| is_due(*index, memory)) {
+                self.group(leading, group, memory).await;
+            }
+        }
+        self.count(memory);
+    }
+
+    /// One file and its Secrets: all are looked at, then what differs is said, then written, then said again.
+    async fn group(&self, leading: &Leading, group: &Group<'_>, memory: &mut Memory) {
+        let (file, shown) = (group.file.to_owned(), group.shown.clone());
+        let identities = self.secrets.identities.clone();
+        let items: Vec<SecretSync> = group.items.iter().map(|(_, sync)| (*sync).clone()).collect();
+        let cluster = self.cluster.clone();
+        let opened = blocking(move || Opened::file((&file, &shown), &identities, &items, &cluster)).await;
+        let (mut looks, mut has_drift) = (Vec::new(), false);
+        for (declared, (index, sync)) in opened.declared.into_iter().zip(&group.items) {
+            let looked = match declared {
+                Some(declared) => Some(Looked::at(&self.applier, declared, sync.mode).await),
+                None => None,
+            };
+            let known = memory.known.entry(*index).or_default();
+            if looked.as_ref().is_some_and(|looked| known.seen(looked, &mut memory.budget)) {
+                has_drift = true;
+                self.metrics.drift.inc();
+            }
+            looks.push(looked);
+        }
+        if has_drift {
+            let seen = looks.iter().flatten().map(|looked| looked.findings(&group.shown, looked.seen()));
+            self.record(leading, group, opened.findings.iter().cloned().map(Ok).chain(flat(seen)).collect()).await;
+        }
+        let mut findings: Vec<Result<Finding, BuildError>> = opened.findings.into_iter().map(Ok).collect();
+        for (looked, (index, sync)) in looks.iter().zip(&group.items) {
+            let Some(looked) = looked else {
+                memory.known.entry(*index).or_default().state = Some(SyncState::Invalid);
+                continue;
+            };
+            let kept = self.keep(leading, (looked, sync), (*index, memory)).await;
+            findings.extend(flat(std::iter::once(looked.findings(&group.shown, kept))));
+        }
+        self.record(leading, group, findings).await;
+    }
+
+    /// Writes the Secret where it differs and may be written; what came of it.
+    async fn keep<'a>(
+        &self,
+        leading: &Leading,
+        (looked, sync): (&'a Looked, &SecretSync),
+        (index, memory): (usize, &mut Memory),
+    ) -> Kept<'a> {
+        let key = &looked.address.key;
+        let is_stalled = memory.budget.stalled(Instant::now()).contains(key);
+        let known = memory.known.entry(index).or_default();
+        let state = match &looked.state {
+            Ok(state) => state,
+            Err(failure) => {
+                known.failed(SyncState::Refused, self.secrets.interval);
+                return refused(None, failure);
+            }
+        };
+        match (state, sync.mode) {
+            (State::Same, _) => {
+                known.done(SyncState::Synced, looked.declared.content());
+                return Kept::Seen(state);
+            }
+            (State::Foreign | State::Immutable | State::OtherType(_), _) => {
+                known.state = Some(SyncState::Blocked);
+                return Kept::Seen(state);
+            }
+            (_, SyncMode::Detect) => {
+                known.state = Some(SyncState::Drifted);
+                return Kept::Seen(state);
+            }
+            _ if is_stalled => {
+                known.state = Some(SyncState::Stalled);
+                return Kept::Stalled(state);
+            }
+            _ => {}
+        }
+        let is_correction = known.content.is_some() || is_cluster(state);
+        match self.write(leading, looked, state).await {
+            Ok(()) => {
+                tracing::info!(secret = %key, "a declared Secret was written");
+                if is_correction {
+                    memory.budget.corrected(key, Instant::now());
+                }
+                known.done(SyncState::Synced, looked.declared.content());
+                Kept::Written(state)
+            }
+            Err(failure) => {
+                tracing::warn!(secret = %key, %failure, "a declared Secret could not be written");
+                known.failed(SyncState::Refused, self.secrets.interval);
+                refused(Some(state), &failure)
+            }
+        }
+    }
+
+    /// One apply; keys too many that are not ours alone are made ours before, so that they go with it.
+    async fn write(&self, leading: &Leading, looked: &Looked, state: &State) -> Result<(), ApiFailure> {
+        if let (State::Differs(Difference { extra, .. }), Some(live)) = (state, &looked.live)
+            && extra.iter().any(|key| !fields::is_ours_alone(live, "data", key))
+        {
+            let claimed = fields::claimed(live, "data");
+            self.applier.take_over(leading, &looked.address, live, &claimed).await?;
+        }
+        // Nothing of somebody else's is overruled while the Secret is not ours.
+        let force = if matches!(state, State::Differs(_)) { Force::Yes } else { Force::No };
+        self.applier.apply(leading, &looked.address, &looked.declared.manifest(), force).await.map(drop)
+    }
+
+    async fn record(&self, leading: &Leading, group: &Group<'_>, findings: Vec<Result<Finding, BuildError>>) {
+        let (subject, at) = (subject(&group.shown), Timestamp::now());
+        let mut whole = Vec::with_capacity(findings.len());
+        for finding in findings {
+            match finding {
+                Ok(finding) => whole.push(finding),
+                Err(error) => tracing::error!(%error, file = group.shown, "a finding could not be made; this is a bug"),
+            }
+        }
+        for finding in whole.iter().filter(|finding| finding.verdict.is_open()) {
+            tracing::warn!(code = %finding.code, message = finding.message, "declared Secret");
+        }
+        let recorder = self.recorder.of_leader(leading.epoch());
+        let record = Record::Findings(SubjectFindings { subject, findings: whole, at });
+        if let Err(error) = recorder.send_when_room(record).await.committed().await {
+            tracing::warn!(%error, "what became of a declared Secret was not stored; the next round says it again");
+        }
+    }
+
+    fn count(&self, memory: &mut Memory) {
+        let states = || memory.known.values().filter_map(|known| known.state);
+        self.metrics.set(|state| states().filter(|found| *found == state).count());
+        if states().all(|state| state == SyncState::Synced) {
+            self.metrics.last_success.set(Timestamp::now().as_duration().as_secs_f64());
+        }
+        let writes = self.applier.writes();
+        self.metrics.writes.inc_by(writes.saturating_sub(memory.writes));
+        memory.writes = writes;
+    }
+}
+
+impl Known {
+    /// Whether somebody changed the Secret since the last look. A file that changed is a new start.
+    fn seen(&mut self, looked: &Looked, budget: &mut Budget) -> bool {
+        if self.content.as_deref().is_some_and(|content| content != looked.declared.content()) {
+            budget.forget(&looked.address.key);
+            self.content = None;
+        }
+        let is_said = matches!(self.state, Some(SyncState::Drifted | SyncState::Stalled));
+        let is_drift = !is_said && looked.is_drift(self.content.is_some());
+        if is_drift {
+            tracing::warn!(secret = %looked.address.key, "a declared Secret was changed in the cluster");
+        }
+        is_drift
+    }
+
+    fn done(&mut self, state: SyncState, content: &str) {
+        *self = Self { state: Some(state), content: Some(content.to_owned()), ..Self::default() };
+    }
+
+    /// What fails again and again is tried less often.
+    fn failed(&mut self, state: SyncState, interval: Duration) {
+        self.state = Some(state);
+        self.not_before = Some(Instant::now() + pause(interval, self.failures, dice()));
+        self.failures = self.failures.saturating_add(1);
+    }
+}
+
+fn flat(
+    several: impl Iterator<Item = Result<Vec<Finding>, BuildError>>,
+) -> impl Iterator<Item = Result<Finding, BuildError>> {
+    several.flat_map(|findings| match findings {
+        Ok(findings) => findings.into_iter().map(Ok).collect(),
+        Err(error) => vec![Err(error)],
+    })
+}
+
+/// Whether somebody changed the live Secret.
+fn is_cluster(state: &State) -> bool {
+    matches!(state, State::Differs(Difference { origin: Origin::Cluster, .. }))
+}
+
+fn refused<'a>(state: Option<&'a State>, failure: &ApiFailure) -> Kept<'a> {
+    if failure.is_refusal() || matches!(failure, ApiFailure::Changed(_) | ApiFailure::Owned(_)) {
+        Kept::Refused(state, look::without_content(failure))
+    } else {
+        Kept::Unknown(failure.cause(), failure.to_string())
+    }
+}
+
+/// What tells that a file is another one: its size, and when it was changed.
+type Signature = Option<(u64, SystemTime)>;
+
+fn signature(file: &Path) -> Signature {
+    let metadata = std::fs::metadata(file).ok()?;
+    Some((metadata.len(), metadata.modified().ok()?))
+}

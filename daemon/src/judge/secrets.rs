@@ -1,0 +1,122 @@
+//! Encrypted files and declared Secrets, judged. What opens and compares them is the doors'.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use portreeve_reports::Finding;
+use portreeve_reports::finding::BuildError;
+use portreeve_secrets::sops::{
+    self, Checked, CreationRule, CreationRules, Document, Error, Facts, Identities, Plain, SecretBytes, Target,
+};
+use portreeve_secrets::sync::{self, Kept};
+
+use super::{FileSource, Judge, JudgeOptions, Judged};
+
+/// Most bytes of a file of identities or of creation rules.
+const MAX_BYTES: u64 = 1 << 20;
+/// The file of creation rules, from the working folder upward.
+const RULES: &str = ".sops.yaml";
+
+/// An encrypted file among those that are judged.
+pub struct EncryptedFile {
+    /// Its path, as findings show it.
+    pub shown: String,
+    /// Where it is.
+    pub path: PathBuf,
+    /// The file, read.
+    pub document: Document,
+}
+
+/// Creation rules, and the folder that their paths are relative to.
+pub struct Ruled {
+    folder: PathBuf,
+    rules: CreationRules,
+}
+
+impl Ruled {
+    /// The next `.sops.yaml` from the working folder upward, as the source has it; `None` without one.
+    pub fn find(source: &FileSource) -> Result<Option<Self>, String> {
+        let working = std::env::current_dir().map_err(|error| format!("the working folder cannot be told: {error}"))?;
+        for folder in working.ancestors() {
+            let file = folder.join(RULES);
+            // What is above the repository is not in a git ref.
+            if !source.has(&file).unwrap_or(false) {
+                continue;
+            }
+            let bytes = source.read(&file).map_err(|error| error.to_string())?;
+            let rules = CreationRules::read(&bytes, &file.display().to_string()).map_err(|error| error.to_string())?;
+            return Ok(Some(Self { folder: folder.to_owned(), rules }));
+        }
+        Ok(None)
+    }
+
+    fn of(&self, path: &Path) -> Option<&CreationRule> {
+        let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let relative = absolute.strip_prefix(&self.folder).unwrap_or(&absolute);
+        self.rules.for_path(&relative.to_string_lossy())
+    }
+}
+
+/// Reads files of age identities.
+pub fn identities(files: &[PathBuf]) -> Result<Identities, String> {
+    let mut identities = Identities::default();
+    for path in files {
+        let unreadable = |why: &dyn std::fmt::Display| format!("{}: {why}", path.display());
+        let file = std::fs::File::open(path).map_err(|error| unreadable(&error))?;
+        let mut bytes = Vec::new();
+        let read = file.take(MAX_BYTES).read_to_end(&mut bytes);
+        let bytes = SecretBytes::new(bytes);
+        read.map_err(|error| unreadable(&error))?;
+        let text = std::str::from_utf8(bytes.expose()).map_err(|_| unreadable(&"not a text of age identities"))?;
+        identities.add(text, &path.display().to_string()).map_err(|error| error.to_string())?;
+    }
+    Ok(identities)
+}
+
+/// The findings about a file and what came of opening it.
+pub fn opened(shown: &str, document: &Document, opened: Result<&Plain, &Error>) -> Result<Vec<Finding>, BuildError> {
+    let checked = opened.map_or_else(Checked::Failed, |_| Checked::Whole);
+    sops::findings(&Facts { file: shown, document, checked, rule: None })
+}
+
+/// Whether a declared file and the identities could be read; `problem` says why not.
+pub fn readable(shown: &str, problem: Option<&str>) -> Result<Finding, BuildError> {
+    sync::readable(shown, problem)
+}
+
+/// Whether a declared file says which Secret it is; `problem` says why not.
+pub fn declared(shown: &str, target: Option<&Target>, problem: Option<&str>) -> Result<Finding, BuildError> {
+    sync::declared(shown, target, problem)
+}
+
+/// What came of one look at a declared Secret.
+pub fn kept(shown: &str, target: &Target, kept: &Kept<'_>) -> Result<Vec<Finding>, BuildError> {
+    sync::secret_findings(target, shown, kept)
+}
+
+impl Judge {
+    /// Encrypted files among those that are judged. None is asked about where single controls were chosen. Without
+    /// identities nothing is opened.
+    pub fn encrypted(
+        &self,
+        files: &[EncryptedFile],
+        (identities, ruled): (&Identities, Option<&Ruled>),
+        options: &JudgeOptions,
+    ) -> Judged {
+        if self.rules.credentials.is_none() {
+            return Judged::default();
+        }
+        let about = |file: &EncryptedFile| {
+            let opened = (!identities.is_empty()).then(|| file.document.decrypt(identities));
+            let checked = match &opened {
+                None => Checked::NotTried,
+                Some(Ok(_)) => Checked::Whole,
+                Some(Err(error)) => Checked::Failed(error),
+            };
+            let rule = ruled.and_then(|ruled| ruled.of(&file.path));
+            sops::findings(&Facts { file: &file.shown, document: &file.document, checked, rule })
+        };
+        let findings = files.iter().filter_map(|file| about(file).ok()).flatten().collect();
+        self.excepted(findings, Vec::new(), options)
+    }
+}

@@ -1,0 +1,124 @@
+//! What must change nothing: files that are not whole or not ours, Secrets of others, an API server that says no.
+
+use portreeve_tests::age::AgeKey;
+use portreeve_tests::api_proxy::{Fault, Match};
+use serde_json::{Value, json};
+
+use crate::site::{Site, finding, resolved};
+
+/// Flips one character of the first encrypted value.
+fn flip(text: &str) -> String {
+    let at = text.find("ENC[AES256_GCM,data:").expect("a value") + "ENC[AES256_GCM,data:".len();
+    let other = if text.as_bytes()[at] == b'A' { "B" } else { "A" };
+    format!("{}{other}{}", &text[..at], &text[at + 1..])
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_used_changes_nothing_until_it_is_mended() {
+    let site = Site::new("files").await;
+    let file = site.file("hub.yaml");
+    site.map("hub.yaml", "password: one\nuser: hub\n");
+    let daemon = site.keeping(json!([site.item("hub.yaml", "hub")])).await;
+    let one = json!({"password": "one", "user": "hub"});
+    site.until_data("hub", one.clone()).await;
+    let good = std::fs::read_to_string(&file).unwrap();
+    site.proxy.forget();
+    // A value that was changed without the key.
+    std::fs::write(&file, flip(&good)).unwrap();
+    finding(&daemon, "PR-3001").await;
+    // A key that is gone.
+    let without_user: String =
+        good.lines().filter(|line| !line.starts_with("user:")).map(|line| format!("{line}\n")).collect();
+    std::fs::write(&file, without_user).unwrap();
+    finding(&daemon, "PR-3001").await;
+    daemon.wait_for_metric("portreeve_secrets_synced{state=invalid}", 1.0).await;
+    std::fs::write(&file, &good).unwrap();
+    resolved(&daemon, "PR-3001").await;
+    // A key that is not at hand.
+    AgeKey::new().encrypt("password: two\n", &file, &[]);
+    finding(&daemon, "PR-3002").await;
+    std::fs::write(&file, &good).unwrap();
+    resolved(&daemon, "PR-3002").await;
+    // No file, and one that is not encrypted.
+    std::fs::remove_file(&file).unwrap();
+    finding(&daemon, "PR-3006").await;
+    std::fs::write(&file, "password: plain\n").unwrap();
+    assert!(finding(&daemon, "PR-3006").await.contains("hub.yaml"));
+    std::fs::write(&file, &good).unwrap();
+    resolved(&daemon, "PR-3006").await;
+    // A manifest for another Secret.
+    site.manifest("hub.yaml", "other", "stringData: {password: two}\n");
+    assert!(finding(&daemon, "PR-3007").await.contains("the configuration says"));
+    std::fs::write(&file, &good).unwrap();
+    resolved(&daemon, "PR-3007").await;
+    assert_eq!((site.data("hub").await, site.data("other").await), (Some(one), None));
+    assert_eq!(site.proxy.writes(), [], "nothing was written");
+}
+
+fn secret(site: &Site, name: &str, extra: &Value) -> Value {
+    let mut secret = json!({"apiVersion": "v1", "kind": "Secret",
+        "metadata": {"name": name, "namespace": site.namespace}, "stringData": {"password": "theirs"}});
+    extra.as_object().unwrap().iter().for_each(|(key, value)| secret[key] = value.clone());
+    secret
+}
+
+#[tokio::test]
+async fn secrets_of_others_and_what_cannot_be_changed_are_left_alone_and_equal_ones_are_taken_over() {
+    let site = Site::new("others").await;
+    for name in ["foreign", "equal", "fixed", "typed"] {
+        site.map(&format!("{name}.yaml"), "password: ours\n");
+    }
+    site.api().create(&secret(&site, "foreign", &json!({}))).await.unwrap();
+    site.api().create(&secret(&site, "equal", &json!({"stringData": {"password": "ours"}}))).await.unwrap();
+    let items = ["foreign", "equal", "fixed", "typed"].map(|name| site.item(&format!("{name}.yaml"), name));
+    let daemon = site.keeping(json!(items)).await;
+    assert!(finding(&daemon, "PR-3009").await.contains("/Secret/foreign"));
+    daemon.wait_for_metric("portreeve_secrets_synced{state=synced}", 3.0).await;
+    daemon.wait_for_metric("portreeve_secrets_synced{state=blocked}", 1.0).await;
+    assert_eq!(site.data("foreign").await, Some(json!({"password": "theirs"})));
+    let equal = site.api().get(&site.path("equal")).await.unwrap();
+    assert!(equal["metadata"]["annotations"]["portreeve.dev/content"].is_string(), "it is taken over");
+    // Somebody makes ours immutable; then the file changes.
+    site.api().merge(&site.path("fixed"), &json!({"immutable": true})).await.unwrap();
+    site.map("fixed.yaml", "password: new\n");
+    assert!(finding(&daemon, "PR-3010").await.contains("immutable"));
+    assert_eq!(site.data("fixed").await, Some(json!({"password": "ours"})));
+    site.api().delete(&site.path("fixed")).await.unwrap();
+    site.until_data("fixed", json!({"password": "new"})).await;
+    resolved(&daemon, "PR-3010").await;
+    // The file becomes one of another type.
+    site.manifest("typed.yaml", "typed", "type: kubernetes.io/basic-auth\nstringData: {username: u, password: ours}\n");
+    assert!(finding(&daemon, "PR-3010").await.contains("type"));
+    site.map("typed.yaml", "password: ours\n");
+    resolved(&daemon, "PR-3010").await;
+    site.api().delete(&site.path("foreign")).await.unwrap();
+    site.until_data("foreign", json!({"password": "ours"})).await;
+    resolved(&daemon, "PR-3009").await;
+}
+
+#[tokio::test]
+async fn an_api_server_that_says_no_is_a_finding_and_stops_no_other_secret() {
+    let site = Site::new("refuse").await;
+    let absent = format!("{}-absent", site.namespace);
+    site.map("a.yaml", "password: a\n");
+    site.map("b.yaml", "password: b\n");
+    site.map("c.yaml", "password: c\n");
+    site.map("d.yaml", "password: d\n");
+    let mut nowhere = site.item("c.yaml", "c");
+    nowhere["namespace"] = json!(absent);
+    site.proxy.fault(Match::path("/secrets/a").method("GET"), Fault::Answer(403), Some(2));
+    site.proxy.fault(Match::path("/secrets/b").method("PATCH"), Fault::Answer(409), Some(2));
+    let items = json!([site.item("a.yaml", "a"), site.item("b.yaml", "b"), nowhere, site.item("d.yaml", "d")]);
+    let daemon = site.keeping(items).await;
+    site.until_data("d", json!({"password": "d"})).await;
+    for text in ["answers 403", "answers 409", "-absent"] {
+        let told = |found: &[Value]| found.iter().any(|one| one["message"].to_string().contains(text)).then_some(());
+        daemon.wait_for("code=PR-3011&state=all", text, told).await;
+    }
+    site.until_data("a", json!({"password": "a"})).await;
+    site.until_data("b", json!({"password": "b"})).await;
+    site.plane.create_namespace(&absent).await;
+    resolved(&daemon, "PR-3011").await;
+    let made = site.api().get(&format!("/api/v1/namespaces/{absent}/secrets/c")).await;
+    assert!(made.is_ok(), "{made:?}");
+}

@@ -82,7 +82,12 @@ async fn every_step_comes_to_what_it_promises_and_nothing_is_left() {
             "=> refused twice",
         ],
         &["(spec.replicas (by somebody)); corrected", "| replicas: 1, by portreeve", "=> put right "],
-        &["a new data key for age1", "the same values"],
+        &[
+            "a new data key for age1",
+            "Another data key, the same values",
+            "shop/db  keys [\"password\", \"username\"]",
+            "=> the Secret followed ",
+        ],
         &[
             "| 403 Forbidden: admission webhook \"tokens.portreeve.dev\" denied the request: portreeve: PR-4010",
             "| 201 Created: a token until ",

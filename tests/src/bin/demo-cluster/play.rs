@@ -24,11 +24,11 @@ impl Play {
     pub(crate) async fn through(teller: &mut Teller) -> Self {
         teller.line("Building portreeve, unless it is built …");
         Portreeve::path();
-        let play = cluster::up(teller).await;
+        let mut play = cluster::up(teller).await;
         platform::deployed(&play, teller).await;
         platform::unsigned(&play, teller).await;
         platform::drift(&play, teller).await;
-        secrets::rotated(&play, teller).await;
+        secrets::kept(&mut play, teller).await;
         doors::tokens(&play, teller).await;
         doors::findings(&play, teller).await;
         play

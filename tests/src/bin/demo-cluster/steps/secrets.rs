@@ -1,13 +1,11 @@
 //! A secret in a file, and in the cluster.
 
-use std::process::Command;
 use std::time::Instant;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use portreeve_tests::binary::Portreeve;
-use portreeve_tests::parts::Part;
-use portreeve_tests::process::{START, run};
+use portreeve_tests::process::START;
 use portreeve_tests::{OrFail as _, fail};
 use serde_json::{Value, json};
 
@@ -24,9 +22,8 @@ const PASSWORDS: [&str; 2] = ["correct-horse", "battery-staple"];
 /// Encrypted, kept in the cluster, its key rotated, its value changed.
 pub(crate) async fn kept(play: &mut Play, teller: &mut Teller) {
     teller.head("A secret is kept like its file, its key is rotated, its value changes");
-    let identity = play.stage.daemon.folder().join("age.key");
-    let recipient = run(Command::new(Part::path("age-keygen")).arg("-y").arg(identity));
-    play.write(".sops.yaml", &format!("creation_rules: [{{path_regex: secrets/, age: [{}]}}]\n", recipient.trim()));
+    let recipient = &play.key.recipient;
+    play.write(".sops.yaml", &format!("creation_rules: [{{path_regex: secrets/, age: [{recipient}]}}]\n"));
     play.write(FILE, &format!("username: shop\npassword: {}\n", PASSWORDS[0]));
     play.done(teller, &["secrets", "encrypt", "--in-place", FILE]);
     teller.answer(&values(&play.read(FILE)));

@@ -1,5 +1,6 @@
 //! What must change nothing: files that are not whole or not ours, Secrets of others, an API server that says no.
 
+use portreeve_tests::OrFail as _;
 use portreeve_tests::age::AgeKey;
 use portreeve_tests::api_proxy::{Fault, Match};
 use serde_json::{Value, json};
@@ -58,7 +59,7 @@ async fn a_file_that_cannot_be_used_changes_nothing_until_it_is_mended() {
 fn secret(site: &Site, name: &str, extra: &Value) -> Value {
     let mut secret = json!({"apiVersion": "v1", "kind": "Secret",
         "metadata": {"name": name, "namespace": site.namespace}, "stringData": {"password": "theirs"}});
-    extra.as_object().unwrap().iter().for_each(|(key, value)| secret[key] = value.clone());
+    extra.as_object().or_fail("a map").iter().for_each(|(key, value)| secret[key] = value.clone());
     secret
 }
 

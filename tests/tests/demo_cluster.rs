@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use portreeve_tests::OrFail as _;
 use portreeve_tests::api::http_client;
+use portreeve_tests::binary::Portreeve;
 use portreeve_tests::process::{Running, START, scratch, until};
 
 /// How long all steps may take.
@@ -22,6 +23,8 @@ struct Demo {
 
 impl Demo {
     fn start(arguments: &[&str]) -> Self {
+        // Here, so that no step is charged for it.
+        Portreeve::path();
         let folder = scratch("demo-cluster");
         let mut command = Command::new(env!("CARGO_BIN_EXE_demo-cluster"));
         let running = Running::start("demo-cluster", command.args(arguments).env("TMPDIR", &folder));
@@ -79,7 +82,12 @@ async fn every_step_comes_to_what_it_promises_and_nothing_is_left() {
             "=> refused twice",
         ],
         &["(spec.replicas (by somebody)); corrected", "| replicas: 1, by portreeve", "=> put right "],
-        &["a new data key for age1", "the same values"],
+        &[
+            "a new data key for age1",
+            "Another data key, the same values",
+            "shop/db  keys [\"password\", \"username\"]",
+            "=> the Secret followed ",
+        ],
         &[
             "| 403 Forbidden: admission webhook \"tokens.portreeve.dev\" denied the request: portreeve: PR-4010",
             "| 201 Created: a token until ",

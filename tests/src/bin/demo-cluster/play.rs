@@ -3,6 +3,7 @@
 use std::process::Command;
 
 use portreeve_tests::OrFail as _;
+use portreeve_tests::age::AgeKey;
 use portreeve_tests::api::Api;
 use portreeve_tests::binary::{Output, Portreeve};
 use portreeve_tests::fail;
@@ -13,10 +14,11 @@ use serde_json::Value;
 use crate::steps::{cluster, doors, platform, secrets};
 use crate::teller::Teller;
 
-/// The cluster with its guard, and the registry.
+/// The cluster with its guard, the registry, and a key of age.
 pub(crate) struct Play {
     pub(crate) stage: Stage,
     pub(crate) registry: Registry,
+    pub(crate) key: AgeKey,
 }
 
 impl Play {
@@ -24,11 +26,11 @@ impl Play {
     pub(crate) async fn through(teller: &mut Teller) -> Self {
         teller.line("Building portreeve, unless it is built …");
         Portreeve::path();
-        let play = cluster::up(teller).await;
+        let mut play = cluster::up(teller).await;
         platform::deployed(&play, teller).await;
         platform::unsigned(&play, teller).await;
         platform::drift(&play, teller).await;
-        secrets::rotated(&play, teller).await;
+        secrets::kept(&mut play, teller).await;
         doors::tokens(&play, teller).await;
         doors::findings(&play, teller).await;
         play

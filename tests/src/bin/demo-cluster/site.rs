@@ -31,6 +31,8 @@ pub(crate) fn deployer(account: &Value) -> [Value; 2] {
         rule("rbac.authorization.k8s.io", json!(["roles", "rolebindings"]), &deploy),
         // The inventories.
         rule("", json!(["configmaps"]), &json!(["update"])),
+        // The Secret that is kept like a file, by its name.
+        json!({"apiGroups": [""], "resources": ["secrets"], "resourceNames": ["db"], "verbs": ["get", "create", "patch"]}),
     ]});
     let binding = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
         "metadata": {"name": "portreeve-deployer"},

@@ -1,13 +1,11 @@
 //! A cluster, a registry, and Portreeve between them.
 
-use std::process::Command;
-
 use portreeve_tests::OrFail as _;
+use portreeve_tests::age::AgeKey;
 use portreeve_tests::chart::of_kind;
 use portreeve_tests::control_plane::ControlPlane;
 use portreeve_tests::cosign::{Cosign, Storage};
-use portreeve_tests::parts::Part;
-use portreeve_tests::process::{START, run, until};
+use portreeve_tests::process::{START, until};
 use portreeve_tests::registry::Registry;
 use portreeve_tests::stage::Stage;
 use serde_json::{Value, json};
@@ -38,11 +36,11 @@ pub(crate) async fn up(teller: &mut Teller) -> Play {
         stage.plane.api().create(&object).await.or_fail("the rights to deploy");
     }
     let folder = stage.daemon.folder().to_owned();
-    run(Command::new(Part::path("age-keygen")).arg("-o").arg(folder.join("age.key")));
+    let key = AgeKey::new();
     stage.daemon.write("platform.yaml", EMPTY);
     stage.config["platform"] = json!({"file": "platform.yaml", "interval": "1s"});
-    stage.config["secrets"]["identities"] = json!([{"file": "age.key"}]);
-    let play = Play { stage: stage.guarded().await, registry };
+    stage.config["secrets"]["identities"] = json!([{"file": key.file}]);
+    let play = Play { stage: stage.guarded().await, registry, key };
     until(START, || in_force(&play)).await.or_fail("the webhooks come into force");
     teller.say("Portreeve runs with the chart's rights, and those to deploy; the API server asks its webhook");
     teller.say(&format!("Commands below run in {}", folder.display()));

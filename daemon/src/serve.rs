@@ -236,7 +236,7 @@ impl Shared {
         let controller = PlatformController {
             platform,
             config: config.clone(),
-            registry: self.judge.now().registry().clone(),
+            judge: self.judge.clone(),
             applier: Applier::new(client.clone()),
             leadership,
             recorder: self.recorder.clone(),

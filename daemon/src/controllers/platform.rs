@@ -13,13 +13,13 @@ use tokio_util::sync::CancellationToken;
 use crate::cluster::apply::Applier;
 use crate::config::Config;
 use crate::config::valid::PlatformConfig;
+use crate::judge::CurrentJudge;
 use crate::platform::budget::{Budget, pause};
 use crate::platform::build::{Part, Validated};
 use crate::platform::clear::GateRules;
 use crate::platform::findings;
 use crate::platform::keep::{Aim, Look, Outcome, State, removed_component};
 use crate::platform::plan::DriftClass;
-use crate::registry::RegistryClient;
 use crate::runtime::leader::{LeadershipWatch, Leading};
 use crate::runtime::metrics::PlatformMetrics;
 use crate::runtime::supervisor::blocking;
@@ -34,8 +34,8 @@ pub struct PlatformController {
     pub platform: PlatformConfig,
     /// Where the rules of the gate are.
     pub config: Config,
-    /// Evidence about images.
-    pub registry: RegistryClient,
+    /// Whose image policy and exceptions are in force.
+    pub judge: CurrentJudge,
     /// The way to the API server.
     pub applier: Applier,
     /// Who leads.
@@ -71,6 +71,10 @@ impl PlatformController {
     pub async fn run(mut self, shutdown: CancellationToken) {
         let mut memory = Memory::default();
         let mut busy_rounds = 0;
+        tokio::select! {
+            () = self.judge.settled() => {}
+            () = shutdown.cancelled() => return,
+        }
         loop {
             let leading = tokio::select! {
                 leading = self.leadership.leading() => leading,
@@ -108,13 +112,14 @@ impl PlatformController {
                 return false;
             }
         };
-        if let Err(why) = self.read_gate(&validated, memory) {
+        if let Err(why) = self.read_gate(&validated, memory).await {
             self.unusable(leading, &why).await;
             return false;
         }
         self.usable(leading).await;
         let Memory { gate: Some((_, gate)), budget, components, .. } = memory else { return false };
-        let look = match Look::take(&self.applier, &validated, gate, parts).await {
+        let gate = gate.in_force(self.judge.now().rules());
+        let look = match Look::take(&self.applier, &validated, &gate, parts).await {
             Ok(look) => look,
             Err(failure) => {
                 for component in &validated.spec.components {
@@ -130,10 +135,12 @@ impl PlatformController {
         is_busy
     }
 
-    fn read_gate(&self, validated: &Validated, memory: &mut Memory) -> Result<(), String> {
+    /// Files are read once; what may change while the daemon runs comes from the judge in each round.
+    async fn read_gate(&self, validated: &Validated, memory: &mut Memory) -> Result<(), String> {
         let wanted = &validated.spec.gate;
         if memory.gate.as_ref().is_none_or(|(gate, _)| gate != wanted) {
-            let rules = GateRules::load(wanted, &self.config, self.registry.clone());
+            let (gate, config, registry) = (wanted.clone(), self.config.clone(), self.judge.now().registry().clone());
+            let rules = blocking(move || GateRules::load(&gate, &config, registry)).await;
             memory.gate = Some((wanted.clone(), rules.map_err(|error| format!("spec.gate: {error}"))?));
         }
         Ok(())

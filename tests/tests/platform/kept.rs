@@ -14,6 +14,7 @@ async fn keeping(site: &Site) -> Daemon {
         "leader": {"lease": site.name},
         "platform": {"file": site.folder.join("platform.yaml"), "interval": "1s"},
         "posture": {"frameworks": ["nsa"]},
+        "customResources": {"exceptionNamespaces": ["excepted-*"]},
     });
     let mut daemon = Daemon::configured(&config, &[]);
     daemon.start().await;
@@ -152,4 +153,38 @@ async fn what_fails_the_gate_or_is_refused_is_a_finding_and_stops_no_other_compo
     let found = finding(&daemon, "PR-5003").await;
     assert!(message(&found).contains("dota"), "{found}");
     assert!(site.api().get(&format!("/api/v1/namespaces/{namespace}/pods/root")).await.is_err());
+}
+
+#[tokio::test]
+async fn exceptions_of_the_cluster_count_at_the_gate_and_stop_counting_when_they_go() {
+    let site = Site::new("excepted").await;
+    for definition in documents(&portreeve_tests::binary::Portreeve::run(["crds"]).stdout) {
+        site.api().create(&definition).await.or_fail("a definition");
+    }
+    let kind = format!("/apis/portreeve.dev/v1alpha1/namespaces/{}/exceptions", site.namespace);
+    site.api().wait_for(&kind, "the kind is served", |_| Some(())).await;
+    let text = std::fs::read_to_string(site.folder.join("platform.yaml")).unwrap();
+    site.write("platform.yaml", &text.replace("failOn: critical", "failOn: high"));
+    let pod = |name: &str| {
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec: {{containers: [{{name: a, image: \
+             'example.org/a:1', securityContext: {{privileged: true}}}}]}}\n"
+        )
+    };
+    site.write("app/pod.yaml", &pod("root"));
+    let daemon = keeping(&site).await;
+    let found = finding(&daemon, "PR-5002").await;
+    let codes: std::collections::BTreeSet<&str> =
+        found["evidence"].as_array().unwrap().iter().filter_map(|pair| pair["name"].as_str()).collect();
+    let exception = json!({"apiVersion": "portreeve.dev/v1alpha1", "kind": "Exception",
+        "metadata": {"name": "root", "namespace": site.namespace},
+        "spec": {"codes": codes, "subjects": {"names": ["root"]}, "owner": "tests",
+            "reason": "accepted for the test", "expires": "2099-01-31"}});
+    site.api().create(&exception).await.unwrap();
+    resolved(&daemon, "PR-5002").await;
+    let namespace = &site.namespace;
+    assert!(site.api().get(&format!("/api/v1/namespaces/{namespace}/pods/root")).await.is_ok());
+    let path = format!("/apis/portreeve.dev/v1alpha1/namespaces/{namespace}/exceptions/root");
+    site.api().delete(&path).await.unwrap();
+    finding(&daemon, "PR-5002").await;
 }

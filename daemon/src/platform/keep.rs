@@ -224,11 +224,18 @@ impl<'a> Look<'a> {
         Whose { platform: &self.validated.name, component }
     }
 
-    /// Whether the platform or the component is suspended.
+    /// Whether the platform or the component is suspended. Where that cannot be read, nothing may be done either.
     pub fn is_suspended(&self, component: &str) -> bool {
-        [WHOLE, component].iter().any(|name| {
-            self.inventories.get(*name).is_some_and(|known| known.as_ref().is_ok_and(|known| known.is_suspended))
-        })
+        let known = [WHOLE, component].into_iter().filter_map(|name| self.inventories.get(name));
+        known.into_iter().any(|known| known.as_ref().map_or(true, |inventory| inventory.is_suspended))
+    }
+
+    /// The inventory of a component. That of the whole platform must be readable too: it says what is suspended.
+    fn inventory(&self, component: &str) -> Result<Option<Inventory>, DamagedInventory> {
+        if let Some(Err(damaged)) = self.inventories.get(WHOLE) {
+            return Err(damaged.clone());
+        }
+        self.inventories.get(component).cloned().transpose()
     }
 
     /// Components that have an inventory and are not in the file any more.
@@ -244,10 +251,9 @@ impl<'a> Look<'a> {
             Ok(built) => built.clone(),
             Err(mistakes) => return outcome.stopped(Stop::Invalid(mistakes.clone())),
         };
-        let inventory = match self.inventories.get(&part.component.name) {
-            None => Inventory::default(),
-            Some(Ok(inventory)) => inventory.clone(),
-            Some(Err(damaged)) => return outcome.stopped(Stop::Damaged(damaged.clone())),
+        let inventory = match self.inventory(&part.component.name) {
+            Ok(inventory) => inventory.unwrap_or_default(),
+            Err(damaged) => return outcome.stopped(Stop::Damaged(damaged)),
         };
         let (cleared, verdicts) = self.judged(built).await;
         let outcome = Outcome { verdicts: Some(verdicts), ..outcome };
@@ -319,10 +325,10 @@ impl<'a> Look<'a> {
     /// Takes down a component that is not in the file any more. Of what it was only its inventory is left.
     pub async fn remove(&self, name: &str, template: &Component, aim: Aim<'_>) -> Outcome {
         let outcome = Outcome::new(template, State::Pending);
-        let mut inventory = match self.inventories.get(name) {
-            Some(Ok(inventory)) => inventory.clone(),
-            Some(Err(damaged)) => return outcome.stopped(Stop::Damaged(damaged.clone())),
-            None => return Outcome { state: State::Healthy, ..outcome },
+        let mut inventory = match self.inventory(name) {
+            Ok(Some(inventory)) => inventory,
+            Err(damaged) => return outcome.stopped(Stop::Damaged(damaged)),
+            Ok(None) => return Outcome { state: State::Healthy, ..outcome },
         };
         let whose = self.whose(name);
         let planner = Planner { applier: self.applier, whose, promised: &self.promised };

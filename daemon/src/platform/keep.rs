@@ -20,66 +20,10 @@ use super::prune::Whose;
 use crate::cluster::apply::{ApiFailure, Applier};
 use crate::cluster::key::ObjectKey;
 use crate::runtime::leader::Leading;
+pub use crate::runtime::metrics::ComponentState as State;
 
 /// How long evidence about images may be waited for.
 const EVIDENCE: Duration = Duration::from_secs(20);
-
-/// Where a component is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum State {
-    /// As declared, and healthy.
-    Healthy,
-    /// As declared, and not healthy yet.
-    Progressing,
-    /// As declared, and not healthy within its time, or not by its own word.
-    Unhealthy,
-    /// Something is to be written.
-    Pending,
-    /// It waits for what it depends on.
-    Waiting,
-    /// Not as declared, and left so by its drift mode or because corrections do not last.
-    Drifted,
-    /// Suspended.
-    Suspended,
-    /// The gate keeps it back.
-    KeptBack,
-    /// Its manifests cannot be used.
-    Invalid,
-    /// The API server did not take it, or could not be asked.
-    Failed,
-}
-
-impl State {
-    /// All states.
-    pub const ALL: [Self; 10] = [
-        Self::Healthy,
-        Self::Progressing,
-        Self::Unhealthy,
-        Self::Pending,
-        Self::Waiting,
-        Self::Drifted,
-        Self::Suspended,
-        Self::KeptBack,
-        Self::Invalid,
-        Self::Failed,
-    ];
-
-    /// The word for people and metrics.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Healthy => "healthy",
-            Self::Progressing => "progressing",
-            Self::Unhealthy => "unhealthy",
-            Self::Pending => "pending",
-            Self::Waiting => "waiting",
-            Self::Drifted => "drifted",
-            Self::Suspended => "suspended",
-            Self::KeptBack => "kept-back",
-            Self::Invalid => "invalid",
-            Self::Failed => "failed",
-        }
-    }
-}
 
 /// What stopped a component.
 #[derive(Clone, Debug)]

@@ -426,6 +426,8 @@ fn exit(outcomes: &[keep::Outcome]) -> ExitCode {
         None => match outcome.state {
             State::Unhealthy | State::Progressing | State::Waiting if outcome.applied.is_some() => ExitCode::Unknown,
             State::Waiting => ExitCode::Unknown,
+            // Asked for, and not done.
+            State::Suspended => ExitCode::Unclassified,
             _ => ExitCode::Clean,
         },
     }))

@@ -147,6 +147,9 @@ pub(super) fn applied(outcomes: &[Outcome], writes: u64) -> String {
             (None, Some(applied)) => {
                 let _ = write!(text, "{}; {}", outcome.state.as_str(), done(applied));
             }
+            (None, None) if outcome.state == State::Suspended => {
+                text.push_str("suspended, nothing was done; 'portreeve platform resume' ends that");
+            }
             (None, None) => text.push_str(outcome.state.as_str()),
         }
         if !outcome.waits_for.is_empty() {

@@ -237,7 +237,7 @@ impl Shared {
             platform,
             config: config.clone(),
             judge: self.judge.clone(),
-            applier: Applier::new(client.clone()),
+            applier: Applier::new(client.clone(), &config.leader),
             leadership,
             recorder: self.recorder.clone(),
             metrics: self.metrics.platform.clone(),

@@ -174,7 +174,7 @@ impl Session {
     }
 
     async fn connect(&self) -> Result<Applier, Failure> {
-        Ok(Applier::new(connect(&self.source).await.map_err(Failure::usage)?))
+        Ok(Applier::new(connect(&self.source).await.map_err(Failure::usage)?, &self.lease))
     }
 
     async fn look<'a>(&'a self, applier: &'a Applier) -> Result<Look<'a>, Failure> {

@@ -80,10 +80,20 @@ impl PlatformController {
                 leading = self.leadership.leading() => leading,
                 () = shutdown.cancelled() => return,
             };
-            let is_busy = tokio::select! {
-                is_busy = self.round(&leading, &mut memory) => is_busy,
-                // A write that is cut off is found by the next look: the inventory listed it before.
-                () = shutdown.cancelled() => return,
+            let is_busy = {
+                let mut round = std::pin::pin!(self.round(&leading, &mut memory));
+                tokio::select! {
+                    is_busy = &mut round => is_busy,
+                    () = shutdown.cancelled() => {
+                        self.applier.close();
+                        // The lease is kept beside the write under way, and for no other.
+                        tokio::select! {
+                            _ = round => {}
+                            () = self.applier.quiet() => {}
+                        }
+                        return;
+                    }
+                }
             };
             // Whoever asked for the lease gets it between two rounds.
             drop(leading);
@@ -190,6 +200,10 @@ impl PlatformController {
         (outcome, validated): (&Outcome, &Validated),
         (budget, known): (&mut Budget, &mut Known),
     ) -> bool {
+        if self.applier.is_closed() {
+            // What a round that was stopped came to says nothing of the component.
+            return false;
+        }
         let now = Instant::now();
         known.note(outcome, now, self.platform.interval);
         spend(budget, outcome, now);
@@ -221,12 +235,15 @@ impl PlatformController {
 
     /// About the file as a whole; its platform has no name that could be relied on.
     async fn file_finding(&self, leading: &Leading, problem: Option<String>) {
-        let shown = crate::judge::source::repository_path(
-            &self.platform.file,
-            crate::judge::source::repository_root().as_deref(),
-        );
+        let shown = self.shown();
         let found = findings::file(&shown, &shown, problem).into_iter().collect();
         self.findings(leading, &shown, "", found).await;
+    }
+
+    /// The file, as findings name it.
+    fn shown(&self) -> String {
+        let root = crate::judge::source::repository_root();
+        crate::judge::source::repository_path(&self.platform.file, root.as_deref())
     }
 
     async fn findings(&self, leading: &Leading, platform: &str, component: &str, findings: Vec<Finding>) {

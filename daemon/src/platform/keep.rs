@@ -144,7 +144,7 @@ pub async fn inventories(
     platform: &str,
 ) -> Result<BTreeMap<String, Result<Inventory, DamagedInventory>>, ApiFailure> {
     let selector = format!("{}={platform},{}=true", inventory::PLATFORM_LABEL, inventory::INVENTORY_LABEL);
-    let listed = applier.list(&inventory::address(platform, WHOLE), &selector).await?;
+    let listed = applier.list(&inventory::address(applier.own_namespace(), (platform, WHOLE)), &selector).await?;
     let component = |object: &Value| inventory::component_of(object).unwrap_or(WHOLE).to_owned();
     Ok(listed.iter().map(|object| (component(object), Inventory::of_object(object))).collect())
 }

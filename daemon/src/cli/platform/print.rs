@@ -132,6 +132,7 @@ fn leftovers(text: &mut String, plan: &ComponentPlan) {
             Fate::Ending => ('=', "ending".to_owned()),
             Fate::Kept => ('=', "kept (prune: false)".to_owned()),
             Fate::NotOurs(why) => ('=', format!("left alone ({why})")),
+            Fate::NotServed(why) => ('!', format!("kept ({why})")),
         };
         let _ = writeln!(text, "  {mark} {word} {}", leftover.entry.address.key);
     }

@@ -64,5 +64,6 @@ pub(super) fn fate_word(fate: &Fate) -> &'static str {
         Fate::Ending => "ending",
         Fate::NotOurs(_) => "left-alone",
         Fate::Kept => "kept",
+        Fate::NotServed(_) => "not-served",
     }
 }

@@ -28,7 +28,7 @@ use crate::config::valid::{Admission, ClusterRead, Namespaces, Tls};
 use crate::controllers::Means;
 use crate::controllers::credentials::Credentials;
 use crate::controllers::images::Images;
-use crate::controllers::platform::PlatformController;
+use crate::controllers::platform::{self, PlatformController};
 use crate::controllers::resources::{Heard, RuleResources, StatusWriter, Teller};
 use crate::controllers::scans::Scans;
 use crate::controllers::workloads::Workloads;
@@ -223,7 +223,7 @@ impl Shared {
         Ok(watch)
     }
 
-    /// Starts what keeps the platform, when there is one.
+    /// Starts what keeps the platform, when there is one; without, what was said of one is over.
     fn keep_platform(
         &self,
         config: &Config,
@@ -231,7 +231,13 @@ impl Shared {
         leadership: LeadershipWatch,
         supervisor: &mut Supervisor,
     ) -> Result<(), ServeError> {
-        let Some(platform) = config.platform.clone() else { return Ok(()) };
+        let Some(platform) = config.platform.clone() else {
+            let stored = (self.store.clone(), self.recorder.clone());
+            let (turn, shutdown) = (Turn::new(stored, &leadership, supervisor.shutdown()), supervisor.shutdown());
+            let forgetting = turn.write(move |recorder, stored| platform::forget_all(recorder, stored, shutdown));
+            supervisor.spawn(TaskName::Platform, forgetting);
+            return Ok(());
+        };
         let Source::Api(client) = source else { return Err(ServeError::PlatformWithoutApiServer) };
         let controller = PlatformController {
             platform,
@@ -239,6 +245,7 @@ impl Shared {
             judge: self.judge.clone(),
             applier: Applier::new(client.clone(), &config.leader),
             leadership,
+            store: self.store.clone(),
             recorder: self.recorder.clone(),
             metrics: self.metrics.platform.clone(),
         };

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use portreeve_api::platform::Gate;
-use portreeve_reports::Finding;
+use portreeve_reports::{Finding, SubjectKey};
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::apply::Applier;
@@ -23,7 +23,7 @@ use crate::platform::plan::DriftClass;
 use crate::runtime::leader::{LeadershipWatch, Leading};
 use crate::runtime::metrics::PlatformMetrics;
 use crate::runtime::supervisor::blocking;
-use crate::store::{Record, RecorderHandle, SubjectFindings};
+use crate::store::{Record, RecorderHandle, Store, SubjectFindings};
 
 /// The first pause while something is under way.
 const SOON: Duration = Duration::from_secs(1);
@@ -40,6 +40,8 @@ pub struct PlatformController {
     pub applier: Applier,
     /// Who leads.
     pub leadership: LeadershipWatch,
+    /// What is stored.
+    pub store: Store,
     /// The store.
     pub recorder: RecorderHandle,
     /// Counts.
@@ -53,6 +55,8 @@ struct Memory {
     budget: Budget,
     components: BTreeMap<String, Known>,
     writes: u64,
+    /// The platform whose former names were looked for.
+    tidied: Option<String>,
 }
 
 /// What is remembered of a component.
@@ -127,7 +131,7 @@ impl PlatformController {
             return false;
         }
         self.usable(leading).await;
-        let Memory { gate: Some((_, gate)), budget, components, .. } = memory else { return false };
+        let Memory { gate: Some((_, gate)), budget, components, tidied, .. } = memory else { return false };
         let gate = gate.in_force(self.judge.now().rules());
         let look = match Look::take(&self.applier, &validated, &gate, parts).await {
             Ok(look) => look,
@@ -140,6 +144,10 @@ impl PlatformController {
                 return false;
             }
         };
+        if tidied.as_ref() != Some(&validated.name) {
+            self.forget_others(leading, (&validated.name, &look)).await;
+            *tidied = Some(validated.name.clone());
+        }
         let is_busy = self.components(leading, (&validated, &look), budget, components).await;
         self.count(memory);
         is_busy
@@ -240,6 +248,21 @@ impl PlatformController {
         self.findings(leading, &shown, "", found).await;
     }
 
+    /// Resolves what is stored of components that are not in this platform: it had another name or file before.
+    async fn forget_others(&self, leading: &Leading, (platform, look): (&str, &Look<'_>)) {
+        let declared = look.parts.iter().map(|part| part.component.name.clone());
+        let components = declared.chain(look.removed()).map(|name| findings::subject(platform, &name).key());
+        let known = components.chain([findings::subject(&self.shown(), "").key()]).collect();
+        match self.store.subjects().await {
+            Ok(stored) => {
+                for subject in findings::forgotten(stored, &known) {
+                    self.record(leading, Record::Deleted { subject, at: Timestamp::now() }).await;
+                }
+            }
+            Err(error) => tracing::warn!(%error, "findings about components that are not kept any more stay open"),
+        }
+    }
+
     /// The file, as findings name it.
     fn shown(&self) -> String {
         let root = crate::judge::source::repository_root();
@@ -267,6 +290,17 @@ impl PlatformController {
         self.metrics.writes.inc_by(writes.saturating_sub(memory.writes));
         memory.writes = writes;
     }
+}
+
+/// Resolves what is stored of components where no platform is kept.
+pub async fn forget_all(recorder: RecorderHandle, stored: Vec<SubjectKey>, shutdown: CancellationToken) {
+    for subject in findings::forgotten(stored, &BTreeSet::new()) {
+        let ack = recorder.send_when_room(Record::Deleted { subject, at: Timestamp::now() }).await;
+        if let Err(error) = ack.committed().await {
+            tracing::warn!(%error, "findings about components that are not kept any more stay open");
+        }
+    }
+    shutdown.cancelled().await;
 }
 
 impl Known {

@@ -7,16 +7,19 @@ use serde_json::{Value, json};
 
 use crate::site::{Site, config};
 
-/// A daemon that keeps the site's platform and looks at it every second.
-async fn keeping(site: &Site) -> Daemon {
-    let config = json!({
+/// The configuration of a daemon that keeps the site's platform and looks at it every second.
+fn configuration(site: &Site) -> Value {
+    json!({
         "cluster": {"kubeconfig": site.plane.kubeconfig()},
         "leader": {"lease": site.name},
         "platform": {"file": site.folder.join("platform.yaml"), "interval": "1s"},
         "posture": {"frameworks": ["nsa"]},
         "customResources": {"exceptionNamespaces": ["excepted-*"]},
-    });
-    let mut daemon = Daemon::configured(&config, &[]);
+    })
+}
+
+async fn keeping(site: &Site) -> Daemon {
+    let mut daemon = Daemon::configured(&configuration(site), &[]);
     daemon.start().await;
     daemon
 }
@@ -187,4 +190,28 @@ async fn exceptions_of_the_cluster_count_at_the_gate_and_stop_counting_when_they
     let path = format!("/apis/portreeve.dev/v1alpha1/namespaces/{namespace}/exceptions/root");
     site.api().delete(&path).await.unwrap();
     finding(&daemon, "PR-5002").await;
+}
+
+#[tokio::test]
+async fn what_was_said_of_a_platform_that_is_not_kept_any_more_is_resolved() {
+    let site = Site::new("former").await;
+    site.write("app/bad.yaml", "kind: [");
+    let mut daemon = keeping(&site).await;
+    finding(&daemon, "PR-5001").await;
+    daemon.kill();
+    let text = std::fs::read_to_string(site.folder.join("platform.yaml")).unwrap();
+    let (old, new) = (format!("metadata: {{name: {}}}", site.name), format!("metadata: {{name: {}-new}}", site.name));
+    site.write("platform.yaml", &text.replace(&old, &new));
+    daemon.start().await;
+    let is_new = |found: &[Value]| match found {
+        [one] => one["subject"]["platform"].as_str().is_some_and(|name| name.ends_with("-new")).then_some(()),
+        _ => None,
+    };
+    daemon.wait_for("code=PR-5001", "a finding of the new name alone", is_new).await;
+    daemon.kill();
+    let mut config = configuration(&site);
+    config.as_object_mut().unwrap().remove("platform");
+    daemon.configure(&config);
+    daemon.start().await;
+    resolved(&daemon, "PR-5001").await;
 }

@@ -170,8 +170,8 @@ impl<'a> Look<'a> {
 
     /// Whether the platform or the component is suspended. Where that cannot be read, nothing may be done either.
     pub fn is_suspended(&self, component: &str) -> bool {
-        let known = [WHOLE, component].into_iter().filter_map(|name| self.inventories.get(name));
-        known.into_iter().any(|known| known.as_ref().map_or(true, |inventory| inventory.is_suspended))
+        let mut known = [WHOLE, component].into_iter().filter_map(|name| self.inventories.get(name));
+        known.any(|known| known.as_ref().map_or(true, |inventory| inventory.is_suspended))
     }
 
     /// The inventory of a component. That of the whole platform must be readable too: it says what is suspended.

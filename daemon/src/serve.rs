@@ -28,7 +28,7 @@ use crate::config::valid::{Admission, Namespaces, SecretsConfig, Tls};
 use crate::controllers::Means;
 use crate::controllers::credentials::Credentials;
 use crate::controllers::images::Images;
-use crate::controllers::platform::PlatformController;
+use crate::controllers::platform::{self, PlatformController};
 use crate::controllers::resources::{Heard, RuleResources, StatusWriter, Teller};
 use crate::controllers::scans::Scans;
 use crate::controllers::secrets::{self, SecretsController};
@@ -113,7 +113,7 @@ async fn daemon(options: ServeOptions) -> Result<(), ServeError> {
         _ => None,
     };
     shared.keep_platform(&options.config, &source, leadership.clone(), &mut supervisor)?;
-    shared.keep_secrets(&options.config.secrets, (&source, &cluster), leadership.clone(), &mut supervisor)?;
+    shared.keep_secrets(&options.config, (&source, &cluster), leadership.clone(), &mut supervisor)?;
     let allowed = &options.config.exception_namespaces;
     let source = (source, &options.config.secrets);
     let watching = shared.start_watching(source, (&leadership, parts), allowed, &mut supervisor);
@@ -213,7 +213,7 @@ impl Shared {
         Ok(watch)
     }
 
-    /// Starts what keeps the platform, when there is one.
+    /// Starts what keeps the platform, when there is one; without, what was said of one is over.
     fn keep_platform(
         &self,
         config: &Config,
@@ -221,14 +221,21 @@ impl Shared {
         leadership: LeadershipWatch,
         supervisor: &mut Supervisor,
     ) -> Result<(), ServeError> {
-        let Some(platform) = config.platform.clone() else { return Ok(()) };
+        let Some(platform) = config.platform.clone() else {
+            let stored = (self.store.clone(), self.recorder.clone());
+            let (turn, shutdown) = (Turn::new(stored, &leadership, supervisor.shutdown()), supervisor.shutdown());
+            let forgetting = turn.write(move |recorder, stored| platform::forget_all(recorder, stored, shutdown));
+            supervisor.spawn(TaskName::Platform, forgetting);
+            return Ok(());
+        };
         let Source::Api(client) = source else { return Err(ServeError::PlatformWithoutApiServer) };
         let controller = PlatformController {
             platform,
             config: config.clone(),
-            registry: self.judge.now().registry().clone(),
-            applier: Applier::new(client.clone()),
+            judge: self.judge.clone(),
+            applier: Applier::new(client.clone(), &config.leader),
             leadership,
+            store: self.store.clone(),
             recorder: self.recorder.clone(),
             metrics: self.metrics.platform.clone(),
         };
@@ -239,19 +246,19 @@ impl Shared {
     /// Starts what keeps Secrets like their files, when any are declared.
     fn keep_secrets(
         &self,
-        secrets: &SecretsConfig,
+        config: &Config,
         (source, cluster): (&Source, &str),
         leadership: LeadershipWatch,
         supervisor: &mut Supervisor,
     ) -> Result<(), ServeError> {
-        if secrets.sync.is_empty() {
+        if config.secrets.sync.is_empty() {
             return Ok(());
         }
         let Source::Api(client) = source else { return Err(ServeError::SecretsWithoutApiServer) };
         let controller = SecretsController {
-            secrets: secrets.clone(),
+            secrets: config.secrets.clone(),
             cluster: cluster.to_owned(),
-            applier: Applier::new(client.clone()),
+            applier: Applier::new(client.clone(), &config.leader),
             leadership,
             recorder: self.recorder.clone(),
             metrics: self.metrics.secrets.clone(),

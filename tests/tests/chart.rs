@@ -370,3 +370,22 @@ async fn until_configured(api: &Api) {
     });
     refused.await.expect("the webhook configuration comes into force");
 }
+
+#[test]
+fn rights_for_a_platform_are_those_that_were_given_and_none_otherwise() {
+    let of_platform = |values: &Value| {
+        let objects = rendered(values);
+        objects.into_iter().filter(|object| object["metadata"]["name"] == "portreeve-platform").collect::<Vec<_>>()
+    };
+    assert_eq!(of_platform(&json!({})), [Value::Null; 0]);
+    let rule = json!({"apiGroups": ["apps"], "resources": ["deployments"], "verbs": ["get", "patch"]});
+    let [role, binding] = &of_platform(&json!({"platform": {"rbac": [rule]}}))[..] else {
+        panic!("a role and its binding")
+    };
+    assert_eq!(role["rules"], json!([rule]));
+    assert_eq!(
+        (&binding["kind"], &binding["roleRef"]["name"]),
+        (&json!("ClusterRoleBinding"), &role["metadata"]["name"])
+    );
+    assert_eq!(binding["subjects"], json!([{"kind": "ServiceAccount", "name": "portreeve", "namespace": NAMESPACE}]));
+}

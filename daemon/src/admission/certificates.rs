@@ -23,7 +23,7 @@ use kube::{Api, Client};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::cluster::request::{Failed, within};
+use crate::cluster::request::{FIELD_MANAGER, Failed, within};
 use crate::config::valid::ManagedTls;
 use crate::runtime::leader::{LeadershipLost, LeadershipWatch, Leading};
 pub(super) use pair::expiry;
@@ -170,7 +170,7 @@ impl Keeper {
 
     /// Replaces what was read, if nobody did since, or creates what was not there.
     async fn write(&self, read: Option<Secret>, data: BTreeMap<String, ByteString>) -> Result<(), Failed> {
-        let params = PostParams { field_manager: Some("portreeve".to_owned()), ..PostParams::default() };
+        let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
         let name = &self.managed.secret;
         let mut secret = read.unwrap_or_else(|| Secret {
             metadata: ObjectMeta { name: Some(name.clone()), ..ObjectMeta::default() },

@@ -174,7 +174,7 @@ impl Session {
     }
 
     async fn connect(&self) -> Result<Applier, Failure> {
-        Ok(Applier::new(connect(&self.source).await.map_err(Failure::usage)?))
+        Ok(Applier::new(connect(&self.source).await.map_err(Failure::usage)?, &self.lease))
     }
 
     async fn look<'a>(&'a self, applier: &'a Applier) -> Result<Look<'a>, Failure> {
@@ -426,6 +426,8 @@ fn exit(outcomes: &[keep::Outcome]) -> ExitCode {
         None => match outcome.state {
             State::Unhealthy | State::Progressing | State::Waiting if outcome.applied.is_some() => ExitCode::Unknown,
             State::Waiting => ExitCode::Unknown,
+            // Asked for, and not done.
+            State::Suspended => ExitCode::Unclassified,
             _ => ExitCode::Clean,
         },
     }))

@@ -5,9 +5,9 @@
 
 mod failure;
 mod kinds;
+mod writing;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::{Method, Request};
@@ -15,18 +15,19 @@ use portreeve_policies::object::Object;
 use serde_json::{Value, json};
 
 use crate::cluster::key::ObjectKey;
+use crate::cluster::request::FIELD_MANAGER;
+use crate::config::valid::LeaderConfig;
 use crate::runtime::leader::{self, Leading};
+use failure::Words;
 pub use failure::{ApiFailure, FieldConflict};
 use kinds::Kinds;
 pub use kinds::Served;
+use writing::Writing;
 
-/// Field manager of everything that is written.
-pub const MANAGER: &str = "portreeve";
-/// Namespace of what Portreeve keeps for itself.
-pub const NAMESPACE: &str = "portreeve-system";
-
-/// How long one request may take.
+/// How long reading and dry runs may take. A write has [`leader::REQUEST`].
 const REQUEST: Duration = Duration::from_secs(15);
+const JSON: &str = "application/json";
+const APPLY: &str = "application/apply-patch+yaml";
 /// Objects of one page of a list.
 const PAGE: usize = 500;
 /// Most objects that one list is followed to.
@@ -70,14 +71,16 @@ pub enum Deletion {
 #[derive(Clone)]
 pub struct Applier {
     client: kube::Client,
+    own_namespace: Arc<str>,
     kinds: Arc<Kinds>,
-    writes: Arc<AtomicU64>,
+    writing: Writing,
 }
 
 impl Applier {
-    /// A door; nothing is sent yet.
-    pub fn new(client: kube::Client) -> Self {
-        Self { client, kinds: Arc::default(), writes: Arc::default() }
+    /// A door; nothing is sent yet. What Portreeve keeps for itself is where its lease is.
+    pub fn new(client: kube::Client, lease: &LeaderConfig) -> Self {
+        let own_namespace = lease.namespace.as_str().into();
+        Self { client, own_namespace, kinds: Arc::default(), writing: Writing::default() }
     }
 
     /// The connection, for the lease.
@@ -85,9 +88,29 @@ impl Applier {
         &self.client
     }
 
+    /// The namespace of what Portreeve keeps for itself.
+    pub fn own_namespace(&self) -> &str {
+        &self.own_namespace
+    }
+
     /// Requests that could have changed something, dry runs left out.
     pub fn writes(&self) -> u64 {
-        self.writes.load(Ordering::Relaxed)
+        self.writing.begun()
+    }
+
+    /// From now on no write begins, here and in clones.
+    pub fn close(&self) {
+        self.writing.close();
+    }
+
+    /// Whether no write begins any more.
+    pub fn is_closed(&self) -> bool {
+        self.writing.is_closed()
+    }
+
+    /// Waits until no write is under way; each ends within [`leader::REQUEST`].
+    pub async fn quiet(&self) {
+        self.writing.quiet().await;
     }
 
     /// How the server serves a kind; `UnknownKind` when it does not.
@@ -107,7 +130,7 @@ impl Applier {
             Err(ApiFailure::UnknownKind(_)) => return Ok(None),
             Err(failure) => return Err(failure),
         };
-        match self.send(Method::GET, &path, None).await {
+        match self.read(&path).await {
             Ok(object) => Ok(Some(object)),
             Err(ApiFailure::NotFound(_)) => Ok(None),
             Err(failure) => Err(failure),
@@ -122,7 +145,7 @@ impl Applier {
         let mut next = String::new();
         loop {
             let path = format!("{collection}?{}", list_query(selector, &next));
-            let mut page = self.send(Method::GET, &path, None).await?;
+            let mut page = self.read(&path).await?;
             let items = page.get_mut("items").and_then(Value::as_array_mut).map(std::mem::take);
             found.extend(items.unwrap_or_default().into_iter().map(|mut item| {
                 item["apiVersion"] = json!(&*address.api_version);
@@ -140,9 +163,31 @@ impl Applier {
         }
     }
 
+    /// Whether what [`get`](Self::get) did not find is not there. `OldVersion` when its kind is served in other versions
+    /// only: it may live on, and is not to be forgotten.
+    pub async fn is_gone(&self, address: &Address) -> Result<(), ApiFailure> {
+        // A long-lived process may have asked before the version went.
+        self.kinds.forget_version(&address.api_version);
+        match self.served(address).await {
+            Ok(_) => return Ok(()),
+            Err(ApiFailure::UnknownKind(_)) => {}
+            Err(failure) => return Err(failure),
+        }
+        let key = &address.key;
+        for version in kinds::versions(self, &key.group).await? {
+            match self.kinds.find(self, &version, &key.kind).await {
+                Ok(_) => return Err(ApiFailure::OldVersion(format!("{} {key}", address.api_version))),
+                Err(ApiFailure::UnknownKind(_)) => {}
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok(())
+    }
+
     /// What applying would make of the object. Nothing is written.
     pub async fn dry_run(&self, address: &Address, object: &Value, force: Force) -> Result<Value, ApiFailure> {
-        self.patch(address, object, &format!("{}&dryRun=All", apply_query(force))).await
+        let (path, body) = self.patch(address, object, &format!("{}&dryRun=All", apply_query(force))).await?;
+        self.sent((Method::PATCH, &path), Some((APPLY, body)), (REQUEST, words_about(address))).await
     }
 
     /// Server-side apply. Nothing but the time fences it: the answer must come while the lease is surely ours.
@@ -153,13 +198,12 @@ impl Applier {
         object: &Value,
         force: Force,
     ) -> Result<Value, ApiFailure> {
-        self.writing(leading)?;
-        let query = apply_query(force);
-        let applied = self.patch(address, object, &query);
-        tokio::time::timeout(leader::REQUEST, applied).await.unwrap_or(Err(ApiFailure::TimedOut(leader::REQUEST)))
+        let (path, body) = self.patch(address, object, &apply_query(force)).await?;
+        self.write(leading, address, (Method::PATCH, &path), (APPLY, body)).await
     }
 
-    async fn patch(&self, address: &Address, object: &Value, query: &str) -> Result<Value, ApiFailure> {
+    /// Path and body of server-side apply.
+    async fn patch(&self, address: &Address, object: &Value, query: &str) -> Result<(String, Value), ApiFailure> {
         let served = self.served(address).await?;
         let path = kinds::path(&address.api_version, &served, &address.key);
         let mut object = object.clone();
@@ -168,8 +212,7 @@ impl Applier {
         {
             metadata.remove("namespace");
         }
-        let body = ("application/apply-patch+yaml", object);
-        self.send(Method::PATCH, &format!("{path}?{query}"), Some(body)).await
+        Ok((format!("{path}?{query}"), object))
     }
 
     /// Replaces the record of who owns which fields, unless the object has changed since it was read.
@@ -180,27 +223,20 @@ impl Applier {
         live: &Value,
         managed_fields: &Value,
     ) -> Result<Value, ApiFailure> {
-        self.writing(leading)?;
-        let path = self.path(address).await?;
+        let path = format!("{}?fieldManager={FIELD_MANAGER}", self.path(address).await?);
         let patch = json!({"metadata": {
             "managedFields": managed_fields, "resourceVersion": live.pointer("/metadata/resourceVersion")}});
-        self.send(
-            Method::PATCH,
-            &format!("{path}?fieldManager={MANAGER}"),
-            Some(("application/merge-patch+json", patch)),
-        )
-        .await
+        self.write(leading, address, (Method::PATCH, &path), ("application/merge-patch+json", patch)).await
     }
 
     /// Deletes exactly the object that was looked at: another UID or a later version is `Changed`.
     pub async fn delete(&self, leading: &Leading, address: &Address, live: &Value) -> Result<Deletion, ApiFailure> {
-        self.writing(leading)?;
         let path = self.path(address).await?;
         let preconditions = json!({
             "uid": live.pointer("/metadata/uid"), "resourceVersion": live.pointer("/metadata/resourceVersion")});
         let options = json!({"kind": "DeleteOptions", "apiVersion": "v1",
             "propagationPolicy": "Background", "preconditions": preconditions});
-        match self.send(Method::DELETE, &path, Some(("application/json", options))).await {
+        match self.write(leading, address, (Method::DELETE, &path), (JSON, options)).await {
             Ok(_) => {}
             Err(ApiFailure::NotFound(_)) => return Ok(Deletion::Gone),
             Err(failure) => return Err(failure),
@@ -214,16 +250,16 @@ impl Applier {
 
     /// Makes sure that our own namespace is there. Needs no proof of leading: the lease itself is in it.
     pub async fn make_own_namespace(&self) -> Result<(), ApiFailure> {
-        let key =
-            ObjectKey { group: "".into(), kind: "Namespace".into(), namespace: "".into(), name: NAMESPACE.into() };
+        let name = self.own_namespace();
+        let key = ObjectKey { group: "".into(), kind: "Namespace".into(), namespace: "".into(), name: name.into() };
         let address = Address { api_version: "v1".into(), key };
         if self.get(&address).await?.is_some() {
             return Ok(());
         }
-        self.writes.fetch_add(1, Ordering::Relaxed);
-        let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
-        let body = Some(("application/json", object));
-        match self.send(Method::POST, &format!("/api/v1/namespaces?fieldManager={MANAGER}"), body).await {
+        let _under_way = self.writing.begin()?;
+        let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+        let path = format!("/api/v1/namespaces?fieldManager={FIELD_MANAGER}");
+        match self.sent((Method::POST, &path), Some((JSON, object)), (leader::REQUEST, Words::Told)).await {
             Ok(_) | Err(ApiFailure::AlreadyExists(_)) => Ok(()),
             Err(failure) => Err(failure),
         }
@@ -231,25 +267,30 @@ impl Applier {
 
     /// Creates an object; `AlreadyExists` when there is one.
     pub async fn create(&self, leading: &Leading, address: &Address, object: &Value) -> Result<Value, ApiFailure> {
-        self.writing(leading)?;
         let served = self.served(address).await?;
         let collection = kinds::collection(&address.api_version, &served, &address.key.namespace);
-        let body = Some(("application/json", object.clone()));
-        self.send(Method::POST, &format!("{collection}?fieldManager={MANAGER}"), body).await
+        let path = format!("{collection}?fieldManager={FIELD_MANAGER}");
+        self.write(leading, address, (Method::POST, &path), (JSON, object.clone())).await
     }
 
     /// Replaces an object; its `resourceVersion` must be the one that was read, else `Changed`.
     pub async fn replace(&self, leading: &Leading, address: &Address, object: &Value) -> Result<Value, ApiFailure> {
-        self.writing(leading)?;
-        let path = self.path(address).await?;
-        let body = Some(("application/json", object.clone()));
-        self.send(Method::PUT, &format!("{path}?fieldManager={MANAGER}"), body).await
+        let path = format!("{}?fieldManager={FIELD_MANAGER}", self.path(address).await?);
+        self.write(leading, address, (Method::PUT, &path), (JSON, object.clone())).await
     }
 
-    fn writing(&self, leading: &Leading) -> Result<(), ApiFailure> {
+    /// The one way to a change: whether we lead is asked when all else is known, and what is sent then is answered
+    /// within the time that the lease is surely ours for.
+    async fn write(
+        &self,
+        leading: &Leading,
+        address: &Address,
+        request: (Method, &str),
+        body: (&str, Value),
+    ) -> Result<Value, ApiFailure> {
         leading.check()?;
-        self.writes.fetch_add(1, Ordering::Relaxed);
-        Ok(())
+        let _under_way = self.writing.begin()?;
+        self.sent(request, Some(body), (leader::REQUEST, words_about(address))).await
     }
 
     async fn path(&self, address: &Address) -> Result<String, ApiFailure> {
@@ -257,23 +298,39 @@ impl Applier {
         Ok(kinds::path(&address.api_version, &served, &address.key))
     }
 
-    async fn send(&self, method: Method, path: &str, body: Option<(&str, Value)>) -> Result<Value, ApiFailure> {
+    /// Reads.
+    async fn read(&self, path: &str) -> Result<Value, ApiFailure> {
+        self.sent((Method::GET, path), None, (REQUEST, Words::Told)).await
+    }
+
+    async fn sent(
+        &self,
+        (method, path): (Method, &str),
+        body: Option<(&str, Value)>,
+        (time, words): (Duration, Words),
+    ) -> Result<Value, ApiFailure> {
         let (kind, bytes) = match body {
             Some((kind, body)) => (kind, body.to_string().into_bytes()),
-            None => ("application/json", Vec::new()),
+            None => (JSON, Vec::new()),
         };
         let request = Request::builder()
             .method(method)
             .uri(path)
             .header(http::header::CONTENT_TYPE, kind)
-            .header(http::header::ACCEPT, "application/json")
+            .header(http::header::ACCEPT, JSON)
             .body(bytes)
             .map_err(|error| ApiFailure::Unreachable(error.to_string()))?;
-        match tokio::time::timeout(REQUEST, self.client.request::<Value>(request)).await {
-            Ok(answered) => answered.map_err(ApiFailure::from),
-            Err(_) => Err(ApiFailure::TimedOut(REQUEST)),
+        match tokio::time::timeout(time, self.client.request::<Value>(request)).await {
+            Ok(answered) => answered.map_err(|error| ApiFailure::of(error, words)),
+            Err(_) => Err(ApiFailure::TimedOut(time)),
         }
     }
+}
+
+/// The words of a refusal may quote what was sent.
+fn words_about(address: &Address) -> Words {
+    let is_secret = address.key.group.is_empty() && &*address.key.kind == "Secret";
+    if is_secret { Words::Withheld } else { Words::Told }
 }
 
 fn list_query(selector: &str, next: &str) -> String {
@@ -286,5 +343,8 @@ fn list_query(selector: &str, next: &str) -> String {
 }
 
 fn apply_query(force: Force) -> String {
-    format!("fieldManager={MANAGER}&force={}&fieldValidation=Strict", force == Force::Yes)
+    format!("fieldManager={FIELD_MANAGER}&force={}&fieldValidation=Strict", force == Force::Yes)
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use crate::runtime::leader::REQUEST;
 
+/// The field manager of all that we write.
+pub const FIELD_MANAGER: &str = "portreeve";
+
 /// Why a request came to nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum Failed {

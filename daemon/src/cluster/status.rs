@@ -5,11 +5,8 @@ use kube::{Api, Client};
 use serde_json::{Value, json};
 
 use crate::cluster::kinds::WatchedKind;
-use crate::cluster::request::{Failed, within};
+use crate::cluster::request::{FIELD_MANAGER, Failed, within};
 use crate::cluster::watches::resource;
-
-/// The field manager of all that we write.
-pub const FIELD_MANAGER: &str = "portreeve";
 
 /// A condition, as written or to be written; when it last changed is apart.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,24 +6,24 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use portreeve_api::platform::Gate;
-use portreeve_reports::Finding;
+use portreeve_reports::{Finding, SubjectKey};
 use tokio_util::sync::CancellationToken;
 
 use super::dice;
 use crate::cluster::apply::Applier;
 use crate::config::Config;
 use crate::config::valid::PlatformConfig;
+use crate::judge::CurrentJudge;
 use crate::platform::budget::{Budget, pause};
 use crate::platform::build::{Part, Validated};
 use crate::platform::clear::GateRules;
 use crate::platform::findings;
 use crate::platform::keep::{Aim, Look, Outcome, State, removed_component};
 use crate::platform::plan::DriftClass;
-use crate::registry::RegistryClient;
 use crate::runtime::leader::{LeadershipWatch, Leading};
 use crate::runtime::metrics::PlatformMetrics;
 use crate::runtime::supervisor::blocking;
-use crate::store::{Record, RecorderHandle, SubjectFindings};
+use crate::store::{Record, RecorderHandle, Store, SubjectFindings};
 
 /// The first pause while something is under way.
 const SOON: Duration = Duration::from_secs(1);
@@ -34,12 +34,14 @@ pub struct PlatformController {
     pub platform: PlatformConfig,
     /// Where the rules of the gate are.
     pub config: Config,
-    /// Evidence about images.
-    pub registry: RegistryClient,
+    /// Whose image policy and exceptions are in force.
+    pub judge: CurrentJudge,
     /// The way to the API server.
     pub applier: Applier,
     /// Who leads.
     pub leadership: LeadershipWatch,
+    /// What is stored.
+    pub store: Store,
     /// The store.
     pub recorder: RecorderHandle,
     /// Counts.
@@ -53,6 +55,8 @@ struct Memory {
     budget: Budget,
     components: BTreeMap<String, Known>,
     writes: u64,
+    /// The platform whose former names were looked for.
+    tidied: Option<String>,
 }
 
 /// What is remembered of a component.
@@ -71,15 +75,29 @@ impl PlatformController {
     pub async fn run(mut self, shutdown: CancellationToken) {
         let mut memory = Memory::default();
         let mut busy_rounds = 0;
+        tokio::select! {
+            () = self.judge.settled() => {}
+            () = shutdown.cancelled() => return,
+        }
         loop {
             let leading = tokio::select! {
                 leading = self.leadership.leading() => leading,
                 () = shutdown.cancelled() => return,
             };
-            let is_busy = tokio::select! {
-                is_busy = self.round(&leading, &mut memory) => is_busy,
-                // A write that is cut off is found by the next look: the inventory listed it before.
-                () = shutdown.cancelled() => return,
+            let is_busy = {
+                let mut round = std::pin::pin!(self.round(&leading, &mut memory));
+                tokio::select! {
+                    is_busy = &mut round => is_busy,
+                    () = shutdown.cancelled() => {
+                        self.applier.close();
+                        // The lease is kept beside the write under way, and for no other.
+                        tokio::select! {
+                            _ = round => {}
+                            () = self.applier.quiet() => {}
+                        }
+                        return;
+                    }
+                }
             };
             // Whoever asked for the lease gets it between two rounds.
             drop(leading);
@@ -108,13 +126,14 @@ impl PlatformController {
                 return false;
             }
         };
-        if let Err(why) = self.read_gate(&validated, memory) {
+        if let Err(why) = self.read_gate(&validated, memory).await {
             self.unusable(leading, &why).await;
             return false;
         }
         self.usable(leading).await;
-        let Memory { gate: Some((_, gate)), budget, components, .. } = memory else { return false };
-        let look = match Look::take(&self.applier, &validated, gate, parts).await {
+        let Memory { gate: Some((_, gate)), budget, components, tidied, .. } = memory else { return false };
+        let gate = gate.in_force(self.judge.now().rules());
+        let look = match Look::take(&self.applier, &validated, &gate, parts).await {
             Ok(look) => look,
             Err(failure) => {
                 for component in &validated.spec.components {
@@ -125,15 +144,21 @@ impl PlatformController {
                 return false;
             }
         };
+        if tidied.as_ref() != Some(&validated.name) {
+            self.forget_others(leading, (&validated.name, &look)).await;
+            *tidied = Some(validated.name.clone());
+        }
         let is_busy = self.components(leading, (&validated, &look), budget, components).await;
         self.count(memory);
         is_busy
     }
 
-    fn read_gate(&self, validated: &Validated, memory: &mut Memory) -> Result<(), String> {
+    /// Files are read once; what may change while the daemon runs comes from the judge in each round.
+    async fn read_gate(&self, validated: &Validated, memory: &mut Memory) -> Result<(), String> {
         let wanted = &validated.spec.gate;
         if memory.gate.as_ref().is_none_or(|(gate, _)| gate != wanted) {
-            let rules = GateRules::load(wanted, &self.config, self.registry.clone());
+            let (gate, config, registry) = (wanted.clone(), self.config.clone(), self.judge.now().registry().clone());
+            let rules = blocking(move || GateRules::load(&gate, &config, registry)).await;
             memory.gate = Some((wanted.clone(), rules.map_err(|error| format!("spec.gate: {error}"))?));
         }
         Ok(())
@@ -183,6 +208,10 @@ impl PlatformController {
         (outcome, validated): (&Outcome, &Validated),
         (budget, known): (&mut Budget, &mut Known),
     ) -> bool {
+        if self.applier.is_closed() {
+            // What a round that was stopped came to says nothing of the component.
+            return false;
+        }
         let now = Instant::now();
         known.note(outcome, now, self.platform.interval);
         spend(budget, outcome, now);
@@ -214,12 +243,30 @@ impl PlatformController {
 
     /// About the file as a whole; its platform has no name that could be relied on.
     async fn file_finding(&self, leading: &Leading, problem: Option<String>) {
-        let shown = crate::judge::source::repository_path(
-            &self.platform.file,
-            crate::judge::source::repository_root().as_deref(),
-        );
+        let shown = self.shown();
         let found = findings::file(&shown, &shown, problem).into_iter().collect();
         self.findings(leading, &shown, "", found).await;
+    }
+
+    /// Resolves what is stored of components that are not in this platform: it had another name or file before.
+    async fn forget_others(&self, leading: &Leading, (platform, look): (&str, &Look<'_>)) {
+        let declared = look.parts.iter().map(|part| part.component.name.clone());
+        let components = declared.chain(look.removed()).map(|name| findings::subject(platform, &name).key());
+        let known = components.chain([findings::subject(&self.shown(), "").key()]).collect();
+        match self.store.subjects().await {
+            Ok(stored) => {
+                for subject in findings::forgotten(stored, &known) {
+                    self.record(leading, Record::Deleted { subject, at: Timestamp::now() }).await;
+                }
+            }
+            Err(error) => tracing::warn!(%error, "findings about components that are not kept any more stay open"),
+        }
+    }
+
+    /// The file, as findings name it.
+    fn shown(&self) -> String {
+        let root = crate::judge::source::repository_root();
+        crate::judge::source::repository_path(&self.platform.file, root.as_deref())
     }
 
     async fn findings(&self, leading: &Leading, platform: &str, component: &str, findings: Vec<Finding>) {
@@ -243,6 +290,17 @@ impl PlatformController {
         self.metrics.writes.inc_by(writes.saturating_sub(memory.writes));
         memory.writes = writes;
     }
+}
+
+/// Resolves what is stored of components where no platform is kept.
+pub async fn forget_all(recorder: RecorderHandle, stored: Vec<SubjectKey>, shutdown: CancellationToken) {
+    for subject in findings::forgotten(stored, &BTreeSet::new()) {
+        let ack = recorder.send_when_room(Record::Deleted { subject, at: Timestamp::now() }).await;
+        if let Err(error) = ack.committed().await {
+            tracing::warn!(%error, "findings about components that are not kept any more stay open");
+        }
+    }
+    shutdown.cancelled().await;
 }
 
 impl Known {

@@ -150,6 +150,19 @@ impl Rules {
     }
 }
 
+impl Rules {
+    /// These questions with the image policy and exceptions of other rules.
+    #[must_use]
+    pub fn with_policies_of(&self, other: &Self) -> Self {
+        Self {
+            image_policy: other.image_policy.clone(),
+            exceptions: other.exceptions.clone(),
+            written: Arc::clone(&other.written),
+            ..self.clone()
+        }
+    }
+}
+
 /// Public keys by the names of their files.
 pub type KeyFiles = BTreeMap<String, Vec<u8>>;
 

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use portreeve_api::platform::Gate;
 use portreeve_policies::object::Object;
 use portreeve_policies::world::World;
+use portreeve_reports::code::Topic;
 use portreeve_reports::gate::{self, ExitCode, Threshold};
 use portreeve_reports::report::Report;
 use portreeve_reports::{Effect, Finding, Verdict};
@@ -59,7 +60,8 @@ pub struct KeptBack {
 const MAX_TOLD: usize = 10;
 
 impl GateRules {
-    /// Reads the rules: those the platform names, with parameters, image policy and exceptions of the configuration.
+    /// Reads the rules: those the platform names, with parameters, image policy and exceptions of the configuration's
+    /// files.
     pub fn load(gate: &Gate, config: &Config, registry: RegistryClient) -> Result<Self, LoadError> {
         let posture = &config.posture;
         let standard = if posture.enforce.is_empty() { &posture.frameworks } else { &posture.enforce };
@@ -75,6 +77,13 @@ impl GateRules {
         let judge = Judge::new(Rules::load(&settings, &FileSource::WorkingTree)?, registry);
         let threshold = Threshold { fail_on: gate.fail_on, fail_coverage_below: None };
         Ok(Self { judge, threshold, images: gate.images })
+    }
+
+    /// The same with the image policy and exceptions of other rules: those in force, the cluster's resources among them.
+    #[must_use]
+    pub fn in_force(&self, rules: &Rules) -> Self {
+        let rules = self.judge.rules().with_policies_of(rules);
+        Self { judge: Judge::new(rules, self.judge.registry().clone()), ..*self }
     }
 
     /// Judges a component. The world is the platform: what its components declare for each other is there.
@@ -100,7 +109,7 @@ impl GateRules {
     /// keeps what was found; only what decides is taken from it.
     fn decisive(&self, report: &Report) -> Report {
         let most = self.images.unwrap_or_default();
-        let is_image = |finding: &Finding| finding.code.as_str().starts_with("PR-1");
+        let is_image = |finding: &Finding| finding.code.topic() == Topic::ImageTrust;
         let mut decisive = report.clone();
         for finding in decisive.findings.iter_mut().filter(|finding| is_image(finding)) {
             finding.effect = finding.effect.min(most);

@@ -105,7 +105,7 @@ impl Deployer<'_> {
         let mut applied = Applied::default();
         self.delete(&plan.leftovers, (plan.component.prune, plan.component.retain), inventory, &mut applied).await?;
         if inventory.entries().len() == 0 && inventory.version.is_some() {
-            let address = inventory::address(self.whose.platform, self.whose.component);
+            let address = self.inventory();
             if let Some(live) = self.applier.get(&address).await? {
                 self.applier.delete(self.leading, &address, &live).await?;
             }
@@ -121,12 +121,17 @@ impl Deployer<'_> {
         self.store_if_new(inventory, next).await
     }
 
+    /// Where the component's inventory is.
+    fn inventory(&self) -> Address {
+        inventory::address(self.applier.own_namespace(), (self.whose.platform, self.whose.component))
+    }
+
     async fn store_if_new(&self, inventory: &mut Inventory, next: Inventory) -> Result<(), ApiFailure> {
         if next.says_the_same(inventory) {
             return Ok(());
         }
-        let address = inventory::address(self.whose.platform, self.whose.component);
-        let object = next.to_object(self.whose.platform, self.whose.component);
+        let address = self.inventory();
+        let object = next.to_object(self.applier.own_namespace(), (self.whose.platform, self.whose.component));
         let stored = match next.version {
             Some(_) => self.applier.replace(self.leading, &address, &object).await?,
             None => {
@@ -342,6 +347,7 @@ impl Deployer<'_> {
                 applied.failures.push((key, ApiFailure::Changed("it changed at each try to delete it".to_owned())));
             }
             Fate::Kept => {}
+            Fate::NotServed(why) => applied.failures.push((key, why)),
         }
         Ok(())
     }

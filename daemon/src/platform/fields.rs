@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::path::{Path, Step};
-use crate::cluster::apply::MANAGER;
+use crate::cluster::request::FIELD_MANAGER;
 
 /// Managers that stand for a person's tool: what they own is taken over with an object, or removals would never take
 /// effect.
@@ -28,7 +28,7 @@ impl Owner {
 
     /// Whether this is us.
     pub fn is_ours(&self) -> bool {
-        self.manager == MANAGER && self.declares && self.subresource.is_empty()
+        self.manager == FIELD_MANAGER && self.declares && self.subresource.is_empty()
     }
 
     /// Whether it will write the field again: it declares it, or is a controller behind a subresource. Writing over it
@@ -118,7 +118,7 @@ pub fn taken_over(object: &Value) -> Option<Value> {
     let ours = kept.iter().position(|entry| Owner::of(entry).is_ours()).map(|at| kept.remove(at));
     let mut fields = ours.and_then(|entry| entry.get("fieldsV1").cloned()).unwrap_or_else(|| json!({}));
     tools.iter().filter_map(|entry| entry.get("fieldsV1")).for_each(|more| unite(&mut fields, more));
-    let mine = json!({"manager": MANAGER, "operation": "Apply", "fieldsType": "FieldsV1", "fieldsV1": fields,
+    let mine = json!({"manager": FIELD_MANAGER, "operation": "Apply", "fieldsType": "FieldsV1", "fieldsV1": fields,
         "apiVersion": ours.unwrap_or(first).get("apiVersion"), "time": first.get("time")});
     Some(kept.into_iter().cloned().chain([mine]).collect())
 }

@@ -1,8 +1,10 @@
 //! What became of a component, as findings PR-5xxx. Every question that was decided is answered, so that what is
 //! mended is resolved. Pure.
 
+use std::collections::BTreeSet;
+
 use portreeve_api::platform::{self as codes, Drift};
-use portreeve_reports::{Cause, CodeEntry, Finding, FindingBuilder, Location, Subject, Verdict};
+use portreeve_reports::{Cause, CodeEntry, Finding, FindingBuilder, Location, Subject, SubjectKey, Verdict};
 
 use super::health::Health;
 use super::keep::{Outcome, State, Stop};
@@ -14,6 +16,12 @@ const MAX_TOLD: usize = 20;
 /// The subject of a component's findings.
 pub fn subject(platform: &str, component: &str) -> Subject {
     Subject::Component { platform: platform.to_owned(), component: component.to_owned() }
+}
+
+/// Subjects that are components, and not among those that are known: of a former name, file or configuration.
+pub fn forgotten(stored: Vec<SubjectKey>, known: &BTreeSet<SubjectKey>) -> Vec<SubjectKey> {
+    let is_component = |subject: &SubjectKey| subject.0.split('\u{1f}').next() == Some("component");
+    stored.into_iter().filter(|subject| is_component(subject) && !known.contains(subject)).collect()
 }
 
 /// An answer: what is wrong, with what was seen.

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use crate::cluster::apply::{Address, NAMESPACE};
+use crate::cluster::apply::Address;
 use crate::cluster::key::ObjectKey;
 
 /// Label of inventories and objects: the platform.
@@ -95,15 +95,15 @@ impl Inventory {
         self.entries == other.entries && self.is_suspended == other.is_suspended
     }
 
-    /// As a ConfigMap.
-    pub fn to_object(&self, platform: &str, component: &str) -> Value {
+    /// As a ConfigMap of our own namespace.
+    pub fn to_object(&self, own: &str, (platform, component): (&str, &str)) -> Value {
         let rows: Vec<Value> = self.entries.values().map(row).collect();
         let mut labels = json!({PLATFORM_LABEL: platform, INVENTORY_LABEL: "true"});
         if component != WHOLE {
             labels[COMPONENT_LABEL] = json!(component);
         }
         let mut object = json!({"apiVersion": "v1", "kind": "ConfigMap",
-            "metadata": {"name": name(platform, component), "namespace": NAMESPACE, "labels": labels},
+            "metadata": {"name": name(platform, component), "namespace": own, "labels": labels},
             "data": {ENTRIES: Value::Array(rows).to_string()}});
         if self.is_suspended {
             object["metadata"]["annotations"] = json!({SUSPENDED: "true"});
@@ -145,14 +145,14 @@ pub fn name(platform: &str, component: &str) -> String {
     }
 }
 
-/// Where the ConfigMap is.
-pub fn address(platform: &str, component: &str) -> Address {
+/// Where the ConfigMap is, in our own namespace.
+pub fn address(own: &str, (platform, component): (&str, &str)) -> Address {
     Address {
         api_version: "v1".into(),
         key: ObjectKey {
             group: "".into(),
             kind: "ConfigMap".into(),
-            namespace: NAMESPACE.into(),
+            namespace: own.into(),
             name: name(platform, component).into(),
         },
     }
@@ -220,16 +220,16 @@ mod tests {
         let mut inventory = Inventory { is_suspended: true, version: Some("7".to_owned()), ..Inventory::default() };
         inventory = inventory.with_intent([&first, &second]);
         inventory.applied(&first.key, "u", "d");
-        let object = inventory.to_object("demo", "hub");
+        let object = inventory.to_object("own", ("demo", "hub"));
         assert_eq!(object["metadata"]["name"], "platform.demo.hub");
         assert_eq!(component_of(&object), Some("hub"));
         assert_eq!(Inventory::of_object(&object), Ok(inventory));
-        assert_eq!(component_of(&Inventory::default().to_object("demo", WHOLE)), None);
+        assert_eq!(component_of(&Inventory::default().to_object("own", ("demo", WHOLE))), None);
     }
 
     #[test]
     fn a_damaged_inventory_is_never_an_empty_one() {
-        let good = Inventory::default().with_intent([&at("Deployment", "a")]).to_object("demo", "hub");
+        let good = Inventory::default().with_intent([&at("Deployment", "a")]).to_object("own", ("demo", "hub"));
         for entries in [json!("["), json!("[[1]]"), json!("[[\"v1\",\"Pod\",\"a\",\"b\",1,null]]"), json!(null)] {
             let mut bad = good.clone();
             bad["data"]["entries"] = entries;
@@ -246,6 +246,6 @@ mod tests {
         for address in &addresses {
             inventory.applied(&address.key, "6f1f7a2e-0c5b-4a7e-9d5c-2b8f8f3f1a11", "0123456789abcdef");
         }
-        assert!(inventory.to_object("demo", "hub").to_string().len() < 1 << 20);
+        assert!(inventory.to_object("own", ("demo", "hub")).to_string().len() < 1 << 20);
     }
 }

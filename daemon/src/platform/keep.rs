@@ -20,66 +20,10 @@ use super::prune::Whose;
 use crate::cluster::apply::{ApiFailure, Applier};
 use crate::cluster::key::ObjectKey;
 use crate::runtime::leader::Leading;
+pub use crate::runtime::metrics::ComponentState as State;
 
 /// How long evidence about images may be waited for.
 const EVIDENCE: Duration = Duration::from_secs(20);
-
-/// Where a component is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum State {
-    /// As declared, and healthy.
-    Healthy,
-    /// As declared, and not healthy yet.
-    Progressing,
-    /// As declared, and not healthy within its time, or not by its own word.
-    Unhealthy,
-    /// Something is to be written.
-    Pending,
-    /// It waits for what it depends on.
-    Waiting,
-    /// Not as declared, and left so by its drift mode or because corrections do not last.
-    Drifted,
-    /// Suspended.
-    Suspended,
-    /// The gate keeps it back.
-    KeptBack,
-    /// Its manifests cannot be used.
-    Invalid,
-    /// The API server did not take it, or could not be asked.
-    Failed,
-}
-
-impl State {
-    /// All states.
-    pub const ALL: [Self; 10] = [
-        Self::Healthy,
-        Self::Progressing,
-        Self::Unhealthy,
-        Self::Pending,
-        Self::Waiting,
-        Self::Drifted,
-        Self::Suspended,
-        Self::KeptBack,
-        Self::Invalid,
-        Self::Failed,
-    ];
-
-    /// The word for people and metrics.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Healthy => "healthy",
-            Self::Progressing => "progressing",
-            Self::Unhealthy => "unhealthy",
-            Self::Pending => "pending",
-            Self::Waiting => "waiting",
-            Self::Drifted => "drifted",
-            Self::Suspended => "suspended",
-            Self::KeptBack => "kept-back",
-            Self::Invalid => "invalid",
-            Self::Failed => "failed",
-        }
-    }
-}
 
 /// What stopped a component.
 #[derive(Clone, Debug)]
@@ -200,7 +144,7 @@ pub async fn inventories(
     platform: &str,
 ) -> Result<BTreeMap<String, Result<Inventory, DamagedInventory>>, ApiFailure> {
     let selector = format!("{}={platform},{}=true", inventory::PLATFORM_LABEL, inventory::INVENTORY_LABEL);
-    let listed = applier.list(&inventory::address(platform, WHOLE), &selector).await?;
+    let listed = applier.list(&inventory::address(applier.own_namespace(), (platform, WHOLE)), &selector).await?;
     let component = |object: &Value| inventory::component_of(object).unwrap_or(WHOLE).to_owned();
     Ok(listed.iter().map(|object| (component(object), Inventory::of_object(object))).collect())
 }
@@ -224,11 +168,18 @@ impl<'a> Look<'a> {
         Whose { platform: &self.validated.name, component }
     }
 
-    /// Whether the platform or the component is suspended.
+    /// Whether the platform or the component is suspended. Where that cannot be read, nothing may be done either.
     pub fn is_suspended(&self, component: &str) -> bool {
-        [WHOLE, component].iter().any(|name| {
-            self.inventories.get(*name).is_some_and(|known| known.as_ref().is_ok_and(|known| known.is_suspended))
-        })
+        let mut known = [WHOLE, component].into_iter().filter_map(|name| self.inventories.get(name));
+        known.any(|known| known.as_ref().map_or(true, |inventory| inventory.is_suspended))
+    }
+
+    /// The inventory of a component. That of the whole platform must be readable too: it says what is suspended.
+    fn inventory(&self, component: &str) -> Result<Option<Inventory>, DamagedInventory> {
+        if let Some(Err(damaged)) = self.inventories.get(WHOLE) {
+            return Err(damaged.clone());
+        }
+        self.inventories.get(component).cloned().transpose()
     }
 
     /// Components that have an inventory and are not in the file any more.
@@ -244,10 +195,9 @@ impl<'a> Look<'a> {
             Ok(built) => built.clone(),
             Err(mistakes) => return outcome.stopped(Stop::Invalid(mistakes.clone())),
         };
-        let inventory = match self.inventories.get(&part.component.name) {
-            None => Inventory::default(),
-            Some(Ok(inventory)) => inventory.clone(),
-            Some(Err(damaged)) => return outcome.stopped(Stop::Damaged(damaged.clone())),
+        let inventory = match self.inventory(&part.component.name) {
+            Ok(inventory) => inventory.unwrap_or_default(),
+            Err(damaged) => return outcome.stopped(Stop::Damaged(damaged)),
         };
         let (cleared, verdicts) = self.judged(built).await;
         let outcome = Outcome { verdicts: Some(verdicts), ..outcome };
@@ -319,10 +269,10 @@ impl<'a> Look<'a> {
     /// Takes down a component that is not in the file any more. Of what it was only its inventory is left.
     pub async fn remove(&self, name: &str, template: &Component, aim: Aim<'_>) -> Outcome {
         let outcome = Outcome::new(template, State::Pending);
-        let mut inventory = match self.inventories.get(name) {
-            Some(Ok(inventory)) => inventory.clone(),
-            Some(Err(damaged)) => return outcome.stopped(Stop::Damaged(damaged.clone())),
-            None => return Outcome { state: State::Healthy, ..outcome },
+        let mut inventory = match self.inventory(name) {
+            Ok(Some(inventory)) => inventory,
+            Err(damaged) => return outcome.stopped(Stop::Damaged(damaged)),
+            Ok(None) => return Outcome { state: State::Healthy, ..outcome },
         };
         let whose = self.whose(name);
         let planner = Planner { applier: self.applier, whose, promised: &self.promised };

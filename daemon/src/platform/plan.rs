@@ -307,14 +307,22 @@ impl Planner<'_> {
     ) -> Result<Vec<Leftover>, ApiFailure> {
         let mut entries = inventory.left_over(declared);
         entries.sort_by(|a, b| deletion_order(a).cmp(&deletion_order(b)));
-        let looks: Vec<_> = entries.iter().map(|entry| self.applier.get(&entry.address).boxed()).collect();
-        let lives = some_at_a_time(looks).await;
         let rules = (component.prune, component.retain);
-        let decided = entries.into_iter().zip(lives).map(|(entry, live)| {
-            let fate = fate(self.whose, &entry, live?.as_ref(), rules);
-            Ok(Leftover { entry, fate })
-        });
-        decided.collect()
+        let looks: Vec<_> = entries.iter().map(|entry| self.fate(entry, rules).boxed()).collect();
+        let fates = some_at_a_time(looks).await;
+        entries.into_iter().zip(fates).map(|(entry, fate)| Ok(Leftover { entry, fate: fate? })).collect()
+    }
+
+    async fn fate(&self, entry: &Entry, rules: (bool, bool)) -> Result<Fate, ApiFailure> {
+        let live = self.applier.get(&entry.address).await?;
+        if live.is_none() {
+            match self.applier.is_gone(&entry.address).await {
+                Ok(()) => {}
+                Err(old @ ApiFailure::OldVersion(_)) => return Ok(Fate::NotServed(old)),
+                Err(failure) => return Err(failure),
+            }
+        }
+        Ok(fate(self.whose, entry, live.as_ref(), rules))
     }
 }
 

@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::fields;
 use super::inventory::{COMPONENT_LABEL, Entry, PLATFORM_LABEL};
 use super::waves::is_retained;
+use crate::cluster::apply::ApiFailure;
 
 /// Whose the objects are: the two labels.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +54,8 @@ pub enum Fate {
     NotOurs(&'static str),
     /// Pruning is off; it is remembered.
     Kept,
+    /// Its version is served no more, and its kind is: it may live on, and is remembered.
+    NotServed(ApiFailure),
 }
 
 /// Decides by the entry and by what is there.

@@ -2,6 +2,7 @@
 //! known series exist from the start, at 0. A scrape reads atomics and never triggers work.
 
 mod credentials;
+mod platform;
 mod secrets;
 
 use std::sync::atomic::AtomicU64;
@@ -17,12 +18,11 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 pub use credentials::CredentialMetrics;
+pub use platform::{ComponentState, DriftClass, PlatformMetrics};
 pub use secrets::{SecretMetrics, SyncState};
 
 use crate::judge::review::{DecisionReason, request};
 use crate::judge::tally::ImageOutcome;
-use crate::platform::keep::State;
-use crate::platform::plan::DriftClass;
 use crate::registry::RequestOutcome;
 
 /// The content type of [`Metrics::encode`].
@@ -54,6 +54,7 @@ macro_rules! closed_label {
         }
     };
 }
+use closed_label;
 
 closed_label! {
     /// How an image verification ended.
@@ -398,53 +399,6 @@ pub struct LeaderMetrics {
 impl LeaderMetrics {
     fn register(&self, registry: &mut Registry) {
         registry.register("leader", "Whether this process holds the lease and may write", self.leading.clone());
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct StateLabel {
-    state: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct DriftLabel {
-    class: &'static str,
-}
-
-/// What is deployed and kept.
-#[derive(Clone, Debug, Default)]
-pub struct PlatformMetrics {
-    components: Family<StateLabel, Gauge>,
-    drift: Family<DriftLabel, Gauge>,
-    /// Requests that could have changed the cluster.
-    pub writes: Counter,
-}
-
-impl PlatformMetrics {
-    /// Sets how many components are in each state.
-    pub fn set_components(&self, count: impl Fn(State) -> usize) {
-        for state in State::ALL {
-            let value = i64::try_from(count(state)).unwrap_or(i64::MAX);
-            self.components.get_or_create(&StateLabel { state: state.as_str() }).set(value);
-        }
-    }
-
-    /// Sets how many objects have drifted in each way.
-    pub fn set_drift(&self, count: impl Fn(DriftClass) -> usize) {
-        for class in DriftClass::ALL {
-            let value = i64::try_from(count(class)).unwrap_or(i64::MAX);
-            self.drift.get_or_create(&DriftLabel { class: class.as_str() }).set(value);
-        }
-    }
-
-    fn register(&self, registry: &mut Registry) {
-        self.set_components(|_| 0);
-        self.set_drift(|_| 0);
-        registry.register("platform_components", "Components of the platform by state", self.components.clone());
-        let help = "Objects that are not as declared, by how they differ";
-        registry.register("platform_drift", help, self.drift.clone());
-        let help = "Requests of the platform that could have changed the cluster";
-        registry.register("platform_writes", help, self.writes.clone());
     }
 }
 

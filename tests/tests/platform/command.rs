@@ -195,8 +195,12 @@ async fn suspended_is_not_applied_until_it_is_resumed_and_destroy_suspends() {
     assert_eq!(site.run(&["suspend", "app"]).code, Some(0));
     site.write("app/a.yaml", &config("a", "2"));
     let value = |object: Value| object["data"]["value"].as_str().unwrap().to_owned();
-    let applied = site.apply(&[]);
+    let output = site.run(&["apply", "--yes", "--format", "json"]);
+    let applied: Value = serde_json::from_str(&output.stdout).unwrap();
+    assert_eq!(output.code, Some(1), "asked for and not done: {}", output.stderr);
     assert_eq!((&applied["components"][0]["state"], &applied["writes"]), (&json!("suspended"), &json!(0)));
+    let said = site.run(&["apply", "--yes"]).stdout;
+    assert!(said.contains("suspended, nothing was done"), "{said}");
     assert_eq!(value(site.api().get(&site.config_map("a")).await.unwrap()), "1");
     let status = site.run(&["status"]);
     assert!(status.stdout.contains("suspended"), "{}", status.stdout);
@@ -208,7 +212,9 @@ async fn suspended_is_not_applied_until_it_is_resumed_and_destroy_suspends() {
     assert_eq!(site.run(&["destroy", "--yes"]).code, Some(0));
     assert!(site.api().get(&site.config_map("a")).await.is_err());
     assert!(site.inventory("app").await.is_empty());
-    assert_eq!(site.apply(&[])["components"][0]["state"], "suspended", "what was destroyed does not come back");
+    let again = site.run(&["apply", "--yes"]);
+    assert_eq!(again.code, Some(1), "what was destroyed does not come back: {}", again.stdout);
+    assert!(site.api().get(&site.config_map("a")).await.is_err());
     assert_eq!(site.run(&["suspend", "nobody"]).code, Some(2));
 }
 
@@ -291,4 +297,70 @@ async fn hundreds_of_unchanged_objects_are_planned_without_a_write() {
     assert_eq!((code, &plan["writes"]), (Some(0), &json!(0)));
     assert!(actions(&plan).iter().all(|(action, _)| action == "unchanged"));
     assert_eq!(site.apply(&[])["writes"], 0);
+}
+
+#[tokio::test]
+async fn whether_a_platform_is_suspended_is_never_guessed() {
+    let site = Site::new("damaged").await;
+    site.write("app/a.yaml", &config("a", "1"));
+    site.apply(&[]);
+    assert_eq!(site.run(&["destroy", "--yes"]).code, Some(0));
+    let whole = format!("/api/v1/namespaces/portreeve-system/configmaps/platform.{}", site.name);
+    site.api().merge(&whole, &json!({"data": {"entries": "["}})).await.unwrap();
+    let output = site.run(&["apply", "--yes"]);
+    assert_eq!(output.code, Some(1), "{}{}", output.stdout, output.stderr);
+    assert!(output.stdout.contains("restore the ConfigMap"), "{}", output.stdout);
+    assert!(site.api().get(&site.config_map("a")).await.is_err(), "what was destroyed does not come back");
+}
+
+#[tokio::test]
+async fn what_the_server_says_about_a_secret_is_not_passed_on() {
+    let site = Site::new("pin").await;
+    site.write("app/s.yaml", "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\ndata: {pin: 918273645}\n");
+    for arguments in [&["plan"][..], &["plan", "--format", "json"], &["apply", "--yes"]] {
+        let output = site.run(arguments);
+        let said = output.stdout + &output.stderr;
+        assert_ne!(output.code, Some(0), "{said}");
+        assert!(said.contains("words are left out"), "{said}");
+        assert!(!said.contains("918273645"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn an_object_whose_version_is_served_no_more_is_not_forgotten() {
+    let site = Site::new("version").await;
+    let group = format!("{}.example.org", site.name);
+    let version = |name: &str, is_served: bool, is_stored: bool| {
+        json!({"name": name, "served": is_served, "storage": is_stored, "schema": {"openAPIV3Schema":
+            {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}})
+    };
+    let definition = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": format!("things.{group}")},
+        "spec": {"group": group, "scope": "Namespaced", "names": {"plural": "things", "kind": "Thing"},
+            "versions": [version("v1", true, false), version("v2", true, true)]}});
+    site.api().create(&definition).await.unwrap();
+    let served = |version: &str| format!("/apis/{group}/{version}/namespaces/{}/things", site.namespace);
+    site.api().wait_for(&served("v1"), "the kind is served", |_| Some(())).await;
+    site.write("app/a.yaml", &config("a", "1"));
+    site.write("app/thing.yaml", &format!("apiVersion: {group}/v1\nkind: Thing\nmetadata: {{name: one}}\n"));
+    site.run(&["apply", "--yes", "--no-wait"]);
+    assert_eq!(site.inventory("app").await.len(), 2);
+
+    let path = format!("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/things.{group}");
+    let versions = json!({"spec": {"versions": [version("v1", false, false), version("v2", true, true)]}});
+    site.api().merge(&path, &versions).await.unwrap();
+    let is_away = || async { site.api().get(&served("v1")).await.is_err().then_some(()) };
+    portreeve_tests::process::until(portreeve_tests::process::START, is_away).await.expect("v1 is away");
+    site.remove("app/thing.yaml");
+    let output = site.run(&["apply", "--yes"]);
+    assert_eq!(output.code, Some(1), "{}{}", output.stdout, output.stderr);
+    assert!(output.stdout.contains("in other versions only"), "{}", output.stdout);
+    assert!(site.api().get(&format!("{}/one", served("v2"))).await.is_ok());
+    assert_eq!(site.inventory("app").await.len(), 2, "it is remembered");
+    // Without the kind there is nothing that could live on.
+    site.api().delete(&path).await.unwrap();
+    let is_away = || async { site.api().get(&served("v2")).await.is_err().then_some(()) };
+    portreeve_tests::process::until(portreeve_tests::process::START, is_away).await.expect("the kind is away");
+    site.apply(&[]);
+    assert_eq!(site.inventory("app").await.len(), 1);
 }

@@ -153,9 +153,15 @@ async fn refusals_are_told_with_the_servers_words_and_the_rest_goes_on() {
     assert_eq!(site.run_async(&["apply", "--yes"]).await.code, Some(0));
     assert_eq!(end_state(&site).await, (vec![("a".to_owned(), "1".to_owned())], true));
 
-    // Somebody else writes the inventory: nothing is applied past it.
+    // Every write is answered while the lease is surely ours, that of an inventory as well.
     site.write("app/a.yaml", &config("a", "2"));
     site.write("app/b.yaml", &config("b", "1"));
+    proxy.fault(Match::path("/configmaps/platform.").method("PUT"), Fault::Hang, None);
+    let output = site.run_async(&["apply", "--yes"]).await;
+    assert!(output.stdout.contains("no answer within 3 s"), "{}{}", output.stdout, output.stderr);
+    proxy.heal();
+
+    // Somebody else writes the inventory: nothing is applied past it.
     proxy.fault(Match::path("/configmaps/platform.").method("PUT"), Fault::Answer(409), None);
     let output = site.run_async(&["apply", "--yes"]).await;
     assert!(output.stdout.contains("it changed meanwhile"), "{}{}", output.stdout, output.stderr);

@@ -7,15 +7,19 @@ use serde_json::{Value, json};
 
 use crate::site::{Site, config};
 
-/// A daemon that keeps the site's platform and looks at it every second.
-async fn keeping(site: &Site) -> Daemon {
-    let config = json!({
+/// The configuration of a daemon that keeps the site's platform and looks at it every second.
+fn configuration(site: &Site) -> Value {
+    json!({
         "cluster": {"kubeconfig": site.plane.kubeconfig()},
         "leader": {"lease": site.name},
         "platform": {"file": site.folder.join("platform.yaml"), "interval": "1s"},
         "posture": {"frameworks": ["nsa"]},
-    });
-    let mut daemon = Daemon::configured(&config, &[]);
+        "customResources": {"exceptionNamespaces": ["excepted-*"]},
+    })
+}
+
+async fn keeping(site: &Site) -> Daemon {
+    let mut daemon = Daemon::configured(&configuration(site), &[]);
     daemon.start().await;
     daemon
 }
@@ -152,4 +156,62 @@ async fn what_fails_the_gate_or_is_refused_is_a_finding_and_stops_no_other_compo
     let found = finding(&daemon, "PR-5003").await;
     assert!(message(&found).contains("dota"), "{found}");
     assert!(site.api().get(&format!("/api/v1/namespaces/{namespace}/pods/root")).await.is_err());
+}
+
+#[tokio::test]
+async fn exceptions_of_the_cluster_count_at_the_gate_and_stop_counting_when_they_go() {
+    let site = Site::new("excepted").await;
+    for definition in documents(&portreeve_tests::binary::Portreeve::run(["crds"]).stdout) {
+        site.api().create(&definition).await.or_fail("a definition");
+    }
+    let kind = format!("/apis/portreeve.dev/v1alpha1/namespaces/{}/exceptions", site.namespace);
+    site.api().wait_for(&kind, "the kind is served", |_| Some(())).await;
+    let text = std::fs::read_to_string(site.folder.join("platform.yaml")).unwrap();
+    site.write("platform.yaml", &text.replace("failOn: critical", "failOn: high"));
+    let pod = |name: &str| {
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec: {{containers: [{{name: a, image: \
+             'example.org/a:1', securityContext: {{privileged: true}}}}]}}\n"
+        )
+    };
+    site.write("app/pod.yaml", &pod("root"));
+    let daemon = keeping(&site).await;
+    let found = finding(&daemon, "PR-5002").await;
+    let codes: std::collections::BTreeSet<&str> =
+        found["evidence"].as_array().unwrap().iter().filter_map(|pair| pair["name"].as_str()).collect();
+    let exception = json!({"apiVersion": "portreeve.dev/v1alpha1", "kind": "Exception",
+        "metadata": {"name": "root", "namespace": site.namespace},
+        "spec": {"codes": codes, "subjects": {"names": ["root"]}, "owner": "tests",
+            "reason": "accepted for the test", "expires": "2099-01-31"}});
+    site.api().create(&exception).await.unwrap();
+    resolved(&daemon, "PR-5002").await;
+    let namespace = &site.namespace;
+    assert!(site.api().get(&format!("/api/v1/namespaces/{namespace}/pods/root")).await.is_ok());
+    let path = format!("/apis/portreeve.dev/v1alpha1/namespaces/{namespace}/exceptions/root");
+    site.api().delete(&path).await.unwrap();
+    finding(&daemon, "PR-5002").await;
+}
+
+#[tokio::test]
+async fn what_was_said_of_a_platform_that_is_not_kept_any_more_is_resolved() {
+    let site = Site::new("former").await;
+    site.write("app/bad.yaml", "kind: [");
+    let mut daemon = keeping(&site).await;
+    finding(&daemon, "PR-5001").await;
+    daemon.kill();
+    let text = std::fs::read_to_string(site.folder.join("platform.yaml")).unwrap();
+    let (old, new) = (format!("metadata: {{name: {}}}", site.name), format!("metadata: {{name: {}-new}}", site.name));
+    site.write("platform.yaml", &text.replace(&old, &new));
+    daemon.start().await;
+    let is_new = |found: &[Value]| match found {
+        [one] => one["subject"]["platform"].as_str().is_some_and(|name| name.ends_with("-new")).then_some(()),
+        _ => None,
+    };
+    daemon.wait_for("code=PR-5001", "a finding of the new name alone", is_new).await;
+    daemon.kill();
+    let mut config = configuration(&site);
+    config.as_object_mut().unwrap().remove("platform");
+    daemon.configure(&config);
+    daemon.start().await;
+    resolved(&daemon, "PR-5001").await;
 }

@@ -132,6 +132,7 @@ fn leftovers(text: &mut String, plan: &ComponentPlan) {
             Fate::Ending => ('=', "ending".to_owned()),
             Fate::Kept => ('=', "kept (prune: false)".to_owned()),
             Fate::NotOurs(why) => ('=', format!("left alone ({why})")),
+            Fate::NotServed(why) => ('!', format!("kept ({why})")),
         };
         let _ = writeln!(text, "  {mark} {word} {}", leftover.entry.address.key);
     }
@@ -146,6 +147,9 @@ pub(super) fn applied(outcomes: &[Outcome], writes: u64) -> String {
             (Some(stop), _) => text.push_str(&stop_words(stop)),
             (None, Some(applied)) => {
                 let _ = write!(text, "{}; {}", outcome.state.as_str(), done(applied));
+            }
+            (None, None) if outcome.state == State::Suspended => {
+                text.push_str("suspended, nothing was done; 'portreeve platform resume' ends that");
             }
             (None, None) => text.push_str(outcome.state.as_str()),
         }

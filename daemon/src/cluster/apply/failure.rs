@@ -45,6 +45,11 @@ pub enum ApiFailure {
     /// The server serves no such kind.
     #[error("the API server serves no {0}; is its resource definition applied?")]
     UnknownKind(String),
+    /// The server serves the kind in other versions only.
+    #[error(
+        "the API server serves the kind of {0} in other versions only; declare it in one of them, or delete it yourself"
+    )]
+    OldVersion(String),
     /// 429.
     #[error("too many requests: {0}")]
     RateLimited(String),
@@ -84,14 +89,38 @@ impl ApiFailure {
     }
 }
 
-impl From<kube::Error> for ApiFailure {
-    fn from(error: kube::Error) -> Self {
+/// Whether the server's words may be passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Words {
+    /// They are told, cut.
+    Told,
+    /// They are about a Secret, and may quote its values.
+    Withheld,
+}
+
+impl Words {
+    fn of(self, text: &str) -> String {
+        match self {
+            Self::Told => words(text),
+            // The one thing that a caller decides by.
+            Self::Withheld if text.contains("immutable") => format!("it is immutable; {WITHHELD}"),
+            Self::Withheld => WITHHELD.to_owned(),
+        }
+    }
+}
+
+const WITHHELD: &str = "the API server's words are left out, they may quote a value of the Secret; look for \
+                        one that is no text or no base64";
+
+impl ApiFailure {
+    pub(super) fn of(error: kube::Error, told: Words) -> Self {
         let status = match error {
             kube::Error::Api(status) => status,
             other => return Self::Unreachable(words(&chain(&other))),
         };
-        let message = words(&status.message);
+        let message = told.of(&status.message);
         let causes = status.details.iter().flat_map(|details| &details.causes);
+        // Causes name managers and fields, no values.
         let owned: Vec<FieldConflict> = causes
             .filter(|cause| cause.reason == "FieldManagerConflict")
             .take(MAX_TOLD)
@@ -105,7 +134,7 @@ impl From<kube::Error> for ApiFailure {
             (409, _) => Self::Changed(message),
             (400 | 405 | 413 | 415 | 422, _) => Self::Invalid(message),
             // Server-side apply answers so to fields that its schema does not have.
-            (500, _) if message.contains("failed to create typed patch object") => Self::Invalid(message),
+            (500, _) if status.message.contains("failed to create typed patch object") => Self::Invalid(message),
             (429, _) => Self::RateLimited(message),
             (504, _) => Self::TimedOut(Duration::from_secs(0)),
             (code, _) => Self::Unreachable(format!("{code} {message}")),

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use http::Method;
 use serde_json::Value;
 
 use super::{ApiFailure, Applier};
@@ -32,6 +31,10 @@ impl Kinds {
         self.versions().clear();
     }
 
+    pub(super) fn forget_version(&self, version: &str) {
+        self.versions().remove(version);
+    }
+
     pub(super) async fn find(&self, applier: &Applier, version: &str, kind: &str) -> Result<Served, ApiFailure> {
         let known = self.versions().get(version).cloned();
         let kinds = match known {
@@ -51,13 +54,27 @@ impl Kinds {
 }
 
 async fn ask(applier: &Applier, version: &str) -> Result<HashMap<String, Served>, ApiFailure> {
-    let answer = match applier.send(Method::GET, &root(version), None).await {
+    let answer = match applier.read(&root(version)).await {
         Ok(answer) => answer,
         Err(ApiFailure::NotFound(_)) => return Ok(HashMap::new()),
         Err(failure) => return Err(failure),
     };
     let resources = answer.get("resources").and_then(Value::as_array).into_iter().flatten();
     Ok(resources.filter_map(served).collect())
+}
+
+/// The versions in which a group is served now; the core group has one.
+pub(super) async fn versions(applier: &Applier, group: &str) -> Result<Vec<String>, ApiFailure> {
+    if group.is_empty() {
+        return Ok(vec!["v1".to_owned()]);
+    }
+    let answer = match applier.read(&format!("/apis/{}", encoded(group))).await {
+        Ok(answer) => answer,
+        Err(ApiFailure::NotFound(_)) => return Ok(Vec::new()),
+        Err(failure) => return Err(failure),
+    };
+    let versions = answer.get("versions").and_then(Value::as_array).into_iter().flatten();
+    Ok(versions.filter_map(|version| Some(version.get("groupVersion")?.as_str()?.to_owned())).collect())
 }
 
 /// A kind of a resource list; subresources have a `/` in their names.

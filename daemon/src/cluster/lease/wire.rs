@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 
-use crate::cluster::request::{Failed, within, within_time};
+use crate::cluster::request::{FIELD_MANAGER, Failed, within, within_time};
 use crate::config::valid::LeaderConfig;
 use crate::runtime::leader::election::SeenLease;
 use crate::runtime::leader::{DURATION, Epoch};
@@ -48,7 +48,7 @@ impl Leases {
 
     /// Writes a lease that was read, if nobody did since, or creates one that was not there.
     pub(super) async fn put(&self, lease: &Lease, time: Duration) -> Result<Lease, Failed> {
-        let params = PostParams { field_manager: Some("portreeve".to_owned()), ..PostParams::default() };
+        let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
         match lease.metadata.resource_version {
             Some(_) => match within_time(time, self.api.replace(&self.place.lease, &params, lease)).await {
                 Err(failed) if failed.code() == Some(404) => Err(Failed::Changed),

@@ -2,34 +2,7 @@
 
 use super::{Action, ComponentPlan};
 use crate::platform::prune::Fate;
-
-/// How an object is not as declared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum DriftClass {
-    /// It was applied and is not there.
-    Missing,
-    /// A field of ours is other than it was applied.
-    Modified,
-    /// A field or the object is somebody else's now.
-    ForeignOwner,
-    /// It has our labels and nobody declared it.
-    Extra,
-}
-
-impl DriftClass {
-    /// All classes.
-    pub const ALL: [Self; 4] = [Self::Missing, Self::Modified, Self::ForeignOwner, Self::Extra];
-
-    /// The word for people and metrics.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Missing => "missing",
-            Self::Modified => "modified",
-            Self::ForeignOwner => "foreign-owner",
-            Self::Extra => "extra",
-        }
-    }
-}
+pub use crate::runtime::metrics::DriftClass;
 
 /// One object that is not as declared.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,5 +64,6 @@ pub(super) fn fate_word(fate: &Fate) -> &'static str {
         Fate::Ending => "ending",
         Fate::NotOurs(_) => "left-alone",
         Fate::Kept => "kept",
+        Fate::NotServed(_) => "not-served",
     }
 }

@@ -93,6 +93,8 @@ pub enum Expiry {
     Never,
     /// It could not be told; the sentence says why.
     Unknown(Cause, &'static str),
+    /// Looking at it ended in a bug of ours.
+    Broken,
 }
 
 /// What is known of a credential's life beside its dates.
@@ -138,6 +140,11 @@ impl Credential {
         Subject::Credential { class: self.class.as_str().to_owned(), holder, key: self.key.clone() }
     }
 
+    /// Whether it stands for something that was not looked at, and so hides what else may be there.
+    pub fn is_stand_in(&self) -> bool {
+        matches!(self.expires, Expiry::Unknown(Cause::TooLarge, _) | Expiry::Broken)
+    }
+
     /// What controls the object that holds it.
     pub fn owner(&self) -> Option<&Owner> {
         self.holder.owner.as_ref()
@@ -147,7 +154,7 @@ impl Credential {
     pub fn expires_at(&self) -> Option<Timestamp> {
         match self.expires {
             Expiry::At(expires) => Some(expires),
-            Expiry::Never | Expiry::Unknown(..) => None,
+            Expiry::Never | Expiry::Unknown(..) | Expiry::Broken => None,
         }
     }
 

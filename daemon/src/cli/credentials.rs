@@ -170,7 +170,7 @@ fn rank(finding: &Finding) -> u8 {
 fn end(credential: &Credential) -> (u8, Option<Timestamp>) {
     match credential.expires {
         Expiry::At(at) => (0, Some(at)),
-        Expiry::Unknown(..) => (1, None),
+        Expiry::Unknown(..) | Expiry::Broken => (1, None),
         Expiry::Never => (2, None),
     }
 }
@@ -184,7 +184,7 @@ impl Row<'_> {
         match self.credential.expires {
             Expiry::At(at) => day(at),
             Expiry::Never => "never".to_owned(),
-            Expiry::Unknown(..) => "unknown".to_owned(),
+            Expiry::Unknown(..) | Expiry::Broken => "unknown".to_owned(),
         }
     }
 
@@ -207,7 +207,7 @@ impl Row<'_> {
         let expires = match credential.expires {
             Expiry::At(at) => json!(at.to_string()),
             Expiry::Never => json!("never"),
-            Expiry::Unknown(..) => Value::Null,
+            Expiry::Unknown(..) | Expiry::Broken => Value::Null,
         };
         json!({
             "class": credential.class.as_str(),

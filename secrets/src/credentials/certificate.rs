@@ -7,8 +7,8 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::Expiry;
 
-/// The most certificates of one text that are read.
-const MAX_CERTIFICATES: usize = 64;
+/// The most blocks of PEM of one text that are read: more than the bundles of all public authorities have.
+const MAX_BLOCKS: usize = 512;
 
 /// The life of a chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +28,10 @@ pub(super) fn is_in(text: &[u8]) -> bool {
 /// that issue it; certificates that issue themselves are trusted for being known, and clients do not read their dates.
 pub(super) fn chain(text: &[u8]) -> Chain {
     let mut chain = Chain { valid_from: None, expires: Expiry::Never, count: 0 };
-    for pem in Pem::iter_from_buffer(text).take(MAX_CERTIFICATES) {
+    for (index, pem) in Pem::iter_from_buffer(text).enumerate() {
+        if index == MAX_BLOCKS {
+            return unknown(Cause::TooLarge, "there are more certificates in the value than are read");
+        }
         let Ok(pem) = pem else { return unreadable("it is not PEM that can be read") };
         if pem.label != "CERTIFICATE" {
             continue;
@@ -42,7 +45,11 @@ pub(super) fn chain(text: &[u8]) -> Chain {
 }
 
 fn unreadable(why: &'static str) -> Chain {
-    Chain { valid_from: None, expires: Expiry::Unknown(Cause::Unreadable, why), count: 0 }
+    unknown(Cause::Unreadable, why)
+}
+
+fn unknown(cause: Cause, why: &'static str) -> Chain {
+    Chain { valid_from: None, expires: Expiry::Unknown(cause, why), count: 0 }
 }
 
 impl Chain {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -35,13 +36,26 @@ pub fn holds_credentials(group: &str, kind: &str) -> bool {
     group.is_empty() && matches!(kind, "Secret" | "ConfigMap")
 }
 
-/// The credentials of a Secret or ConfigMap, in the order of their keys. `file` is where it was read from.
+/// The credentials of a Secret or ConfigMap, in the order of their keys. `file` is where it was read from. A value that
+/// makes a parser panic is an error of its holder; the other objects are looked into all the same.
 pub fn inspect(holder: &ObjectRef, root: &Node, file: Option<&Arc<str>>, values: Values) -> Vec<Credential> {
     if !holds_credentials(holder.group(), &holder.kind) {
         return Vec::new();
     }
-    let is_secret = holder.kind == "Secret";
-    let mut found = Found { holder, root, file, is_secret, values, credentials: Vec::new() };
+    guarded(|| Found::new(holder, root, file, values), all)
+}
+
+/// What `look` finds, or that it broke.
+pub(super) fn guarded<'a>(found: impl Fn() -> Found<'a>, look: fn(Found<'a>) -> Vec<Credential>) -> Vec<Credential> {
+    catch_unwind(AssertUnwindSafe(|| look(found()))).unwrap_or_else(|_| {
+        let mut broken = found();
+        broken.push(Class::Jwt, "*", None, Life::until(Expiry::Broken));
+        broken.credentials
+    })
+}
+
+fn all(mut found: Found<'_>) -> Vec<Credential> {
+    let (root, is_secret) = (found.root, found.is_secret);
     let kind = root.get("type").and_then(Node::as_str).unwrap_or_default();
     let data = data(root, is_secret);
     let typed = if is_secret { found.typed(kind, &data) } else { &[] };
@@ -119,7 +133,7 @@ fn data(root: &Node, is_secret: bool) -> BTreeMap<&str, Datum<'_>> {
     all
 }
 
-struct Found<'a> {
+pub(super) struct Found<'a> {
     holder: &'a ObjectRef,
     root: &'a Node,
     file: Option<&'a Arc<str>>,
@@ -145,13 +159,23 @@ impl Life {
 
     /// One that does not end, and may be guarded.
     fn guarded(guard: Guard) -> Self {
-        let nature = if guard == Guard::Plain { Nature::Dated } else { Nature::Guarded };
-        Self { nature, ..Self::until(Expiry::Never) }
+        let unreadable = Expiry::Unknown(Cause::Unreadable, "it is not a private key that can be read");
+        match guard {
+            Guard::Plain => Self::until(Expiry::Never),
+            Guard::Unreadable => Self::until(unreadable),
+            Guard::Device | Guard::Passphrase => Self { nature: Nature::Guarded, ..Self::until(Expiry::Never) },
+        }
     }
 
     fn fact(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.facts.push((name, value.into()));
         self
+    }
+}
+
+impl<'a> Found<'a> {
+    pub(super) fn new(holder: &'a ObjectRef, root: &'a Node, file: Option<&'a Arc<str>>, values: Values) -> Self {
+        Self { holder, root, file, is_secret: holder.kind == "Secret", values, credentials: Vec::new() }
     }
 }
 
@@ -248,12 +272,11 @@ impl Found<'_> {
 
     fn ssh_key(&mut self, data: &BTreeMap<&str, Datum<'_>>) {
         let datum = data.get("ssh-privatekey");
-        let unreadable = Expiry::Unknown(Cause::Unreadable, "it is not a private key that can be read");
         let life = match self.bytes(datum) {
-            Ok(bytes) => std::str::from_utf8(&bytes)
-                .ok()
-                .and_then(keys::private_key)
-                .map_or(Life::until(unreadable), Life::guarded),
+            Ok(bytes) => {
+                let guard = std::str::from_utf8(&bytes).ok().and_then(keys::private_key);
+                Life::guarded(guard.unwrap_or(Guard::Unreadable))
+            }
             Err(expiry) => Life::until(expiry),
         };
         self.push(Class::PrivateKey, "ssh-privatekey", datum, life);
@@ -261,7 +284,14 @@ impl Found<'_> {
 
     /// A value whose type nobody says.
     fn look_into(&mut self, key: &str, datum: &Datum<'_>) {
-        let Ok(bytes) = self.bytes(Some(datum)) else { return };
+        let bytes = match self.bytes(Some(datum)) {
+            Ok(bytes) => bytes,
+            // What is in it is not known; a token is what may be in any value.
+            Err(expiry @ Expiry::Unknown(Cause::TooLarge, _)) => {
+                return self.push(Class::Jwt, key, Some(datum), Life::until(expiry));
+            }
+            Err(_) => return,
+        };
         if self.is_secret && certificate::is_in(&bytes) {
             self.certificate(key, Some(datum));
         }

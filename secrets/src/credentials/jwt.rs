@@ -11,8 +11,8 @@ use super::Expiry;
 
 /// The longest token that is taken apart. Servers refuse headers of this size.
 const MAX_BYTES: usize = 16 << 10;
-/// The most tokens that are looked for in one text.
-pub(super) const MAX_TOKENS: usize = 16;
+/// The most tokens of one text that are told. One more stands for what is beyond.
+const MAX_TOKENS: usize = 16;
 
 /// What a token says about its life.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +28,9 @@ pub(super) struct Jwt {
 pub(super) fn find(text: &str) -> Vec<Jwt> {
     let is_part_of_token = |character: char| character.is_ascii_alphanumeric() || matches!(character, '-' | '_' | '.');
     let words = text.split(|character| !is_part_of_token(character));
-    words.filter(|word| word.starts_with("eyJ")).filter_map(parse).take(MAX_TOKENS).collect()
+    let tokens = words.filter(|word| word.starts_with("eyJ")).filter_map(parse).take(MAX_TOKENS + 1);
+    let beyond = || unknown(Cause::TooLarge, "there are more tokens in the value than are told");
+    tokens.enumerate().map(|(index, token)| if index < MAX_TOKENS { token } else { beyond() }).collect()
 }
 
 /// The token that a text is.
@@ -36,14 +38,23 @@ pub(super) fn parse(text: &str) -> Option<Jwt> {
     let text = text.trim();
     let mut parts = text.split('.');
     let (header, payload, signature) = (parts.next()?, parts.next()?, parts.next()?);
-    if text.len() > MAX_BYTES || parts.next().is_some() || signature.len() < 8 {
+    if parts.next().is_some() || signature.len() < 8 {
         return None;
     }
-    let header = json::read(&decoded(header)?, &limits()).ok()?;
-    header.get("alg").and_then(Node::as_str)?;
+    let header = decoded(header)?;
+    match json::read(&header, &limits()) {
+        Ok(header) => drop(header.get("alg").and_then(Node::as_str)?),
+        // What is too long to be looked at may be one.
+        Err(_) if header.len() > MAX_BYTES => {}
+        Err(_) => return None,
+    }
     let payload = decoded(payload)?;
+    if text.len() > MAX_BYTES {
+        return Some(unknown(Cause::TooLarge, "the token is longer than a server takes"));
+    }
     // A payload that readers disagree about (a key that stands twice) is still a token.
-    Some(json::read(&payload, &limits()).map_or_else(|_| unreadable(), |claims| of_claims(&claims)))
+    let disputed = || unknown(Cause::Unreadable, "its claims are not JSON that all readers understand alike");
+    Some(json::read(&payload, &limits()).map_or_else(|_| disputed(), |claims| of_claims(&claims)))
 }
 
 fn decoded(part: &str) -> Option<Vec<u8>> {
@@ -55,9 +66,8 @@ fn limits() -> Limits {
     Limits { bytes: MAX_BYTES, depth: 16, nodes: 2_000, documents: 1 }
 }
 
-fn unreadable() -> Jwt {
-    let expires = Expiry::Unknown(Cause::Unreadable, "its claims are not JSON that all readers understand alike");
-    Jwt { issued: None, valid_from: None, expires, bound_to: None }
+fn unknown(cause: Cause, why: &'static str) -> Jwt {
+    Jwt { issued: None, valid_from: None, expires: Expiry::Unknown(cause, why), bound_to: None }
 }
 
 fn of_claims(claims: &Node) -> Jwt {

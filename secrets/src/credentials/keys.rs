@@ -3,24 +3,39 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-/// How a private key is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How a private key is kept, from best to worst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Guard {
-    /// Whoever reads it has it.
-    Plain,
-    /// A passphrase protects it.
-    Passphrase,
     /// It names a device that has it.
     Device,
+    /// A passphrase protects it.
+    Passphrase,
+    /// It cannot be read, and so not told.
+    Unreadable,
+    /// Whoever reads it has it.
+    Plain,
 }
 
-/// The private key in PEM of a text, the first; `None` when there is none, or it cannot be read.
+/// The private keys in PEM of a text, which often have company (a certificate, the parameters of a curve): how the worst
+/// of them is kept; `None` when there is none. One pass, however the text is made.
 pub(super) fn private_key(text: &str) -> Option<Guard> {
-    let (_, rest) = text.split_once("-----BEGIN ")?;
-    let (label, rest) = rest.split_once("-----")?;
-    let (body, _) = rest.split_once("-----END ")?;
+    let mut rest = text;
+    std::iter::from_fn(|| {
+        let (_, block) = rest.split_once("-----BEGIN ")?;
+        let (label, block) = block.split_once("-----")?;
+        // A block that does not end does not hide what begins in it.
+        let (body, _) = block.split_once("-----")?;
+        rest = block;
+        Some(guard(label, body))
+    })
+    .flatten()
+    .max()
+}
+
+/// How the key of a block is kept; `None` when the block is none.
+fn guard(label: &str, body: &str) -> Option<Guard> {
     match label {
-        "OPENSSH PRIVATE KEY" => openssh(body),
+        "OPENSSH PRIVATE KEY" => Some(openssh(body).unwrap_or(Guard::Unreadable)),
         "ENCRYPTED PRIVATE KEY" => Some(Guard::Passphrase),
         "PRIVATE KEY" | "RSA PRIVATE KEY" | "EC PRIVATE KEY" | "DSA PRIVATE KEY" => {
             Some(if body.contains("Proc-Type: 4,ENCRYPTED") { Guard::Passphrase } else { Guard::Plain })

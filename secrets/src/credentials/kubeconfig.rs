@@ -26,12 +26,21 @@ pub(super) fn logins(text: &str) -> Option<Vec<Login>> {
         return None;
     }
     let limits = Limits { bytes: 1 << 20, depth: 32, nodes: 100_000, documents: 1 };
-    let root = yaml::read(text.as_bytes(), &limits).into_iter().next()?.ok()?;
+    let root = match yaml::read(text.as_bytes(), &limits).into_iter().next()? {
+        Ok(root) => root,
+        Err(error) => return (error.cause == Cause::TooLarge).then(|| vec![too_large()]),
+    };
     if root.get("kind").and_then(Node::as_str) != Some("Config") {
         return None;
     }
     let users = root.get("users")?.as_list()?;
     Some(users.iter().enumerate().flat_map(|(index, user)| of_user(index, user)).collect())
+}
+
+/// What stands for the users of a text that may be a kubeconfig.
+fn too_large() -> Login {
+    let expires = Expiry::Unknown(Cause::TooLarge, "the value has more in it than is looked at");
+    Login { path: "users".to_owned(), kind: "not looked at", issued: None, valid_from: None, expires }
 }
 
 fn of_user(index: usize, entry: &Node) -> Vec<Login> {

@@ -156,6 +156,10 @@ pub fn findings(
 fn validity(credential: &Credential, now: Timestamp) -> Option<Answer> {
     let what = name(credential);
     Some(match credential.expires {
+        Expiry::Broken => {
+            let message = "portreeve is broken here: a value of the object ended the reading of it; please report it";
+            Answer::of(&VALIDITY, Verdict::Error, message)
+        }
         Expiry::Unknown(cause, why) => {
             Answer::unknown(&VALIDITY, cause, format!("when {what} ends is not known: {why}"))
         }
@@ -179,6 +183,7 @@ fn expiring(credential: &Credential, limits: &Limits, now: Timestamp) -> Option<
         Expiry::Unknown(cause, why) => {
             return Some(Answer::unknown(&EXPIRING, cause, format!("when {what} ends is not known: {why}")));
         }
+        Expiry::Broken => return None,
     };
     if now >= expires {
         return Some(Answer::of(&EXPIRING, Verdict::NotApplicable, format!("{what} has expired")));
@@ -206,6 +211,7 @@ fn lifetime(credential: &Credential, limits: &Limits, now: Timestamp) -> Option<
     let what = name(credential);
     let most = limits.max_token_lifetime;
     Some(match (credential.nature, &credential.expires) {
+        (_, Expiry::Broken) => return None,
         (Nature::ShortLived, _) => Answer::of(entry, Verdict::Pass, format!("{what} is made to be short-lived")),
         (Nature::Guarded, _) => {
             Answer::of(entry, Verdict::Pass, format!("{what} is of no use without its passphrase or device"))
@@ -224,6 +230,14 @@ fn lifetime(credential: &Credential, limits: &Limits, now: Timestamp) -> Option<
 
 fn exposed(credential: &Credential) -> Option<Answer> {
     let what = name(credential);
+    match credential.expires {
+        Expiry::Broken => return None,
+        // Whether there is a credential at all is not known.
+        Expiry::Unknown(cause @ Cause::TooLarge, why) => {
+            return Some(Answer::unknown(&EXPOSED, cause, format!("where {what} is kept is not known: {why}")));
+        }
+        _ => {}
+    }
     let is_exposed = credential.holder.kind == "ConfigMap";
     Some(Answer::failing(&EXPOSED, is_exposed, format!("{what} is kept in a {}", credential.holder.kind)))
 }
@@ -257,7 +271,7 @@ fn dates(credential: &Credential) -> Vec<(&'static str, String)> {
     let expires = match credential.expires {
         Expiry::At(expires) => Some(("expires", date(expires))),
         Expiry::Never => Some(("expires", "never".to_owned())),
-        Expiry::Unknown(..) => None,
+        Expiry::Unknown(..) | Expiry::Broken => None,
     };
     credential.issued.map(|issued| ("issued", date(issued))).into_iter().chain(expires).collect()
 }

@@ -278,6 +278,55 @@ fn keys_and_identities_are_asked_for_a_guard() {
 }
 
 #[test]
+fn a_key_is_found_whatever_stands_before_it_and_the_worst_guard_counts() {
+    let block = |label: &str, body: &str| format!("-----BEGIN {label}-----\n{body}\n-----END {label}-----\n");
+    let map = |texts: &[&str]| open(&config_map(json!({"k": texts.concat()})));
+    let (plain, exposed) = (block("EC PRIVATE KEY", "A"), ["PR-4008 fail", "PR-4009 fail"]);
+    assert_eq!(map(&[&certificate(days(-30), days(60)), &block("PRIVATE KEY", "A")]), exposed);
+    assert_eq!(map(&[&block("EC PARAMETERS", "A"), &plain]), exposed);
+    assert_eq!(map(&["-----BEGIN CERTIFICATE-----\nA\n", &plain]), exposed, "a block without an end hides nothing");
+    assert_eq!(map(&[&openssh("aes256-ctr"), &plain]), exposed);
+    assert_eq!(map(&[&openssh("aes256-ctr")]), ["PR-4009 fail"]);
+    assert_eq!(map(&[&block("EC PARAMETERS", "A").repeat(10_000), &plain]), exposed, "however many there are");
+    let ssh = |keys: &[String]| open(&secret("kubernetes.io/ssh-auth", json!({"ssh-privatekey": keys.concat()})));
+    assert_eq!(ssh(&[openssh("aes256-ctr"), openssh("none")]), ["PR-4008 fail"]);
+    let unreadable = block("OPENSSH PRIVATE KEY", "AAAA");
+    assert_eq!(ssh(&[openssh("aes256-ctr"), unreadable]), ["PR-4001 unknown", "PR-4002 unknown", "PR-4008 unknown"]);
+}
+
+#[test]
+fn what_is_too_large_to_be_looked_at_is_unknown_and_never_passed_over() {
+    let unknown = |found: &[Credential], key: &str| {
+        let last = found.iter().find(|credential| credential.key == key).unwrap();
+        assert!(matches!(last.expires, Expiry::Unknown(Cause::TooLarge, _)), "{last:?}");
+        let verdicts: Vec<Verdict> = judged(last).iter().map(|finding| finding.verdict).collect();
+        assert!(verdicts.contains(&Verdict::Unknown) && !verdicts.contains(&Verdict::Fail), "{verdicts:?}");
+    };
+    let large = "x".repeat((1 << 20) + 1);
+    unknown(&secret("Opaque", json!({"large": large})), "large");
+    unknown(&config_map(json!({"large": large})), "large");
+    unknown(&secret("Opaque", json!({"t": format!("{}\n", jwt("{}")).repeat(20)})), "t[17]");
+    assert_eq!(secret("Opaque", json!({"t": format!("{}\n", jwt("{}")).repeat(16)})).len(), 16);
+    let long = jwt(&json!({"sub": "x".repeat(20 << 10)}).to_string());
+    unknown(&secret("Opaque", json!({"t": long})), "t");
+    let chain = certificate(days(-30), days(60)).repeat(600);
+    unknown(&secret("kubernetes.io/tls", json!({"tls.crt": chain})), "tls.crt");
+    let users = format!("kind: Config\nclusters: []\nusers: [{}]\n", "a,".repeat(200_000));
+    unknown(&secret("Opaque", json!({"config": users})), "config.users");
+}
+
+#[test]
+fn a_value_that_makes_a_parser_panic_is_an_error_of_its_holder() {
+    let (holder, root) = (holder("ConfigMap"), read(&json!({"data": {"k": CANARY}})));
+    let found = super::inspect::guarded(
+        || super::inspect::Found::new(&holder, &root, None, Values::Read),
+        |_| panic!("a parser"),
+    );
+    assert_eq!(open(&found), ["PR-4001 error"]);
+    assert!(found[0].is_stand_in());
+}
+
+#[test]
 fn without_values_what_the_type_says_is_judged_and_the_rest_is_not_visible() {
     let hidden = |secret_type: &str, data: Value| {
         open(&found_as("Secret", &json!({"type": secret_type, "stringData": data}), Values::Hidden))

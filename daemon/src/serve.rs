@@ -44,7 +44,7 @@ use crate::runtime::readiness::{Parts, ReadinessWatch};
 use crate::runtime::supervisor::{Supervisor, TaskName, os_signals};
 use crate::runtime::telemetry;
 use crate::scheduler::driver::{self, Trigger};
-use crate::store::{RecorderHandle, Retention, Shelf, Store, StoreError, StoreUrl, recorder};
+use crate::store::{RecorderHandle, Retention, Shelf, Store, StoreUrl, recorder};
 
 use carrier::{Carrier, announce_when_ready};
 pub use error::ServeError;
@@ -195,7 +195,7 @@ impl Shared {
         source: &Source,
         config: &Config,
         supervisor: &mut Supervisor,
-    ) -> Result<LeadershipWatch, StoreError> {
+    ) -> Result<LeadershipWatch, ServeError> {
         let (seat, watch) = Seat::new();
         let known = self.store.epoch().await?;
         let (metrics, shutdown) = (self.metrics.leader.clone(), supervisor.shutdown());
@@ -205,7 +205,7 @@ impl Shared {
                 supervisor.spawn(TaskName::Leader, lease::folder::run(place, seat, metrics, shutdown));
             }
             Source::Api(client) => {
-                let candidate = (lease::identity(), known);
+                let candidate = (lease::identity()?, known);
                 let campaign = Campaign::new(client.clone(), config.leader.clone(), seat, candidate);
                 supervisor.spawn(TaskName::Leader, campaign.metrics(metrics).run(shutdown));
             }

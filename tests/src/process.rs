@@ -35,11 +35,16 @@ pub struct Running {
 impl Running {
     /// Starts a program in a process group of its own; what it prints goes to files.
     pub fn start(name: &str, command: &mut Command) -> Self {
+        Self::reading(name, command, Stdio::null())
+    }
+
+    /// The same, with something to read.
+    pub fn reading(name: &str, command: &mut Command, stdin: impl Into<Stdio>) -> Self {
         let folder = scratch(name);
         let (stdout, stderr) = (folder.join("stdout"), folder.join("stderr"));
         let create = |path: &Path| File::create(path).or_fail("the log of a program");
         let child = command
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(create(&stdout))
             .stderr(create(&stderr))
             .process_group(0)

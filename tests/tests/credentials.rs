@@ -297,6 +297,24 @@ async fn a_credential_that_went_away_while_we_were_down_is_resolved_and_one_that
     daemon.start().await;
     let one = |found: &[Value]| (names(found) == ["Secret/kept"]).then_some(());
     daemon.wait_for("", "the one that is left", one).await;
+    let token = secret(&namespace, "token", "Opaque", &[("token", &jwt(&json!({"sub": CANARY})))]);
+    world.plane.api().create(&token).await.unwrap();
+    let with_token = |found: &[Value]| (names(found) == ["Secret/kept", "Secret/token"]).then_some(());
+    daemon.wait_for("", "a token in a value", with_token).await;
+    daemon.kill();
+    daemon.configure(&world.configured("metadata").await.0);
+    daemon.start().await;
+    not_visible(&daemon).await;
+    // A credential that comes now is judged after what was there at the start.
+    world.plane.api().create(&login("later")).await.unwrap();
+    let later = |found: &[Value]| names(found).contains(&"Secret/later".to_owned()).then(|| names(found));
+    let found = daemon.wait_for("", "the one that came later", later).await;
+    assert_eq!(found, ["Secret/kept", "Secret/later", "Secret/token"], "a value that is not read proves nothing");
+    daemon.kill();
+    world.plane.api().delete(&format!("/api/v1/namespaces/{namespace}/secrets/later")).await.unwrap();
+    world.plane.api().delete(&format!("/api/v1/namespaces/{namespace}/secrets/token")).await.unwrap();
+    daemon.start().await;
+    daemon.wait_for("", "those that are gone are resolved", one).await;
     daemon.kill();
     world.plane.api().delete(&format!("/api/v1/namespaces/{namespace}/secrets/kept")).await.unwrap();
     daemon.configure(&world.configured("off").await.0);

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use portreeve_tests::OrFail;
 use portreeve_tests::binary::{Output, Portreeve};
+use portreeve_tests::chart;
 use portreeve_tests::control_plane::ControlPlane;
 use portreeve_tests::desk::Desk;
 use portreeve_tests::folder_cluster::FolderCluster;
@@ -64,6 +65,39 @@ async fn connection_clock_and_each_right_are_asked_of_the_api_server() {
     let answer = doctor(&desk, &config(&file)).expect_exit(10).json();
     assert_eq!(checks(&answer, "cluster")[0][0], "fail", "{answer:#}");
     assert_eq!(checks(&answer, "rights")[0][0], "unknown", "{answer:#}");
+}
+
+#[tokio::test]
+async fn the_account_of_the_chart_has_the_rights_that_are_asked_for_and_no_other_is_asked_for() {
+    let plane = ControlPlane::shared().await;
+    let objects = chart::rendered(&json!({}));
+    plane.create_namespace(chart::NAMESPACE).await;
+    for object in chart::rights(&objects) {
+        plane.api().create(object).await.or_fail("the rights of the chart");
+    }
+    let desk = Desk::new();
+    let (mut config, files) = chart::configuration(&objects);
+    for (name, content) in files {
+        desk.file(&name, content);
+    }
+    config["cluster"] = json!({"kubeconfig": plane.kubeconfig_for(chart::NAMESPACE, "portreeve").await});
+    // Nobody listens where the webhook should; that is all that is wrong.
+    let answer = doctor(&desk, &config.to_string()).expect_exit(10).json();
+    let rights = checks(&answer, "rights");
+    assert!(rights.iter().all(|[status, ..]| *status == "ok"), "{answer:#}");
+    let asked = |start: &str| rights.iter().filter(|[_, message, _]| message.starts_with(start)).count();
+    assert_eq!(asked("list, watch secrets"), 0, "{answer:#}");
+    for start in ["list, watch imagepolicies", "patch exceptions/status", "get, patch validatingwebhookconfigurations"]
+    {
+        assert_eq!(asked(start), 1, "{start} in {answer:#}");
+    }
+    config.as_object_mut().or_fail("a map").remove("admission");
+    doctor(&desk, &config.to_string()).expect_exit(0);
+    config["secrets"] = json!({"clusterRead": "full"});
+    let answer = doctor(&desk, &config.to_string()).expect_exit(10).json();
+    let failing = checks(&answer, "rights").into_iter().filter(|[status, ..]| *status == "fail");
+    let failing: Vec<&str> = failing.map(|[_, message, _]| message).collect();
+    assert_eq!(failing, ["may not list, watch secrets, which is needed for secrets.clusterRead"]);
 }
 
 #[tokio::test]

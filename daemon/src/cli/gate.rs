@@ -30,8 +30,8 @@ use crate::registry::Deadline;
 /// off. A CA file outside of the repository and the credentials of registries are this machine's own. Without an image
 /// policy the images of manifests are not judged: the report says so, and coverage falls.
 ///
-/// Exit codes: 0 pass · 10 findings · 11 unsigned · 12 signed but not trusted · 13 against the policy · 4 refused ·
-/// 5 could not be told · 6 coverage · 3 nothing to check · 2 usage.
+/// Exit codes: 0 pass · 10 findings · 11 unsigned · 12 signed but not trusted · 13 against the policy ·
+/// 15 a credential expired or lives too long · 4 refused · 5 could not be told · 6 coverage · 3 nothing to check · 2 usage.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct GateArgs {

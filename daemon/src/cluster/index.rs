@@ -52,6 +52,15 @@ impl Item {
     }
 }
 
+/// The credentials of an object.
+#[derive(Clone, Debug)]
+pub struct HeldCredentials {
+    /// Those that were seen.
+    pub credentials: Arc<[Credential]>,
+    /// Whether all of the object was looked into, so that what is not among them is proven not to be there.
+    pub is_whole: bool,
+}
+
 /// What to judge of a subject, and what is known without judging.
 #[derive(Clone, Debug, Default)]
 pub struct SubjectState {
@@ -99,6 +108,8 @@ pub struct Index {
     owned: HashMap<ObjectKey, BTreeSet<ObjectKey>>,
     namespaces: HashMap<Arc<str>, BTreeSet<ObjectKey>>,
     listings: BTreeMap<&'static str, Listing>,
+    /// Kinds of whose objects no value is read.
+    hidden_values: BTreeSet<&'static str>,
     world: World,
 }
 
@@ -118,6 +129,7 @@ impl Index {
             owned: HashMap::new(),
             namespaces: HashMap::new(),
             listings: KINDS.iter().map(|kind| (kind.plural, Listing::Waiting)).collect(),
+            hidden_values: BTreeSet::new(),
             world: World::empty(Cause::Unreachable),
         }
     }
@@ -148,8 +160,12 @@ impl Index {
     }
 
     /// The credentials of that object, as it was last read; `None` for one that is not there.
-    pub fn credentials(&self, key: &ObjectKey) -> Option<Arc<[Credential]>> {
-        self.objects.get(key).map(|held| Arc::clone(&held.credentials))
+    pub fn credentials(&self, key: &ObjectKey) -> Option<HeldCredentials> {
+        let held = self.objects.get(key)?;
+        let kind = WatchedKind::find(&key.group, &key.kind).map(|kind| kind.plural);
+        let are_hidden = kind.is_some_and(|plural| self.hidden_values.contains(plural));
+        let is_whole = held.problem.is_none() && !are_hidden && !held.credentials.iter().any(Credential::is_stand_in);
+        Some(HeldCredentials { credentials: Arc::clone(&held.credentials), is_whole })
     }
 
     /// The credentials of all objects.
@@ -325,6 +341,10 @@ impl Index {
     /// A kind is listed completely.
     pub fn listed(&mut self, kind: &'static WatchedKind) -> Change {
         let before = self.listings.insert(kind.plural, Listing::Listed);
+        match kind.values {
+            Values::Read => self.hidden_values.remove(kind.plural),
+            Values::Hidden => self.hidden_values.insert(kind.plural),
+        };
         let anchor = match kind.values {
             Values::Read => Anchor { problems: Vec::new(), pass: problem::kind_listed(kind) },
             Values::Hidden => Anchor { problems: problem::values_not_read(kind).into_iter().collect(), pass: None },

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Client;
+use rustls::crypto::SecureRandom;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -28,20 +29,27 @@ const HURRY: Duration = Duration::from_millis(300);
 /// How long what writes may take to stop when the process ends. Less than the drain of the supervisor.
 const RESIGN: Duration = Duration::from_secs(15);
 
+/// The system gives no random numbers, without which two processes of a host could have one name.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error(
+    "the system gives no random numbers, which the name of this process on the lease needs; is /dev/urandom there?"
+)]
+pub struct NoRandom;
+
 /// The name of this process on a lease: no two processes have the same, not even two of one host.
-pub fn identity() -> String {
+pub fn identity() -> Result<String, NoRandom> {
+    named_by(rustls::crypto::aws_lc_rs::default_provider().secure_random)
+}
+
+fn named_by(random: &dyn SecureRandom) -> Result<String, NoRandom> {
+    let mut bytes = [0; 8];
+    random.fill(&mut bytes).map_err(|_| NoRandom)?;
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = match host.trim() {
         "" => "portreeve",
         host => host,
     };
-    let mut random = [0; 8];
-    let provider = rustls::crypto::aws_lc_rs::default_provider();
-    // Without the system's random numbers no connection is made either.
-    if provider.secure_random.fill(&mut random).is_err() {
-        tracing::error!("the system gives no random numbers");
-    }
-    format!("{host}_{:016x}", u64::from_be_bytes(random))
+    Ok(format!("{host}_{:016x}", u64::from_be_bytes(bytes)))
 }
 
 /// Stands for the lease, renews it, and gives it back.
@@ -258,5 +266,27 @@ async fn at(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::crypto::GetRandomFailed;
+
+    use super::*;
+
+    #[derive(Debug)]
+    struct Dry;
+
+    impl SecureRandom for Dry {
+        fn fill(&self, _: &mut [u8]) -> Result<(), GetRandomFailed> {
+            Err(GetRandomFailed)
+        }
+    }
+
+    #[test]
+    fn without_random_numbers_no_process_has_a_name() {
+        assert!(named_by(&Dry).is_err());
+        assert_ne!(identity().unwrap(), identity().unwrap());
     }
 }

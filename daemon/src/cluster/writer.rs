@@ -5,12 +5,11 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use portreeve_policies::object::Object;
 use portreeve_policies::world::World;
 use portreeve_reports::{Cause, Finding, ObjectRef, SubjectKey};
-use portreeve_secrets::credentials::Credential;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::feed::{Change, Feed};
-use crate::cluster::index::{Index, Item, SubjectState};
+use crate::cluster::index::{HeldCredentials, Index, Item, SubjectState};
 use crate::cluster::key::ObjectKey;
 use crate::cluster::kinds::{KINDS, WatchedKind};
 use crate::runtime::readiness::Permit;
@@ -60,7 +59,7 @@ pub struct ObjectState {
 }
 
 /// The credentials of an object; `None` when it is not there.
-pub type Held = Option<Arc<[Credential]>>;
+pub type Held = Option<HeldCredentials>;
 
 /// The readers' side of the index. Clones share it.
 #[derive(Clone, Debug)]
@@ -181,6 +180,11 @@ impl ClusterView {
             (key, credentials)
         });
         (index.world(), held.collect())
+    }
+
+    /// See [`Index::credentials`].
+    pub fn held_credentials(&self, key: &ObjectKey) -> Held {
+        read(&self.index).credentials(key)
     }
 
     /// See [`Index::is_kind_listed`].

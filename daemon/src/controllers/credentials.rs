@@ -113,8 +113,9 @@ impl Credentials {
         let mut round = Round::new(&self.0.recorder, &self.0.tally, now);
         let mut owners: BTreeMap<SubjectKey, ObjectKey> = BTreeMap::new();
         let mut usage = portreeve_reports::exceptions::Usage::default();
-        for (key, credentials) in held {
-            let credentials = credentials.unwrap_or_default();
+        for (key, held) in held {
+            let is_whole = held.as_ref().is_none_or(|held| held.is_whole);
+            let credentials = held.map(|held| held.credentials).unwrap_or_default();
             let judged = judge.credentials(&credentials, &world, &options);
             usage.merge(&judged.usage);
             let holder = Holder::of(&credentials, &limits, now);
@@ -123,12 +124,13 @@ impl Credentials {
             for finding in judged.findings {
                 batches.entry(finding.subject.key()).or_default().push(finding);
             }
-            for subject in before.iter().filter(|subject| !batches.contains_key(*subject)) {
+            let (kept, gone) = unseen(before, &batches, is_whole);
+            for subject in gone {
                 owners.insert(subject.clone(), key.clone());
-                round.deleted(subject.clone()).await;
+                round.deleted(subject).await;
             }
-            if !batches.is_empty() {
-                let recorded = batches.keys().cloned().collect();
+            let recorded: BTreeSet<SubjectKey> = batches.keys().cloned().chain(kept).collect();
+            if !recorded.is_empty() {
                 work.holders.insert(key.clone(), Holder { recorded, ..holder });
             }
             for (subject, findings) in batches {
@@ -149,13 +151,13 @@ impl Credentials {
         self.0.scans.judged(Scanner::Credentials, (judge.version(), &usage), failed.is_empty()).await;
     }
 
-    /// Credentials of an earlier run are gone when all objects of the kind that held them were listed and judged.
+    /// Credentials of an earlier run are gone when all objects of the kind that held them were listed and judged, and
+    /// the one that held them is not there or was looked into as a whole.
     async fn resolve_gone(&self, work: &mut Work, now: Timestamp) {
         if work.unproven.is_empty() || !work.queue.is_empty() {
             return;
         }
-        let is_gone =
-            |subject: &SubjectKey| holder_kind(subject).is_some_and(|kind| self.0.cluster.is_kind_listed("", kind));
+        let is_gone = |subject: &SubjectKey| holder_of(subject).is_some_and(|key| self.is_proven_gone(&key));
         let gone: Vec<SubjectKey> = work.unproven.extract_if(.., is_gone).collect();
         let mut round = Round::new(&self.0.recorder, &self.0.tally, now);
         for subject in gone {
@@ -163,15 +165,37 @@ impl Credentials {
         }
         work.unproven.extend(round.finish().await);
     }
+
+    /// Whether a credential that was not seen in its holder is proven not to be there.
+    fn is_proven_gone(&self, holder: &ObjectKey) -> bool {
+        self.0.cluster.is_kind_listed(&holder.group, &holder.kind)
+            && self.0.cluster.held_credentials(holder).is_none_or(|held| held.is_whole)
+    }
 }
 
-/// The kind of the object that holds a credential of the store; `None` for subjects that are not ours.
-fn holder_kind(subject: &SubjectKey) -> Option<&'static str> {
+/// The object that holds a credential of the store; `None` for subjects that are not ours.
+fn holder_of(subject: &SubjectKey) -> Option<ObjectKey> {
     let mut parts = subject.0.split('\u{1f}');
     let (kind, class, holder) = (parts.next()?, parts.next()?, parts.next()?);
     let is_ours = kind == "credential" && Class::ALL.iter().any(|known| known.as_str() == class);
-    let written = holder.rsplit('/').nth(1).filter(|_| is_ours)?;
-    ["Secret", "ConfigMap"].into_iter().find(|kind| *kind == written)
+    let mut parts = holder.rsplit('/').filter(|_| is_ours);
+    let (name, kind, namespace) = (parts.next()?, parts.next()?, parts.next().unwrap_or_default());
+    let group = "";
+    portreeve_secrets::credentials::holds_credentials(group, kind).then(|| ObjectKey {
+        group: group.into(),
+        kind: kind.into(),
+        namespace: namespace.into(),
+        name: name.into(),
+    })
+}
+
+/// Of what was recorded about a holder and is not found now: what stays open, and what is gone.
+fn unseen(
+    before: BTreeSet<SubjectKey>,
+    now: &BTreeMap<SubjectKey, Vec<Finding>>,
+    is_whole: bool,
+) -> (Vec<SubjectKey>, Vec<SubjectKey>) {
+    before.into_iter().filter(|subject| !now.contains_key(subject)).partition(|_| !is_whole)
 }
 
 impl Holder {
@@ -191,7 +215,7 @@ impl Work {
             queue: Queue::new(DEBOUNCE),
             failed: Queue::new(RETRY),
             scan: None,
-            unproven: stored.into_iter().filter(|subject| holder_kind(subject).is_some()).collect(),
+            unproven: stored.into_iter().filter(|subject| holder_of(subject).is_some()).collect(),
         }
     }
 
@@ -254,11 +278,11 @@ mod tests {
     #[test]
     fn only_credentials_of_secrets_and_config_maps_are_ours() {
         let subject = |class: &str, holder: &str| SubjectKey(["credential", class, holder, "token"].join("\u{1f}"));
-        assert_eq!(holder_kind(&subject("jwt", "dev/Secret/a")), Some("Secret"));
-        assert_eq!(holder_kind(&subject("jwt", "dev/ConfigMap/a")), Some("ConfigMap"));
-        assert_eq!(holder_kind(&subject("break-glass", "dev/Secret/a")), None);
-        assert_eq!(holder_kind(&subject("jwt", "someone")), None);
-        assert_eq!(holder_kind(&SubjectKey("object\u{1f}\u{1f}Secret\u{1f}dev\u{1f}a".to_owned())), None);
+        assert_eq!(holder_of(&subject("jwt", "dev/Secret/a")), Some(key("a")));
+        assert_eq!(holder_of(&subject("jwt", "dev/ConfigMap/a")).map(|key| key.kind), Some("ConfigMap".into()));
+        assert_eq!(holder_of(&subject("break-glass", "dev/Secret/a")), None);
+        assert_eq!(holder_of(&subject("jwt", "someone")), None);
+        assert_eq!(holder_of(&SubjectKey("object\u{1f}\u{1f}Secret\u{1f}dev\u{1f}a".to_owned())), None);
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! The credentials of objects, judged: what they hold was read by whoever read the object.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use portreeve_policies::object::Object;
 use portreeve_policies::world::{Known, World};
+use portreeve_reports::finding::BuildError;
 use portreeve_reports::report::Counted;
 use portreeve_reports::source::Node;
 use portreeve_reports::{Finding, FindingBuilder, Location, ObjectRef, Verdict};
@@ -31,8 +34,9 @@ impl Judge {
                 kept.extend(not_judged(credential, credentials.len() - index));
                 break;
             }
-            let judged = rules::findings(credential, origin(credential, world), limits, options.now);
-            for finding in judged.unwrap_or_else(|error| broken(credential, &error.to_string())) {
+            for finding in
+                guarded(credential, || rules::findings(credential, origin(credential, world), limits, options.now))
+            {
                 if self.keep == Keep::Open && !finding.verdict.is_open() {
                     *counted.entry((finding.code, finding.severity, finding.verdict)).or_default() += 1;
                 } else {
@@ -48,6 +52,14 @@ impl Judge {
         let Some(limits) = &self.rules.credentials else { return Judged::default() };
         let finding = rules::token_request(account, request.get("spec"), limits);
         self.excepted(finding.into_iter().collect(), Vec::new(), options)
+    }
+}
+
+/// One credential that breaks a rule is an error about that credential; the others are judged all the same.
+fn guarded(credential: &Credential, judging: impl FnOnce() -> Result<Vec<Finding>, BuildError>) -> Vec<Finding> {
+    match catch_unwind(AssertUnwindSafe(judging)) {
+        Ok(judged) => judged.unwrap_or_else(|error| broken(credential, &error.to_string())),
+        Err(_) => broken(credential, "a rule panicked over this credential"),
     }
 }
 

@@ -43,6 +43,9 @@ pub enum ServeError {
     /// The webhook cannot be served.
     #[error(transparent)]
     Admission(#[from] AdmissionError),
+    /// The process cannot be named.
+    #[error(transparent)]
+    NoRandom(#[from] crate::cluster::lease::NoRandom),
     /// An address is taken or not ours.
     #[error(
         "'{key}': cannot listen on {address}: {reason}; end what holds the address, or name another one in the \

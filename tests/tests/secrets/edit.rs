@@ -73,7 +73,7 @@ fn a_file_that_somebody_else_changed_meanwhile_is_not_written_over() {
     let said = edit(&safe, &editor).expect_exit(3);
     assert!(said.stderr.contains("changed by somebody else"), "{}", said.stderr);
     assert!(safe.0.read("secret.yaml").ends_with("x\n"));
-    assert!(!safe.path(".secret.yaml.portreeve-staged").exists());
+    assert_eq!(safe.staged(), [""; 0]);
 }
 
 #[test]
@@ -110,4 +110,25 @@ async fn a_command_that_is_told_to_end_takes_the_plaintext_with_it() {
     assert_eq!(running.ended(limit).await.code(), Some(143));
     assert!(!file.exists() && !file.parent().unwrap().exists());
     assert_eq!(safe.0.read("secret.yaml"), before);
+}
+
+#[tokio::test]
+async fn at_the_prompt_a_signal_ends_the_command_and_takes_the_plaintext_with_it() {
+    let safe = Safe::with(PLAIN);
+    let before = safe.0.read("secret.yaml");
+    for (name, exit) in [("TERM", 143), ("INT", 130), ("HUP", 129)] {
+        let mut command = safe.command(&["edit", "secret.yaml"]);
+        let seen = safe.path("seen");
+        command.env("EDITOR", format!("sh -c 'echo \"$1\" > {}; sed -i s/one/[/ \"$1\"' sh", seen.display()));
+        let (answer, _question) = std::io::pipe().unwrap();
+        let mut running = Running::reading("portreeve", &mut command, answer);
+        let limit = Duration::from_secs(30);
+        running.line("press Enter", limit).await;
+        let file = std::path::PathBuf::from(safe.0.read("seen").trim());
+        assert!(file.exists());
+        running.signal(name);
+        assert_eq!(running.ended(limit).await.code(), Some(exit), "{name}");
+        assert!(!file.exists() && !file.parent().unwrap().exists());
+        assert_eq!(safe.0.read("secret.yaml"), before);
+    }
 }

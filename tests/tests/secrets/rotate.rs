@@ -72,16 +72,48 @@ fn a_rotation_that_is_killed_at_any_time_leaves_a_file_that_opens_and_blocks_no_
     assert!(killed > 3, "{killed} runs were killed");
     safe.0.file(".secret.yaml.portreeve-staged", "left by a run that was killed");
     safe.ours(&["rotate", "secret.yaml"]).expect_exit(0);
-    assert!(!safe.path(".secret.yaml.portreeve-staged").exists());
+    assert_eq!(safe.staged(), [""; 0]);
     assert_eq!(safe.sops(&["decrypt", "secret.yaml"]).expect_exit(0).stdout, expected);
+}
+
+#[test]
+fn a_file_that_another_command_changes_is_neither_encrypted_nor_decrypted_in_place() {
+    let safe = Safe::with("a: x\n");
+    let before = [safe.0.read("secret.yaml"), safe.0.read("plain.yaml")];
+    let held = ["secret.yaml", "plain.yaml"].map(|name| std::fs::File::open(safe.path(name)).unwrap());
+    held.iter().for_each(|file| file.lock().unwrap());
+    for command in [["decrypt", "-i", "secret.yaml"], ["encrypt", "-i", "plain.yaml"]] {
+        let said = safe.ours(&command).expect_exit(3);
+        assert!(said.stderr.contains("another command is changing this file"), "{}", said.stderr);
+    }
+    assert_eq!([safe.0.read("secret.yaml"), safe.0.read("plain.yaml")], before);
+    drop(held);
+    safe.ours(&["decrypt", "-i", "secret.yaml"]).expect_exit(0);
+    safe.ours(&["encrypt", "-i", "plain.yaml"]).expect_exit(0);
+    assert_eq!(safe.0.read("secret.yaml"), "a: x\n");
+}
+
+#[test]
+fn commands_that_write_one_file_at_once_all_write_it_whole() {
+    let values: String = (0..200).map(|number| format!("key{number}: value {number}\n")).collect();
+    let safe = Safe::with(&values);
+    let run = || safe.command(&["decrypt", "secret.yaml", "--output", "out.yaml"]).stderr(Stdio::piped()).spawn();
+    let running: Vec<_> = (0..12).map(|_| run().unwrap()).collect();
+    for child in running {
+        let ended = child.wait_with_output().unwrap();
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    }
+    assert_eq!(safe.0.read("out.yaml"), values);
+    assert_eq!(safe.staged(), [""; 0]);
 }
 
 #[test]
 fn a_file_that_cannot_be_written_stays_as_it_was() {
     let safe = Safe::with("a: x\n");
     let before = safe.0.read("secret.yaml");
-    // Whatever the user may do, a folder is not removed as a file.
-    std::fs::create_dir(safe.path(".secret.yaml.portreeve-staged")).unwrap();
-    safe.ours(&["rotate", "secret.yaml"]).expect_exit(3);
-    assert_eq!(safe.0.read("secret.yaml"), before);
+    // Whatever the user may do: beside a name of this length there is no room for another.
+    let name = format!("{}.yaml", "x".repeat(240));
+    safe.0.file(&name, &before);
+    safe.ours(&["rotate", &name]).expect_exit(3);
+    assert_eq!(safe.0.read(&name), before);
 }

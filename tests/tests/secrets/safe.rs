@@ -36,6 +36,13 @@ impl Safe {
         self.0.folder().join(name)
     }
 
+    /// What commands left beside the files that they write.
+    pub(crate) fn staged(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.0.folder()).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.ends_with(".portreeve-staged")).collect()
+    }
+
     /// The real sops.
     pub(crate) fn sops(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(Part::path("sops"));

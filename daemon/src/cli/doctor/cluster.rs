@@ -10,7 +10,7 @@ use kube::{Api, Client};
 
 use super::{Check, words};
 use crate::cluster::client::{KubeSource, connect};
-use crate::cluster::kinds::KINDS;
+use crate::cluster::kinds::{KINDS, RULE_KINDS};
 use crate::config::valid::{ClusterRead, Tls};
 use crate::config::{ClusterSource, Config};
 
@@ -18,6 +18,8 @@ use crate::config::{ClusterSource, Config};
 const MAX_SKEW: i64 = 5;
 /// Questions about rights that wait at the same time.
 const AT_ONCE: usize = 8;
+/// The name of our webhook configurations: the chart's.
+const CONFIGURATION: &str = "portreeve";
 /// More than this of a version document is not read.
 const VERSION_BYTES: usize = 64 << 10;
 
@@ -25,6 +27,7 @@ const VERSION_BYTES: usize = 64 << 10;
 struct Right {
     group: &'static str,
     resource: &'static str,
+    subresource: Option<&'static str>,
     verbs: &'static [&'static str],
     /// All namespaces when `None`.
     namespace: Option<String>,
@@ -116,9 +119,23 @@ fn clock(date: Option<&str>, before: Timestamp, after: Timestamp) -> Check {
 fn rights(config: &Config) -> Vec<Right> {
     const READ: &[&str] = &["list", "watch"];
     const WRITE: &[&str] = &["get", "create", "patch"];
-    let right = |group, resource, verbs, needed| Right { group, resource, verbs, namespace: None, name: None, needed };
+    let right = |group, resource, verbs, needed| Right {
+        group,
+        resource,
+        subresource: None,
+        verbs,
+        namespace: None,
+        name: None,
+        needed,
+    };
+    let watched = KINDS.iter().filter(|kind| !kind.is_secret());
     let mut rights: Vec<Right> =
-        KINDS.iter().map(|kind| right(kind.group, kind.plural, READ, "to watch the cluster")).collect();
+        watched.map(|kind| right(kind.group, kind.plural, READ, "to watch the cluster")).collect();
+    for kind in &RULE_KINDS {
+        rights.push(right(kind.group, kind.plural, READ, "for the cluster's own rules"));
+        let status = right(kind.group, kind.plural, &["patch"], "to say what became of the cluster's own rules");
+        rights.push(Right { subresource: Some("status"), ..status });
+    }
     rights.push(right("", "namespaces", &["get"], "for the cluster's identity"));
     if config.secrets.cluster_read != ClusterRead::Off {
         rights.push(right("", "secrets", READ, "for secrets.clusterRead"));
@@ -134,6 +151,11 @@ fn rights(config: &Config) -> Vec<Right> {
             name: Some(tls.secret.clone()),
             ..right("", "secrets", &["get", "update"], "for the webhook's certificate")
         });
+        for webhooks in ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"] {
+            let group = "admissionregistration.k8s.io";
+            let publish = right(group, webhooks, &["get", "patch"], "to say who signs the webhook's certificate");
+            rights.push(Right { name: Some(CONFIGURATION.to_owned()), ..publish });
+        }
     }
     let targets = config.secrets.sync.iter().filter_map(|sync| sync.target.as_ref());
     let mut namespaces: Vec<String> = targets.map(|target| target.namespace.clone()).collect();
@@ -150,7 +172,9 @@ fn rights(config: &Config) -> Vec<Right> {
 /// Asks for each verb; a line for the resource.
 async fn allowed(client: &Client, right: Right) -> Check {
     let within = right.namespace.as_ref().map_or_else(String::new, |namespace| format!(" in {namespace}"));
-    let what = format!("{} {}{within}, {}", right.verbs.join(", "), right.resource, right.needed);
+    let resource =
+        right.subresource.map_or_else(|| right.resource.to_owned(), |part| format!("{}/{part}", right.resource));
+    let what = format!("{} {resource}{within}, {}", right.verbs.join(", "), right.needed);
     let mut denied = Vec::new();
     for verb in right.verbs {
         match review(client, &right, verb).await {
@@ -170,8 +194,7 @@ async fn allowed(client: &Client, right: Right) -> Check {
         return Check::ok("rights", what);
     }
     let group = if right.group.is_empty() { String::new() } else { format!(" of {}", right.group) };
-    let message =
-        format!("may not {} {}{group}{within}, which is needed {}", denied.join(", "), right.resource, right.needed);
+    let message = format!("may not {} {resource}{group}{within}, which is needed {}", denied.join(", "), right.needed);
     Check::fail("rights", message, "give the right to our account: the chart's role has what each part needs")
 }
 
@@ -179,6 +202,7 @@ async fn review(client: &Client, right: &Right, verb: &str) -> Result<bool, kube
     let attributes = ResourceAttributes {
         group: Some(right.group.to_owned()),
         resource: Some(right.resource.to_owned()),
+        subresource: right.subresource.map(str::to_owned),
         verb: Some(verb.to_owned()),
         namespace: right.namespace.clone(),
         name: right.name.clone().filter(|_| verb != "create"),

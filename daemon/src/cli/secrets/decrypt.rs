@@ -34,6 +34,7 @@ pub(super) fn run(args: &DecryptArgs, global: &GlobalArgs) -> Done {
     file::only_yaml(&args.file)?;
     let refused = |error| Refusal::of(&args.file, &error);
     let path = args.extract.as_deref().map(KeyPath::parse).transpose().map_err(refused)?;
+    let _held = args.target.hold(&args.file)?;
     let bytes = file::read(&args.file)?;
     let document = read_document(&args.file, &bytes)?;
     let plain = document.decrypt(&identities::load(global)?).map_err(refused)?;
@@ -45,7 +46,7 @@ pub(super) fn run(args: &DecryptArgs, global: &GlobalArgs) -> Done {
     };
     match (&args.target.output, args.target.in_place) {
         (Some(output), _) => Staged::write_private(output, text.expose())?.commit()?,
-        (None, true) => Staged::write(&args.file, text.expose())?.commit()?,
+        (None, true) => file::replace(&args.file, &bytes, text.expose())?,
         (None, false) => file::print(&text)?,
     }
     Ok(0)

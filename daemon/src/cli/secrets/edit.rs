@@ -4,16 +4,18 @@ use std::io::{BufRead as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
+use std::task::Poll;
 
 use clap::Args;
 use jiff::Timestamp;
 use portreeve_secrets::sops::{Plain, SecretBytes};
 use tempfile::TempDir;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::super::args::GlobalArgs;
-use super::file::{self, Staged};
+use super::file;
 use super::{Done, Refusal, SystemRandom, exits, identities, read_document};
+use crate::runtime::supervisor::blocking;
 
 /// Where plaintext never reaches a disk, when there is such a place.
 const MEMORY: &str = "/dev/shm";
@@ -47,9 +49,7 @@ pub(super) fn run(args: &EditArgs, global: &GlobalArgs) -> Done {
         return Ok(exits::UNCHANGED);
     };
     let sealed = opened.seal(&edited, Timestamp::now(), &mut SystemRandom::new()).map_err(refused)?;
-    let staged = Staged::write(&args.file, &sealed.to_yaml().map_err(refused)?)?;
-    file::unchanged(&args.file, &bytes)?;
-    staged.commit()?;
+    file::replace(&args.file, &bytes, &sealed.to_yaml().map_err(refused)?)?;
     Ok(0)
 }
 
@@ -93,8 +93,8 @@ impl Desk {
             }
             match Plain::read(after.expose()) {
                 Ok(plain) if !plain.has_block() => return Ok(Some(plain)),
-                Ok(_) => go_on("a key 'sops' at the top is not possible", exits::ENCRYPTED_ALREADY)?,
-                Err(error) => go_on(&error.to_string(), super::exit_of(error.kind))?,
+                Ok(_) => self.go_on("a key 'sops' at the top is not possible", exits::ENCRYPTED_ALREADY)?,
+                Err(error) => self.go_on(&error.to_string(), super::exit_of(error.kind))?,
             }
         }
     }
@@ -102,12 +102,7 @@ impl Desk {
     /// Runs the editor in the foreground. The terminal's interrupt is the editor's to handle; when we are told to end,
     /// the folder goes first.
     fn run(&self, editor: &str) -> Result<ExitStatus, Refusal> {
-        let failed = |error: std::io::Error| Refusal::new(exits::EDITOR, format_args!("the editor: {error}"));
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
-        runtime.block_on(async {
-            let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-            let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-            let mut hang_up = signal(SignalKind::hangup()).map_err(failed)?;
+        waiting(async |signals| {
             let mut command = tokio::process::Command::new("sh");
             // The file is an argument, so that its name is not read by the shell.
             command.arg("-c").arg(format!("{editor} \"$1\"")).arg("sh").arg(&self.file).kill_on_drop(true);
@@ -115,15 +110,71 @@ impl Desk {
             loop {
                 tokio::select! {
                     status = child.wait() => return status.map_err(failed),
-                    _ = interrupt.recv() => {}
-                    _ = terminate.recv() => break,
-                    _ = hang_up.recv() => break,
+                    exit = signals.end() => match exit {
+                        exits::INTERRUPTED => {}
+                        exit => return Err(self.told_to_end(exit)),
+                    },
                 }
             }
-            let folder = self.folder.path().display();
-            Err(Refusal::new(exits::TERMINATED, format_args!("told to end; nothing was changed, {folder} is removed")))
         })
     }
+
+    /// Says what is wrong with what was edited, and waits for the word to open the editor again. Here the terminal's
+    /// interrupt is ours, too.
+    fn go_on(&self, problem: &str, exit: u8) -> Result<(), Refusal> {
+        file::say(&format!("what was saved cannot be encrypted: {problem}"));
+        file::say("press Enter to open the editor again, or Ctrl-C to leave the file as it was");
+        let line = || std::io::stdin().lock().read_line(&mut String::new());
+        waiting(async |signals| {
+            tokio::select! {
+                read = blocking(line) => match read {
+                    Ok(1..) => Ok(()),
+                    _ => Err(Refusal::new(exit, "nothing was changed")),
+                },
+                exit = signals.end() => Err(self.told_to_end(exit)),
+            }
+        })
+    }
+
+    fn told_to_end(&self, exit: u8) -> Refusal {
+        let folder = self.folder.path().display();
+        Refusal::new(exit, format_args!("told to end; nothing was changed, {folder} is removed"))
+    }
+}
+
+fn failed(error: std::io::Error) -> Refusal {
+    Refusal::new(exits::EDITOR, format_args!("the editor: {error}"))
+}
+
+/// What asks a process to end.
+struct Signals([(Signal, u8); 3]);
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self([
+            (signal(SignalKind::interrupt())?, exits::INTERRUPTED),
+            (signal(SignalKind::terminate())?, exits::TERMINATED),
+            (signal(SignalKind::hangup())?, exits::HUNG_UP),
+        ]))
+    }
+
+    /// Waits for one; gives its exit code.
+    async fn end(&mut self) -> u8 {
+        std::future::poll_fn(|context| {
+            let came = |(signal, exit): &mut (Signal, u8)| signal.poll_recv(context).is_ready().then_some(*exit);
+            self.0.iter_mut().find_map(came).map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
+    }
+}
+
+/// Waits for `what`, beside the signals.
+fn waiting<T>(what: impl AsyncFnOnce(&mut Signals) -> Result<T, Refusal>) -> Result<T, Refusal> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    let done = runtime.block_on(async { what(&mut Signals::new().map_err(failed)?).await });
+    // A line that nobody writes is not waited for.
+    runtime.shutdown_background();
+    done
 }
 
 fn editor() -> Result<String, Refusal> {
@@ -131,15 +182,4 @@ fn editor() -> Result<String, Refusal> {
     set("SOPS_EDITOR").or_else(|| set("EDITOR")).or_else(|| set("VISUAL")).ok_or_else(|| {
         Refusal::new(exits::EDITOR, "there is no editor: set SOPS_EDITOR or EDITOR, such as EDITOR='vim'")
     })
-}
-
-/// Says what is wrong with what was edited, and waits for the word to open the editor again.
-fn go_on(problem: &str, exit: u8) -> Result<(), Refusal> {
-    file::say(&format!("what was saved cannot be encrypted: {problem}"));
-    file::say("press Enter to open the editor again, or Ctrl-C to leave the file as it was");
-    let mut answer = String::new();
-    match std::io::stdin().lock().read_line(&mut answer) {
-        Ok(1..) => Ok(()),
-        _ => Err(Refusal::new(exit, "nothing was changed")),
-    }
 }

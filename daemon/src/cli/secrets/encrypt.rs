@@ -91,6 +91,7 @@ pub(super) fn run(args: &EncryptArgs) -> Done {
     file::only_yaml(&args.file)?;
     let refused = |error| Refusal::of(&args.file, &error);
     let recipe = recipe(args)?;
+    let _held = args.target.hold(&args.file)?;
     let bytes = file::read(&args.file)?;
     let plain = Plain::read(bytes.expose()).map_err(refused)?;
     let document = Document::encrypt(&plain, &recipe, Timestamp::now(), &mut SystemRandom::new()).map_err(refused)?;
@@ -101,7 +102,7 @@ pub(super) fn run(args: &EncryptArgs) -> Done {
     }
     match (&args.target.output, args.target.in_place) {
         (Some(output), _) => Staged::write_private(output, &text)?.commit()?,
-        (None, true) => Staged::write(&args.file, &text)?.commit()?,
+        (None, true) => file::replace(&args.file, &bytes, &text)?,
         (None, false) => file::print(&text.into())?,
     }
     Ok(0)

@@ -1,8 +1,8 @@
 //! Files as these commands read and write them: whole or not at all, for their owner only.
 
-use std::fs::{File, OpenOptions, Permissions};
+use std::fs::{File, Permissions, TryLockError};
 use std::io::{Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use portreeve_secrets::sops::SecretBytes;
@@ -50,6 +50,43 @@ pub(super) fn print(bytes: &SecretBytes) -> Result<(), Refusal> {
 pub(super) struct Staged {
     staged: PathBuf,
     target: PathBuf,
+    /// Held while this process lives: what nobody holds was left by one that was killed.
+    held: File,
+}
+
+/// How the names of staged files end.
+const STAGED: &str = ".portreeve-staged";
+/// Most files of a folder that are looked at for what a killed run left.
+const MAX_FILES: usize = 100_000;
+
+/// Creates a file that no other command has, for its owner only, and holds it.
+fn create_held(folder: &Path, prefix: &str) -> std::io::Result<(File, PathBuf)> {
+    let mut named = tempfile::Builder::new();
+    named.prefix(prefix).suffix(STAGED).permissions(Permissions::from_mode(0o600));
+    loop {
+        let staged = named.tempfile_in(folder)?;
+        // Another command may take it for one that was left, until it is held.
+        let is_swept = matches!(staged.as_file().try_lock(), Err(TryLockError::WouldBlock));
+        if !is_swept && staged.as_file().metadata()?.nlink() > 0 {
+            return Ok(staged.keep()?);
+        }
+    }
+}
+
+/// Removes what runs that were killed left in a folder: it may be plaintext.
+fn sweep(folder: &Path, prefix: &str) {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().take(MAX_FILES).flatten();
+    let files = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
+    let names = files.filter_map(|entry| entry.file_name().into_string().ok());
+    for name in names.filter(|name| name.starts_with(prefix) && name.ends_with(STAGED)) {
+        let path = folder.join(name);
+        if let Ok(left) = File::open(&path)
+            && left.try_lock().is_ok()
+        {
+            // What cannot be removed is no reason not to write.
+            let _gone = std::fs::remove_file(&path);
+        }
+    }
 }
 
 fn unwritable<'a>(path: &'a Path) -> impl Fn(std::io::Error) -> Refusal + 'a {
@@ -57,8 +94,8 @@ fn unwritable<'a>(path: &'a Path) -> impl Fn(std::io::Error) -> Refusal + 'a {
 }
 
 impl Staged {
-    /// Writes the bytes beside the file, with its mode and owner; a new file is for its owner only. What a run that was
-    /// killed left there is replaced. A link stays a link: what it points to is replaced.
+    /// Writes the bytes beside the file, with its mode and owner; a new file is for its owner only. A link stays a link:
+    /// what it points to is replaced. No two commands write the same file there.
     pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<Self, Refusal> {
         let staged = Self::write_private(path, bytes)?;
         staged.dress_as_target().map_err(unwritable(&staged.target))?;
@@ -69,17 +106,12 @@ impl Staged {
     pub(super) fn write_private(path: &Path, bytes: &[u8]) -> Result<Self, Refusal> {
         let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let name = target.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let staged = Self { staged: target.with_file_name(format!(".{name}.portreeve-staged")), target };
-        let failed = unwritable(&staged.target);
-        match std::fs::remove_file(&staged.staged) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(error)),
-            _ => {}
-        }
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&staged.staged);
-        let mut file = file.map_err(&failed)?;
-        file.write_all(bytes).map_err(&failed)?;
-        file.sync_all().map_err(&failed)?;
-        drop(failed);
+        let prefix = format!(".{name}.");
+        sweep(folder_of(&target), &prefix);
+        let (file, staged) = create_held(folder_of(&target), &prefix).map_err(unwritable(&target))?;
+        let staged = Self { staged, target, held: file };
+        let written = (&staged.held).write_all(bytes).and_then(|()| staged.held.sync_all());
+        written.map_err(unwritable(&staged.target))?;
         Ok(staged)
     }
 
@@ -104,9 +136,12 @@ impl Staged {
     pub(super) fn commit(self) -> Result<(), Refusal> {
         let failed = unwritable(&self.target);
         std::fs::rename(&self.staged, &self.target).map_err(&failed)?;
-        let folder = self.target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        File::open(folder).and_then(|folder| folder.sync_all()).map_err(&failed)
+        File::open(folder_of(&self.target)).and_then(|folder| folder.sync_all()).map_err(&failed)
     }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 impl Drop for Staged {
@@ -120,14 +155,18 @@ impl Drop for Staged {
 pub(super) fn hold(path: &Path) -> Result<File, Refusal> {
     let file = File::open(path)
         .map_err(|error| Refusal::new(exits::UNREADABLE, format_args!("{}: {error}", path.display())))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => Err(Refusal::new(
+    let is_held = file.try_lock();
+    // Another command may have put a new file in its place before this one was held.
+    let inode = |about: std::fs::Metadata| (about.dev(), about.ino());
+    let is_the_same = file.metadata().ok().map(inode) == std::fs::metadata(path).ok().map(inode);
+    match is_held {
+        Ok(()) if is_the_same => Ok(file),
+        Ok(()) | Err(TryLockError::WouldBlock) => Err(Refusal::new(
             exits::UNWRITABLE,
             format_args!("{}: another command is changing this file", path.display()),
         )),
         // A file system without locks has no other commands to tell of.
-        Err(std::fs::TryLockError::Error(_)) => Ok(file),
+        Err(TryLockError::Error(_)) => Ok(file),
     }
 }
 
@@ -138,6 +177,13 @@ pub(super) fn unchanged(path: &Path, before: &SecretBytes) -> Result<(), Refusal
     }
     let message = format_args!("{}: was changed by somebody else meanwhile; nothing was written", path.display());
     Err(Refusal::new(exits::UNWRITABLE, message))
+}
+
+/// Writes over a file that is as it was read.
+pub(super) fn replace(path: &Path, before: &SecretBytes, bytes: &[u8]) -> Result<(), Refusal> {
+    let staged = Staged::write(path, bytes)?;
+    unchanged(path, before)?;
+    staged.commit()
 }
 
 /// Says something beside the data.

@@ -33,6 +33,8 @@ mod exits {
     pub(super) const UNCHANGED: u8 = 200;
     pub(super) const EDITOR: u8 = 201;
     pub(super) const ENCRYPTED_ALREADY: u8 = 203;
+    pub(super) const HUNG_UP: u8 = 129;
+    pub(super) const INTERRUPTED: u8 = 130;
     pub(super) const TERMINATED: u8 = 143;
 }
 
@@ -132,6 +134,13 @@ struct TargetArgs {
     /// Write the result to this file, readable by its owner only.
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
+}
+
+impl TargetArgs {
+    /// The file, held when the result is written over it.
+    fn hold(&self, file: &std::path::Path) -> Result<Option<std::fs::File>, Refusal> {
+        self.in_place.then(|| file::hold(file)).transpose()
+    }
 }
 
 /// Runs the command.

@@ -34,7 +34,10 @@ pub struct CommandLease {
 pub async fn acquire_for_command(client: Client, place: LeaderConfig, wait: Duration) -> Result<CommandLease, HeldBy> {
     let until = Instant::now() + wait;
     let (seat, mut watch) = Seat::new();
-    let mut campaign = Campaign::new(client, place, seat, (identity(), Epoch::default()));
+    let nameless =
+        |error| HeldBy { place: place.lease.clone(), holder: None, state: format!("cannot be had: {error}") };
+    let identity = identity().map_err(nameless)?;
+    let mut campaign = Campaign::new(client, place, seat, (identity, Epoch::default()));
     let mut has_asked = false;
     loop {
         // Nothing is held yet that could be lost.

@@ -5,7 +5,7 @@ use portreeve_api::platform::Gate;
 use portreeve_policies::object::Object;
 use portreeve_policies::world::World;
 use portreeve_reports::code::Topic;
-use portreeve_reports::gate::{self, ExitCode, Threshold};
+use portreeve_reports::gate::{self, Decision, ExitCode, Threshold};
 use portreeve_reports::report::Report;
 use portreeve_reports::{Effect, Finding, Verdict};
 
@@ -92,7 +92,7 @@ impl GateRules {
         let judged = self.judge.objects(&objects, world, options).await;
         let report = self.judge.report(judged, objects.len());
         let decisive = self.decisive(&report);
-        let decision = gate::decide(&decisive, &self.threshold);
+        let decision = self.decide(&decisive);
         let cleared = if self.images == Some(Effect::Block) && !self.judge.has_image_policy() {
             let why = "spec.gate.images is enforce, and no image policy says what is trusted; set images.policy";
             Err(KeptBack { built, exit: ExitCode::Usage, why: why.to_owned(), findings: Vec::new() })
@@ -109,7 +109,6 @@ impl GateRules {
     /// keeps what was found; only what decides is taken from it.
     fn decisive(&self, report: &Report) -> Report {
         let most = self.images.unwrap_or_default();
-        let is_image = |finding: &Finding| finding.code.topic() == Topic::ImageTrust;
         let mut decisive = report.clone();
         for finding in decisive.findings.iter_mut().filter(|finding| is_image(finding)) {
             finding.effect = finding.effect.min(most);
@@ -121,13 +120,28 @@ impl GateRules {
         decisive
     }
 
+    /// `failOn` is about posture. Of images the policy has said what blocks, and no severity takes that back.
+    fn decide(&self, report: &Report) -> Decision {
+        let (images, others): (Vec<_>, Vec<_>) = report.findings.iter().cloned().partition(is_image);
+        let images = Report { findings: images, ..report.clone() };
+        let of_images = gate::decide(&images, &Threshold::default());
+        if of_images.code != ExitCode::Clean {
+            return of_images;
+        }
+        gate::decide(&Report { findings: others, ..images }, &self.threshold)
+    }
+
     fn blocking(&self, report: &Report) -> Vec<Finding> {
         let alone = |finding: &&Finding| {
             let one = Report { findings: vec![(*finding).clone()], objects_read: 1, ..Report::default() };
-            gate::exit_code(&one, &self.threshold) != ExitCode::Clean
+            self.decide(&one).code != ExitCode::Clean
         };
         report.findings.iter().filter(alone).take(MAX_TOLD).cloned().collect()
     }
+}
+
+fn is_image(finding: &Finding) -> bool {
+    finding.code.topic() == Topic::ImageTrust
 }
 
 /// Everything that the platform declares, for relations between its objects.

@@ -1,11 +1,16 @@
 //! Whose turn it is to write findings: that of the one process that has the store, or of the leader of those that
 //! share it.
 
+use std::time::Duration;
+
 use portreeve_reports::SubjectKey;
 use tokio_util::sync::CancellationToken;
 
-use crate::runtime::leader::{LeadershipLost, LeadershipWatch};
+use crate::runtime::leader::{Epoch, LeadershipLost, LeadershipWatch};
 use crate::store::{RecorderHandle, Store, StoreError};
+
+/// When a store that was away at the beginning of a term is asked again.
+const RETRY: Duration = Duration::from_secs(2);
 
 /// Why a process that shares its store stops writing findings. It ends: what it knows of them is of its own term, and
 /// another replica serves meanwhile.
@@ -53,8 +58,11 @@ impl Turn {
             leading = leadership.leading() => leading,
             () = self.shutdown.cancelled() => return Ok(()),
         };
-        self.store.fence(leading.epoch()).await?;
-        let stored = self.store.subjects().await?;
+        let stored = tokio::select! {
+            stored = self.begin(leading.epoch()) => stored?,
+            lost = leading.over() => return Err(lost.into()),
+            () = self.shutdown.cancelled() => return Ok(()),
+        };
         let over = async {
             let lost = leading.over().await;
             // The work ends by itself, with what it still has to write.
@@ -63,6 +71,23 @@ impl Turn {
         tokio::select! {
             () = work(self.recorder.of_leader(leading.epoch()), stored) => Ok(()),
             lost = over => Err(lost.into()),
+        }
+    }
+
+    /// Says to the store that the term has begun. A store that is away now is asked again: the other doors go on.
+    async fn begin(&self, epoch: Epoch) -> Result<Vec<SubjectKey>, StoreError> {
+        loop {
+            let begun = async {
+                self.store.fence(epoch).await?;
+                self.store.subjects().await
+            };
+            match begun.await {
+                Err(error) if !matches!(error, StoreError::Fenced) => {
+                    tracing::warn!(%error, "the findings of this term wait for the store");
+                    tokio::time::sleep(RETRY).await;
+                }
+                ended => return ended,
+            }
         }
     }
 }

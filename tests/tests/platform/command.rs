@@ -316,7 +316,8 @@ async fn whether_a_platform_is_suspended_is_never_guessed() {
 #[tokio::test]
 async fn what_the_server_says_about_a_secret_is_not_passed_on() {
     let site = Site::new("pin").await;
-    site.write("app/s.yaml", "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\ndata: {pin: 918273645}\n");
+    // A number in `data` is a mistake before the server is asked; one at the wrong key is quoted by it.
+    site.write("app/s.yaml", "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\nimmutable: 918273645\n");
     for arguments in [&["plan"][..], &["plan", "--format", "json"], &["apply", "--yes"]] {
         let output = site.run(arguments);
         let said = output.stdout + &output.stderr;
@@ -324,6 +325,10 @@ async fn what_the_server_says_about_a_secret_is_not_passed_on() {
         assert!(said.contains("words are left out"), "{said}");
         assert!(!said.contains("918273645"), "{said}");
     }
+    site.write("app/s.yaml", "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\ndata: {pin: 918273645}\n");
+    let output = site.run(&["plan"]);
+    assert_eq!(output.code, Some(2), "{}", output.stderr);
+    assert!(!(output.stdout + &output.stderr).contains("918273645"));
 }
 
 #[tokio::test]

@@ -161,6 +161,31 @@ async fn a_component_that_fails_the_gate_is_not_applied_and_the_running_version_
 }
 
 #[tokio::test]
+async fn an_image_that_the_policy_denies_is_kept_back_whatever_severity_fails() {
+    let site = Site::new("images").await;
+    site.configure(json!({"images": {"policy": "image-policy.yaml"}}));
+    site.write(
+        "image-policy.yaml",
+        "apiVersion: portreeve.dev/v1alpha1\nkind: ImagePolicy\nmetadata: {name: strict}\n\
+         spec: {mode: enforce, noMatch: deny, rules: []}\n",
+    );
+    let text = std::fs::read_to_string(site.folder.join("platform.yaml")).unwrap();
+    let gate = "failOn: none, images: enforce";
+    site.write("platform.yaml", &text.replace("failOn: critical", gate));
+    site.write(
+        "app/web.yaml",
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec: {containers: [{name: web, image: '127.0.0.1:1/x:1'}]}\n",
+    );
+    let (code, plan) = site.plan();
+    assert_eq!((code, &plan["components"][0]["state"]), (Some(13), &json!("kept-back")), "{plan}");
+    assert_eq!(site.run(&["apply", "--yes", "--no-wait"]).code, Some(13));
+    let path = format!("/api/v1/namespaces/{}/pods/web", site.namespace);
+    assert_eq!(site.api().get(&path).await.unwrap_err().code, 404);
+    site.write("platform.yaml", &text.replace("failOn: critical", "failOn: none, images: warn"));
+    assert_eq!(site.run(&["apply", "--yes", "--no-wait"]).code, Some(0), "the platform asks for less");
+}
+
+#[tokio::test]
 async fn definitions_come_before_their_objects_and_go_after_them() {
     let site = Site::new("waves").await;
     let group = format!("{}.example.org", site.name);

@@ -83,16 +83,16 @@ fn config_show_names_where_each_value_comes_from() {
 #[test]
 fn config_beats_the_nearest_file_and_the_search_ends_at_the_repository_root() {
     let desk = Desk::new();
-    desk.file("portreeve.yaml", "telemetry: {log: outside}\n");
+    desk.file("portreeve.yaml", "telemetry: {log: outside=info}\n");
     desk.file("repository/.git/HEAD", "");
-    desk.file("explicit.yaml", "telemetry: {log: explicit}\n");
+    desk.file("explicit.yaml", "telemetry: {log: explicit=info}\n");
     let shown = |arguments: &[&str]| {
         let mut command = desk.command(&["config", "show"]);
         command.args(arguments).current_dir(desk.folder().join("repository"));
         Portreeve::finish(&mut command).expect_exit(0).stdout
     };
     assert_eq!(shown(&[]), "");
-    assert_eq!(shown(&["--config", "../explicit.yaml"]), "telemetry.log: \"explicit\"\n");
+    assert_eq!(shown(&["--config", "../explicit.yaml"]), "telemetry.log: \"explicit=info\"\n");
 }
 
 #[test]

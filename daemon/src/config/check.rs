@@ -27,6 +27,8 @@ use super::{defaults, duration};
 
 /// The webhook's `timeoutSeconds` is 10; the answer must be there before.
 const MAX_DEADLINE: Duration = Duration::from_secs(9);
+/// Seconds and years, which some crons have too, would shift the meaning of all other fields.
+const CRON_FIELDS: usize = 5;
 /// A shorter interval would do nothing but compare.
 const MIN_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -53,6 +55,7 @@ impl Config {
         let http_listen = check.loopback(http_listen, listen);
         let metrics = http.and_then(|http| http.metrics_listen.as_ref());
         let metrics_listen = check.address(metrics, "http.metricsListen", defaults::METRICS_LISTEN);
+        check.across(raw, [http_listen, metrics_listen, admission.as_ref().and_then(|found| Some(found.as_ref()?.listen))]);
         let telemetry = raw.telemetry.as_ref();
         let log = check.log(telemetry.and_then(|telemetry| telemetry.log.as_ref()));
         let log_format = check.log_format(telemetry.and_then(|telemetry| telemetry.format.as_ref()));
@@ -79,9 +82,9 @@ impl Config {
 }
 
 /// Checks of single values; a problem is pushed and `None` returned.
-struct Check<'a> {
-    base: &'a Path,
-    problems: &'a mut Problems,
+pub(super) struct Check<'a> {
+    pub(super) base: &'a Path,
+    pub(super) problems: &'a mut Problems,
 }
 
 impl Check<'_> {
@@ -307,7 +310,11 @@ impl Check<'_> {
 
     fn scope(&mut self, raw: &RawAdmission) -> Option<AdmissionScope> {
         let mut modes = Vec::new();
-        for item in &raw.namespaces {
+        for (index, item) in raw.namespaces.iter().enumerate() {
+            if item.globs.is_empty() {
+                let message = format!("'admission.namespaces[{index}].match' names no namespace; '*' is for all");
+                self.problems.push(item.place, message);
+            }
             let mode = self.mode(item);
             for glob in &item.globs {
                 modes.extend(self.namespaces("admission", glob).zip(mode));
@@ -335,8 +342,7 @@ impl Check<'_> {
 
     fn mode(&mut self, raw: &RawNamespaceMode) -> Option<Effect> {
         let Some(mode) = &raw.mode else {
-            let place = raw.globs.first().map_or_else(Place::default, |glob| glob.place);
-            return self.fail(place, "'admission.namespaces': 'mode' is missing: audit, warn or enforce".to_owned());
+            return self.fail(raw.place, "'admission.namespaces': 'mode' is missing: audit, warn or enforce".to_owned());
         };
         match mode.value.as_str() {
             "audit" => Some(Effect::Audit),
@@ -348,6 +354,11 @@ impl Check<'_> {
 
     fn cron(&mut self, raw: Option<&Placed<String>>, key: &str, default: &str) -> Option<croner::Cron> {
         let (text, place) = or_default(raw, default);
+        let fields = text.split_whitespace().count();
+        if fields != CRON_FIELDS && !text.starts_with('@') {
+            let message = "has five fields: minute, hour, day of the month, month, day of the week";
+            return self.fail(place, format!("'{key}': '{text}' has {fields}; a cron schedule {message}"));
+        }
         match text.parse::<croner::Cron>() {
             Ok(cron) => Some(cron),
             Err(error) => self.fail(place, format!("'{key}': '{text}' is not a cron schedule: {error}")),

@@ -6,6 +6,7 @@
 //! * [`mod@load`]: which file, which environment variables.
 //! * [`show`]: what is in force, and where each value came from; [`schema`]: the JSON schema of the file.
 
+mod across;
 mod check;
 mod defaults;
 pub mod files;

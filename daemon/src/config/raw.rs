@@ -246,6 +246,9 @@ pub struct RawAdmission {
 #[derive(Clone, Debug, JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields, inline)]
 pub struct RawNamespaceMode {
+    /// Where the item stands.
+    #[schemars(skip)]
+    pub place: Place,
     /// Patterns of namespaces; `*` stands for any characters.
     #[schemars(default, rename = "match")]
     pub globs: Vec<Placed<String>>,
@@ -428,7 +431,8 @@ impl RawAdmission {
             listen: placed(fields, "listen"),
             deadline: placed(fields, "deadline"),
             namespaces: fields.maps("namespaces", |item| {
-                Some(RawNamespaceMode { globs: placed_list(item, "match"), mode: placed(item, "mode") })
+                let place = item.place();
+                Some(RawNamespaceMode { place, globs: placed_list(item, "match"), mode: placed(item, "mode") })
             }),
             exempt_namespaces: placed_list(fields, "exemptNamespaces"),
             break_glass_group: placed(fields, "breakGlassGroup"),

@@ -149,6 +149,32 @@ fn durations_are_written_in_seconds_minutes_hours_and_days() {
     assert_eq!([seconds("1mo"), seconds("-5s"), seconds(""), seconds("5")], [None; 4]);
 }
 
+#[test]
+fn values_that_do_not_go_together_are_problems_with_places() {
+    let text = "cluster: {folder: f}\nregistries: [{host: 'http://x'}, {host: r:443, plainHttp: true}, {host: r}]\n\
+                images: {rescan: '0 0 3 * * * 2027'}\nadmission:\n  listen: 0.0.0.0:8081\n  namespaces: [{match: []}]\n\
+                http: {listen: 127.0.0.1:8081}\n";
+    let said = parsed(text, &[]).unwrap_err();
+    let expected = [
+        "1:19: 'admission' needs 'tls.certFile' and 'tls.keyFile' beside 'cluster.folder': a folder has no Secret for a \
+         certificate of our own",
+        "2:21: 'registries[0].host': registry host 'http://x' is not a host with an optional port",
+        "2:74: 'registries[2].host': 'r' is that of 'registries[1]' already; merge the two",
+        "3:18: 'images.rescan': '0 0 3 * * * 2027' has 7; a cron schedule has five fields: minute, hour, day of the \
+         month, month, day of the week",
+        "5:11: 'http.listen' and 'admission.listen' cannot both listen on port 8081: 127.0.0.1:8081 and 0.0.0.0:8081",
+        "5:11: 'http.metricsListen' and 'admission.listen' cannot both listen on port 8081: 127.0.0.1:8081 and \
+         0.0.0.0:8081",
+        "6:16: 'admission.namespaces[0].match' names no namespace; '*' is for all",
+        "6:16: 'admission.namespaces': 'mode' is missing: audit, warn or enforce",
+        "7:16: 'http.listen' and 'http.metricsListen' cannot both listen on port 8081: 127.0.0.1:8081 and \
+         127.0.0.1:8081",
+    ];
+    let expected: Vec<String> = expected.iter().map(|line| format!("conf/portreeve.yaml:{line}")).collect();
+    assert_eq!(said.lines().collect::<Vec<_>>(), expected);
+    parsed("http: {listen: '127.0.0.1:0', metricsListen: '127.0.0.1:0'}\nimages: {rescan: '@daily'}\n", &[]).unwrap();
+}
+
 /// A document that has every key of a schema.
 fn everything(schema: &Value) -> Value {
     if let Some(words) = schema["enum"].as_array() {

@@ -240,6 +240,11 @@ pub(super) fn authority(url: &Url) -> String {
     url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
+/// One name for all ways of writing a registry's host; an error for what is no host with an optional port.
+pub fn normal_host(host: &str) -> Result<String, RegistryError> {
+    Ok(base_of(host, false)?.origin().ascii_serialization())
+}
+
 fn base_of(host: &str, plain_http: bool) -> Result<Url, RegistryError> {
     let invalid = || RegistryError::InvalidHost(host.chars().take(255).collect());
     let scheme = if plain_http { "http" } else { "https" };

@@ -30,6 +30,7 @@ mod wire;
 
 pub use client::{RegistryClient, ResolvedManifest};
 pub use credentials::{Credentials, DockerConfig, InvalidDockerConfig};
+pub use endpoint::normal_host;
 pub use failure::{Deadline, Failure};
 pub use options::{HostOptions, RegistryError, RegistryOptions};
 pub use push::ReferrerManifest;

@@ -6,7 +6,9 @@
 
 use std::fmt;
 
+use portreeve_reports::source::decode::did_you_mean;
 use tracing::Subscriber;
+use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::fmt::MakeWriter;
@@ -15,6 +17,8 @@ use tracing_subscriber::fmt::format::{Writer, debug_fn};
 /// Libraries whose debug and trace levels hold bodies, headers or statements with values.
 const CAPPED: &[&str] =
     &["kube_client=info", "kube_runtime=info", "hyper=info", "hyper_util=info", "h2=info", "tower=info", "sqlx=warn"];
+
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
 /// How lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,6 +38,14 @@ pub enum TelemetryError {
         "'telemetry.log': '{0}' is not a log filter: write a level (info) or target=level pairs (portreeve=debug,info)"
     )]
     InvalidFilter(String),
+    /// A bare word that is no level; taken for a target it would silence all others.
+    #[error("'telemetry.log': '{word}' is not a level{hint}: write one of off, error, warn, info, debug, trace, or {word}=debug for a target")]
+    NoLevel {
+        /// The word.
+        word: String,
+        /// A did-you-mean, or nothing.
+        hint: String,
+    },
     /// Somebody else set up logging first.
     #[error("logging was already set up")]
     AlreadySet,
@@ -68,9 +80,22 @@ where
 }
 
 fn capped(filter: &str) -> Result<EnvFilter, TelemetryError> {
+    refuse_bare_targets(filter)?;
     let invalid = |_| TelemetryError::InvalidFilter(filter.to_owned());
     let base = EnvFilter::builder().parse(filter).map_err(invalid)?;
     CAPPED.iter().try_fold(base, |all, cap| Ok(all.add_directive(cap.parse().map_err(invalid)?)))
+}
+
+fn refuse_bare_targets(filter: &str) -> Result<(), TelemetryError> {
+    let bare = filter.split(',').map(str::trim).find(|part| {
+        // A part with other signs is for the parser to take or to refuse.
+        let is_word = part.contains(|c: char| c.is_alphabetic()) && !part.contains(['=', ' ', '[', ']', '{', '}']);
+        is_word && part.parse::<LevelFilter>().is_err()
+    });
+    let Some(word) = bare else { return Ok(()) };
+    let near = did_you_mean(&word.to_lowercase(), &LEVELS);
+    let hint = near.map_or_else(String::new, |near| format!(" (did you mean '{near}'?)"));
+    Err(TelemetryError::NoLevel { word: word.to_owned(), hint })
 }
 
 fn escaped_field(writer: &mut Writer<'_>, field: &tracing::field::Field, value: &dyn fmt::Debug) -> fmt::Result {
@@ -164,6 +189,15 @@ mod tests {
             tracing::debug!(target: "portreeve", "ours");
         });
         assert!(out.contains("ours") && !out.contains("body"), "{out}");
+    }
+
+    #[test]
+    fn a_bare_word_that_is_no_level_is_an_error_with_the_nearest_level() {
+        let said = check_filter("portreeve=debug,wran").unwrap_err().to_string();
+        assert!(said.starts_with("'telemetry.log': 'wran' is not a level (did you mean 'warn'?): "), "{said}");
+        for filter in ["warn", "INFO", "off", "portreeve=debug,info", "portreeve::judge=trace, warn"] {
+            check_filter(filter).unwrap();
+        }
     }
 
     #[test]

@@ -299,7 +299,7 @@ impl Shared {
         source.start(secrets.cluster_read, events, &self.metrics, supervisor);
         let [workload_feed, image_feed, credential_feed] = feeds;
         let [posture_rescan, image_rescan, credential_rescan] = triggers.clone();
-        let shared_scans = self.scans();
+        let shared_scans = self.scans(&view);
         let (judge, tally, cluster) = (self.judge.clone(), Arc::clone(&self.tally), view.clone());
         let (scans, shutdown) = (Arc::clone(&shared_scans), supervisor.shutdown());
         let declared = secrets::subjects(secrets);
@@ -352,14 +352,14 @@ impl Shared {
     }
 
     /// Makes the scans that both controllers share, for the first of them whose turn it is.
-    fn scans(&self) -> Arc<dyn Fn(&RecorderHandle) -> Scans + Send + Sync> {
+    fn scans(&self, view: &ClusterView) -> Arc<dyn Fn(&RecorderHandle) -> Scans + Send + Sync> {
         let made = OnceLock::new();
         let (judge, tally) = (self.judge.clone(), Arc::clone(&self.tally));
-        let (store, metrics) = (self.store.clone(), Arc::clone(&self.metrics));
+        let (store, metrics, view) = (self.store.clone(), Arc::clone(&self.metrics), view.clone());
         Arc::new(move |recorder: &RecorderHandle| {
             let scans = || {
                 let (judge, tally, metrics) = (judge.clone(), Arc::clone(&tally), Arc::clone(&metrics));
-                Scans::new(judge, (store.clone(), recorder.clone()), tally, metrics)
+                Scans::new((judge, view.clone()), (store.clone(), recorder.clone()), tally, metrics)
             };
             made.get_or_init(scans).clone()
         })
@@ -395,12 +395,13 @@ impl Shared {
         supervisor: &mut Supervisor,
     ) {
         let shutdown = supervisor.shutdown();
-        let readiness = watching.readiness.clone();
+        let (readiness, view) = (watching.readiness.clone(), watching.view.clone());
         let parts = Arc::new(HttpParts {
             store: self.store.clone(),
             metrics: Arc::clone(&self.metrics),
             board: self.tally.board(),
             waiting: Box::new(move || readiness.now().waiting),
+            stale: Box::new(move || view.snapshot().stale),
             explain: Box::new(crate::judge::explain::text),
             shutdown: shutdown.clone(),
         });

@@ -4,7 +4,9 @@ use portreeve_tests::binary::Portreeve;
 use portreeve_tests::cosign::{Cosign, Storage};
 use portreeve_tests::desk::{Desk, PRIVILEGED};
 use portreeve_tests::hostile::{self, Manner};
+use portreeve_tests::process::free_port;
 use portreeve_tests::registry::Registry;
+use serde_json::json;
 
 #[tokio::test]
 async fn every_exit_code_that_a_command_can_come_to_is_reached() {
@@ -49,6 +51,31 @@ async fn every_exit_code_that_a_command_can_come_to_is_reached() {
             "{}",
             output.stderr
         );
+    }
+}
+
+#[test]
+fn check_of_a_cluster_that_refuses_everything_is_exit_4_and_of_one_that_cannot_be_asked_exit_5() {
+    let nobody = format!("127.0.0.1:{}", free_port());
+    let there = |manner| hostile::registry(manner);
+    for (exit, server, words) in [
+        (4, there(Manner::Refuses(401)), "answered 401"),
+        (4, there(Manner::Refuses(403)), "answered 403"),
+        (5, there(Manner::Refuses(500)), "answered 500"),
+        (5, there(Manner::Truncates), ""),
+        (5, there(Manner::Hangs), "not listed in time"),
+        (5, nobody, "refused"),
+    ] {
+        let desk = Desk::new();
+        let kubeconfig = json!({"apiVersion": "v1", "kind": "Config", "current-context": "it",
+            "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
+            "clusters": [{"name": "it", "cluster": {"server": format!("http://{server}")}}],
+            "users": [{"name": "it", "user": {"token": "wrong"}}]});
+        desk.file("kubeconfig", kubeconfig.to_string());
+        desk.file("portreeve.yaml", "cluster: {kubeconfig: kubeconfig}\n");
+        let said = desk.run(&["check", "--timeout", "2s", "cluster"]).expect_exit(exit).stderr;
+        assert!(said.contains("could not be asked for any kind of objects: ") && said.contains(words), "{said}");
+        assert!(!said.trim_end().ends_with(':'), "{said}");
     }
 }
 

@@ -61,7 +61,8 @@ impl Looking<'_> {
         };
         let listing = block_on(global, async {
             let client = connect(&source).await.map_err(Failure::usage)?;
-            once::list(&client, config.secrets.cluster_read, deadline).await.map_err(Failure::other)
+            let listed = once::list(&client, config.secrets.cluster_read, deadline).await;
+            listed.map_err(|nothing| Failure::not_had(nothing.cause, nothing))
         })?;
         let once::Listing { objects, unreadable, world, credentials } = listing;
         Ok(Seen { objects, unreadable, world, credentials, encrypted: Vec::new() })

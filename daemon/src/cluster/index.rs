@@ -77,6 +77,8 @@ enum Listing {
     Waiting,
     /// All of them.
     Listed,
+    /// They were listed, and the API server has been away since: they may be other by now.
+    Stale,
     /// They could not be listed; what was known before is kept.
     Hidden,
 }
@@ -142,6 +144,11 @@ impl Index {
     /// Whether every kind is listed or known not to be listable.
     pub fn is_synced(&self) -> bool {
         self.listings.values().all(|listing| *listing != Listing::Waiting)
+    }
+
+    /// Number of kinds that were listed and cannot be followed since.
+    pub fn stale(&self) -> usize {
+        self.listings.values().filter(|listing| **listing == Listing::Stale).count()
     }
 
     /// Number of objects.
@@ -368,6 +375,18 @@ impl Index {
         }
         kind.related.into_iter().for_each(|related| self.world.hide(related, cause));
         self.visibility_changed(kind)
+    }
+
+    /// The API server is away: a kind that was listed stays known, and proves nothing until it is listed again.
+    pub fn outdate(&mut self, kind: &'static WatchedKind, why: &str) -> Change {
+        if let Some(listing) = self.listings.get_mut(kind.plural)
+            && *listing == Listing::Listed
+        {
+            *listing = Listing::Stale;
+        }
+        let problems = problem::kind_not_followed(kind, why).into_iter().collect();
+        self.anchor(problem::kind_subject(kind).key(), Anchor { problems, pass: None });
+        Change { subjects: [problem::kind_subject(kind).key()].into(), ..Change::default() }
     }
 
     /// What is asked about is known when all kinds that answer are listed: any workload may own a pod.

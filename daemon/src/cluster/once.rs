@@ -5,6 +5,7 @@ use portreeve_policies::world::World;
 use portreeve_reports::{Cause, Finding};
 use portreeve_secrets::credentials::Credential;
 
+use crate::cluster::apply::chain;
 use crate::cluster::index::{Index, Item};
 use crate::cluster::kinds::{KINDS, WatchedKind};
 use crate::cluster::watches;
@@ -24,16 +25,20 @@ pub struct Listing {
     pub credentials: Vec<Credential>,
 }
 
-/// The API server could not be reached at all.
+/// No kind could be listed.
 #[derive(Debug, thiserror::Error)]
-#[error("the API server could not be asked for any kind of objects: {0}")]
-pub struct NothingListed(String);
+#[error("the API server could not be asked for any kind of objects: {why}")]
+pub struct NothingListed {
+    /// `Forbidden` when every kind was refused.
+    pub cause: Cause,
+    why: String,
+}
 
 /// Lists every watched kind. A kind that cannot be listed is a finding; when none can be, there is nothing to judge.
 /// `secrets` says how far Secrets are read.
 pub async fn list(client: &kube::Client, secrets: ClusterRead, deadline: Deadline) -> Result<Listing, NothingListed> {
     let mut index = Index::new();
-    let mut last_failure = None;
+    let mut failure: Option<NothingListed> = None;
     let mut listed = 0_usize;
     for kind in &KINDS {
         let kind = match kind.read_as(secrets) {
@@ -50,12 +55,15 @@ pub async fn list(client: &kube::Client, secrets: ClusterRead, deadline: Deadlin
             }
             Err((cause, why)) => {
                 index.hide(kind, cause, &why);
-                last_failure = Some(why);
+                // That all was refused is told only of all.
+                if cause != Cause::Forbidden || failure.is_none() {
+                    failure = Some(NothingListed { cause, why });
+                }
             }
         }
     }
-    match last_failure {
-        Some(why) if listed == 0 => Err(NothingListed(why)),
+    match failure {
+        Some(failure) if listed == 0 => Err(failure),
         _ => Ok(collect(&index)),
     }
 }
@@ -68,10 +76,11 @@ async fn within(
     match tokio::time::timeout(deadline.remaining(), watches::list(client, kind)).await {
         Ok(Ok(items)) => Ok(items),
         Ok(Err(kube::Error::Api(status))) if matches!(status.code, 401 | 403) => {
-            Err((Cause::Forbidden, status.message.clone()))
+            Err((Cause::Forbidden, watches::said(&status)))
         }
-        Ok(Err(kube::Error::Api(status))) if status.code == 429 => Err((Cause::RateLimited, status.message.clone())),
-        Ok(Err(error)) => Err((Cause::Unreachable, error.to_string())),
+        Ok(Err(kube::Error::Api(status))) if status.code == 429 => Err((Cause::RateLimited, watches::said(&status))),
+        Ok(Err(kube::Error::Api(status))) => Err((Cause::Unreachable, watches::said(&status))),
+        Ok(Err(error)) => Err((Cause::Unreachable, chain(&error))),
         Err(_) => Err((Cause::TimedOut, format!("{} were not listed in time", kind.plural))),
     }
 }

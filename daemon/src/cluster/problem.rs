@@ -21,6 +21,12 @@ pub fn kind_not_listed(kind: &WatchedKind, cause: Cause, why: &str) -> Option<Fi
     built(draft(&CLUSTER_NOT_READ, Verdict::Unknown, kind_subject(kind)).cause(cause).message(message))
 }
 
+/// `unknown`: the kind was listed, and cannot be followed since.
+pub fn kind_not_followed(kind: &WatchedKind, why: &str) -> Option<Finding> {
+    let message = format!("{} are judged as they were: the API server cannot be asked what has changed: {why}", kind.plural);
+    built(draft(&CLUSTER_NOT_READ, Verdict::Unknown, kind_subject(kind)).cause(Cause::Unreachable).message(message))
+}
+
 /// `pass`: the kind's objects are listed.
 pub fn kind_listed(kind: &WatchedKind) -> Option<Finding> {
     built(draft(&CLUSTER_NOT_READ, Verdict::Pass, kind_subject(kind)).message(format!("{} are listed", kind.plural)))

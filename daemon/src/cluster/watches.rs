@@ -1,8 +1,9 @@
 //! List and watch of every kind of the table: what the API server says, as events for the index.
 //!
-//! An API server that is away is asked again with growing pauses; the index keeps what it knows. A kind that may not
-//! be read is reported as hidden and asked again, so that a granted role is noticed.
+//! An API server that is away is asked again with growing pauses; the index keeps what it knows, and is told when the
+//! outage lasts. A kind that may not be read is reported as hidden and asked again, so that a granted role is noticed.
 
+mod pulse;
 mod raw;
 
 use std::fmt;
@@ -22,6 +23,7 @@ use crate::cluster::index::Item;
 use crate::cluster::kinds::WatchedKind;
 use crate::cluster::writer::Event;
 use crate::config::valid::ClusterRead;
+use pulse::Pulse;
 use raw::RawObject;
 
 /// How long the first event of a streamed list may take. Servers from before streaming lists never send its end.
@@ -78,6 +80,8 @@ enum Restart {
     Absent,
     /// The kind cannot be read.
     Hidden(Cause, String),
+    /// The API server is back after an outage that was told.
+    Back,
     /// The index has ended, and with it the process.
     Ended,
 }
@@ -108,10 +112,13 @@ impl Watches {
     async fn watch_for_ever(&self, kind: &'static WatchedKind) {
         let mut strategy = InitialListStrategy::StreamingList;
         let mut pause = SHORTEST_PAUSE;
+        let mut pulse = Pulse::default();
         loop {
-            match self.watch(kind, strategy.clone(), &mut pause).await {
+            match self.watch(kind, strategy.clone(), (&mut pause, &mut pulse)).await {
                 Restart::ListInstead => strategy = InitialListStrategy::ListWatch,
+                Restart::Back => tracing::info!(kind = kind.plural, "the API server is back; listing again"),
                 Restart::Hidden(cause, why) => {
+                    pulse.known();
                     tracing::warn!(kind = kind.plural, %cause, why, "a kind cannot be read; asking again");
                     if self.events.send(Event::NotListed(kind, cause, why)).await.is_err() {
                         return;
@@ -121,6 +128,7 @@ impl Watches {
                 }
                 Restart::Absent => {
                     tracing::debug!(kind = kind.plural, "a kind of ours is not installed");
+                    pulse.known();
                     if self.events.send(Event::Listed(kind, Vec::new())).await.is_err() {
                         return;
                     }
@@ -131,7 +139,12 @@ impl Watches {
         }
     }
 
-    async fn watch(&self, kind: &'static WatchedKind, strategy: InitialListStrategy, pause: &mut Duration) -> Restart {
+    async fn watch(
+        &self,
+        kind: &'static WatchedKind,
+        strategy: InitialListStrategy,
+        (pause, pulse): (&mut Duration, &mut Pulse),
+    ) -> Restart {
         let is_streamed = strategy == InitialListStrategy::StreamingList;
         let api: Api<RawObject> = Api::all_with(self.client.clone(), &resource(kind));
         let config = watcher::Config { initial_list_strategy: strategy, ..watcher::Config::default() };
@@ -139,23 +152,46 @@ impl Watches {
         let mut listed: Option<Vec<Item>> = None;
         let mut is_synced = false;
         loop {
-            let next = match next(&mut stream, is_streamed && !is_synced).await {
+            let next = tokio::select! {
+                next = next(&mut stream, is_streamed && !is_synced) => next,
+                () = tokio::time::sleep_until(pulse.due()) => match self.feel(kind, pulse).await {
+                    Some(restart) => return restart,
+                    None => continue,
+                },
+            };
+            let next = match next {
                 Some(Ok(event)) => event,
                 Some(Err(error)) => match self.failed(kind, &error, is_streamed) {
                     Some(restart) => return restart,
-                    None => continue,
+                    None => {
+                        pulse.failed();
+                        continue;
+                    }
                 },
                 None => return Restart::ListInstead,
             };
             let Some(event) = fold(kind, next, &mut listed) else { continue };
+            pulse.heard();
             if matches!(event, Event::Listed(..)) {
                 is_synced = true;
+                pulse.known();
                 *pause = SHORTEST_PAUSE;
             }
             if self.events.send(event).await.is_err() {
                 return Restart::Ended;
             }
         }
+    }
+
+    /// Asks the API server whether it is there. A watch that works says nothing while nothing happens.
+    async fn feel(&self, kind: &'static WatchedKind, pulse: &mut Pulse) -> Option<Restart> {
+        let asked = pulse::ask(&self.client, &resource(kind)).await;
+        let Err(why) = asked else { return pulse.answered().then_some(Restart::Back) };
+        if !pulse.unanswered() {
+            return None;
+        }
+        tracing::warn!(kind = kind.plural, why, "a kind cannot be followed; what is known of it is kept");
+        self.events.send(Event::Away(kind, why)).await.is_err().then_some(Restart::Ended)
     }
 
     /// Whether the failure needs more than the watcher's own next try.
@@ -169,7 +205,7 @@ impl Watches {
             return None;
         };
         match status.code {
-            401 | 403 => Some(Restart::Hidden(Cause::Forbidden, status.message.clone())),
+            401 | 403 => Some(Restart::Hidden(Cause::Forbidden, said(status))),
             404 => Some(Restart::Hidden(Cause::NotVisible, "the API server does not serve this kind".to_owned())),
             // What servers without the feature answer to a list that is to be streamed.
             400 | 422 if is_streamed => Some(Restart::ListInstead),
@@ -219,6 +255,14 @@ pub(super) async fn list(client: &Client, kind: &'static WatchedKind) -> Result<
             Some(token) => parameters = parameters.continue_token(&token),
             None => return Ok(items),
         }
+    }
+}
+
+/// What a refusal says; never nothing.
+pub(super) fn said(status: &kube::core::Status) -> String {
+    match status.message.trim() {
+        "" => format!("the API server answered {} without saying why", status.code),
+        message => message.to_owned(),
     }
 }
 

@@ -30,6 +30,8 @@ pub enum Event {
     Listed(&'static WatchedKind, Vec<Item>),
     /// A kind cannot be listed: the cause, and what the API server said.
     NotListed(&'static WatchedKind, Cause, String),
+    /// A kind that was known cannot be followed any more: what happened, in the client's words.
+    Away(&'static WatchedKind, String),
     /// A file was read; the findings are about what of it could not be.
     FileRead(Arc<str>, Vec<Finding>),
     /// A file is gone.
@@ -45,6 +47,8 @@ pub struct Snapshot {
     pub world: World,
     /// Whether every kind was listed once, or is known not to be listable.
     pub is_synced: bool,
+    /// Number of kinds that were listed and cannot be followed since: the API server is away.
+    pub stale: usize,
 }
 
 /// An object of the index.
@@ -109,14 +113,14 @@ impl Writer {
 
     fn fold(&mut self, events: impl Iterator<Item = Event>) {
         let mut change = Change::default();
-        let (world, is_synced) = {
+        let (world, is_synced, stale) = {
             let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
             events.for_each(|event| change.merge(fold(&mut index, event)));
-            (index.world(), index.is_synced())
+            (index.world(), index.is_synced(), index.stale())
         };
         // Synced once is synced: while the API server is away, the index goes on to answer.
         let is_synced = is_synced || self.snapshot.borrow().is_synced;
-        self.snapshot.send_replace(Arc::new(Snapshot { world, is_synced }));
+        self.snapshot.send_replace(Arc::new(Snapshot { world, is_synced, stale }));
         self.feeds.iter().for_each(|feed| feed.push(change.clone()));
         if is_synced {
             self.permit.take().into_iter().for_each(Permit::release);
@@ -130,6 +134,7 @@ fn fold(index: &mut Index, event: Event) -> Change {
         Event::Deleted(key) => index.delete(&key),
         Event::Listed(kind, items) => index.reset(kind, items),
         Event::NotListed(kind, cause, why) => index.hide(kind, cause, &why),
+        Event::Away(kind, why) => index.outdate(kind, &why),
         Event::FileRead(path, problems) => index.file_read(&path, problems),
         Event::FileGone(path) => index.file_gone(&path),
         Event::FolderRead => {

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use portreeve_reports::exceptions::Usage;
 use portreeve_reports::{Finding, SubjectKey};
 
+use crate::cluster::writer::ClusterView;
 use crate::judge::CurrentJudge;
 use crate::judge::tally::Tally;
 use crate::runtime::metrics::{Metrics, Outcome, Scanner};
@@ -22,6 +23,7 @@ pub struct Scans {
 
 struct Inner {
     judge: CurrentJudge,
+    cluster: ClusterView,
     store: Store,
     recorder: RecorderHandle,
     tally: Arc<Tally>,
@@ -46,12 +48,12 @@ struct Running {
 impl Scans {
     /// No scan yet.
     pub fn new(
-        judge: CurrentJudge,
+        (judge, cluster): (CurrentJudge, ClusterView),
         (store, recorder): (Store, RecorderHandle),
         tally: Arc<Tally>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        Self { inner: Arc::new(Inner { judge, store, recorder, tally, metrics, progress: Mutex::default() }) }
+        Self { inner: Arc::new(Inner { judge, cluster, store, recorder, tally, metrics, progress: Mutex::default() }) }
     }
 
     /// The metrics of the process.
@@ -68,7 +70,7 @@ impl Scans {
     /// A scan begins. One that runs already begins anew.
     pub(super) fn begin(&self, scanner: Scanner) {
         let version = self.inner.judge.now().version();
-        let running = Running { started: Timestamp::now(), version, usage: Usage::default(), result: Outcome::Success };
+        let running = Running { started: Timestamp::now(), version, usage: Usage::default(), result: self.fitness() };
         self.progress().entry(scanner).or_default().running = Some(running);
     }
 
@@ -83,7 +85,10 @@ impl Scans {
 
     /// The scan has judged everything.
     pub(super) async fn ended(&self, scanner: Scanner) {
-        let Some(running) = self.progress().entry(scanner).or_default().running.take() else { return };
+        let Some(mut running) = self.progress().entry(scanner).or_default().running.take() else { return };
+        if self.fitness() == Outcome::Failure {
+            running.result = Outcome::Failure;
+        }
         let at = Timestamp::now();
         self.metrics().scans.scanned(scanner, running.result, at);
         if scanner == Scanner::Posture {
@@ -102,6 +107,11 @@ impl Scans {
         if scanner == Scanner::Posture {
             self.found_again(running.started).await;
         }
+    }
+
+    /// What a scan can come to now: one of what the cluster was before the API server went away has seen nothing new.
+    fn fitness(&self) -> Outcome {
+        if self.inner.cluster.snapshot().stale == 0 { Outcome::Success } else { Outcome::Failure }
     }
 
     /// Records the findings about exceptions, once both scanners have seen everything.

@@ -46,7 +46,7 @@ impl Daemon {
         judge.settle();
         let metrics = Arc::new(crate::runtime::metrics::Metrics::new("test"));
         let scans =
-            super::scans::Scans::new(judge.clone(), (store.clone(), recorder.clone()), Arc::clone(&tally), metrics);
+            super::scans::Scans::new((judge.clone(), cluster.clone()), (store.clone(), recorder.clone()), Arc::clone(&tally), metrics);
         let workloads = Workloads(Means {
             judge: judge.clone(),
             cluster: cluster.clone(),

@@ -293,6 +293,11 @@ fn notices(parts: &HttpParts) -> Vec<String> {
     if !waiting.is_empty() {
         notices.push(format!("Starting: waiting for {}. What is shown is of before.", waiting.join(", ")));
     }
+    let stale = (parts.stale)() as u64;
+    if stale > 0 {
+        let kinds = counted(stale, "kind of objects is", "kinds of objects are");
+        notices.push(format!("The API server is away: {kinds} shown as before it went. Scans do not count meanwhile."));
+    }
     if !health.is_writable {
         notices.push("The store cannot be written: what is shown may be old, and new findings are lost.".to_owned());
     }

@@ -48,6 +48,8 @@ pub struct HttpParts {
     pub board: watch::Receiver<Board>,
     /// The parts that are not ready yet, by name.
     pub waiting: Box<dyn Fn() -> Vec<&'static str> + Send + Sync>,
+    /// Number of kinds of objects that are shown as they were before the API server went away.
+    pub stale: Box<dyn Fn() -> usize + Send + Sync>,
     /// Title, why and fix of a code.
     pub explain: Box<Explain>,
     /// Ends the event streams.

@@ -12,11 +12,15 @@ pub(super) async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// Every part has become ready; otherwise the names of those that have not, one a line.
+/// Every part has become ready; otherwise the names of those that have not, one a line. While the API server is away
+/// admission is answered by what is known, so that the process stays ready and says of what it is.
 pub(super) async fn readyz(State(parts): State<Parts>) -> Response {
     let waiting = (parts.waiting)();
     if waiting.is_empty() {
-        return "ok\n".into_response();
+        return match (parts.stale)() {
+            0 => "ok\n".into_response(),
+            stale => format!("ok\nthe API server is away: {stale} kinds of objects as before\n").into_response(),
+        };
     }
     let names: String = waiting.iter().map(|name| format!("waiting for {name}\n")).collect();
     (StatusCode::SERVICE_UNAVAILABLE, names).into_response()

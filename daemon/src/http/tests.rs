@@ -61,6 +61,7 @@ impl Server {
             metrics,
             board: board.subscribe(),
             waiting: Box::new(move || waiting.clone()),
+            stale: Box::new(|| 0),
             explain: Box::new(move |code| (code == "C-0057").then(|| rule.clone())),
             shutdown: CancellationToken::new(),
         });

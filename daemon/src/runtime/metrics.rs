@@ -369,6 +369,8 @@ pub struct SourceMetrics {
     registry_requests: Family<RegistryLabel, Counter>,
     /// Watches that had to start again.
     pub watch_restarts: Counter,
+    /// Whether every kind that was listed is followed.
+    pub watch_connected: Gauge,
     /// Objects in the index.
     pub index_objects: Gauge,
 }
@@ -385,6 +387,8 @@ impl SourceMetrics {
         }
         registry.register("registry_requests", "Requests to registries by outcome", self.registry_requests.clone());
         registry.register("watch_restarts", "Watches that had to start again", self.watch_restarts.clone());
+        let help = "Whether all that was listed is followed, 0 before the first listing and while the API server is away";
+        registry.register("watch_connected", help, self.watch_connected.clone());
         registry.register("index_objects", "Objects in the index", self.index_objects.clone());
     }
 }
@@ -511,6 +515,7 @@ mod tests {
             "portreeve_scans_total{scanner=\"posture\",result=\"failure\"} 0",
             "portreeve_registry_requests_total{outcome=\"rate-limited\"} 0",
             "portreeve_watch_restarts_total 0",
+            "portreeve_watch_connected 0",
             "portreeve_store_lost_total 0",
             "portreeve_store_writes_total{result=\"success\"} 0",
             "portreeve_index_objects 0",

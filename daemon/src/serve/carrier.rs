@@ -35,6 +35,8 @@ impl Carrier {
             let objects = self.view.objects();
             self.tally.publish(objects);
             self.metrics.sources.index_objects.set(i64::try_from(objects).unwrap_or(i64::MAX));
+            let snapshot = self.view.snapshot();
+            self.metrics.sources.watch_connected.set(i64::from(snapshot.is_synced && snapshot.stale == 0));
             if let Some(coverage) = self.tally.board().borrow().coverage {
                 self.metrics.scans.coverage.set(coverage);
             }

@@ -43,6 +43,9 @@ async fn an_api_server_that_is_away_is_waited_for_and_what_happened_meanwhile_is
     daemon.process().line("trying again", START).await;
     still_answers(&daemon).await;
     still_admits(&webhook, &authority).await;
+    is_told(&daemon).await;
+    still_answers(&daemon).await;
+    still_admits(&webhook, &authority).await;
     // Stopped, the daemon cannot see the deletion happen.
     daemon.process().signal("STOP");
     plane.restart_api_server().await;
@@ -55,6 +58,7 @@ async fn an_api_server_that_is_away_is_waited_for_and_what_happened_meanwhile_is
     daemon.wait_for(ALL, "the deleted one is resolved", is_resolved).await;
     let open = daemon.findings(OPEN).await;
     assert!(one(&open, "second").is_some(), "what stayed is still there");
+    is_over(&daemon).await;
     still_answers(&daemon).await;
     daemon.process().signal("TERM");
     assert!(daemon.process().ended(START).await.success(), "{}", daemon.log());
@@ -64,6 +68,8 @@ async fn an_api_server_that_is_away_is_waited_for_and_what_happened_meanwhile_is
 async fn admitting(plane: &ControlPlane, objects: &[Value], authority: &Authority) -> (Daemon, String) {
     let address = format!("127.0.0.1:{}", free_port());
     let (mut config, files) = chart::configuration(objects);
+    // Scans go on while the API server is away.
+    config["posture"]["rescan"] = "* * * * *".into();
     config["cluster"] = json!({"kubeconfig": plane.kubeconfig_for(NAMESPACE, "portreeve").await});
     config["admission"] = json!({"listen": address, "tls": {"certFile": "tls.crt", "keyFile": "tls.key"},
         "namespaces": [{"match": ["outage-*"], "mode": "enforce"}]});
@@ -94,6 +100,37 @@ async fn away_at_the_start(daemon: &mut Daemon) {
     daemon.process().line("asking again", START).await;
     assert!(!daemon.process().stdout().contains("ready"));
     daemon.wait_for_health("/healthz", 200).await;
+}
+
+const CONNECTED: &str = "portreeve_watch_connected";
+const FAILED: &str = "portreeve_scans_total{scanner=\"posture\",result=\"failure\"}";
+const LAST: &str = "portreeve_scan_last_success_timestamp_seconds{scanner=\"posture\"}";
+const AWAY: &str = "The API server is away";
+
+/// An outage that lasts is on the page, in the metrics and a finding of each kind, and no scan of what is no longer
+/// known succeeds.
+async fn is_told(daemon: &Daemon) {
+    let unreachable = |found: &[Value]| {
+        let of = |kind: &str| found.iter().any(|it| it["subject"]["kind"] == kind && it["cause"] == "unreachable");
+        ["Pod", "Deployment", "NetworkPolicy", "ImagePolicy"].iter().all(|kind| of(kind)).then_some(())
+    };
+    daemon.wait_for("code=PR-0006&limit=200", "an outage is a finding of each kind", unreachable).await;
+    daemon.wait_for_metric(CONNECTED, 0.0).await;
+    let last = daemon.metric(LAST).await;
+    assert!(daemon.page("/").await.or_fail("the page").1.contains(AWAY));
+    let (code, text) = daemon.health("/readyz").await.or_fail("/readyz");
+    assert!(code == 200 && text.contains("the API server is away"), "{code} {text}");
+    daemon.wait_for_metric(FAILED, 1.0).await;
+    assert_eq!(daemon.metric(LAST).await, last, "a scan of a stale index is no success");
+}
+
+/// What was told of the outage is taken back.
+async fn is_over(daemon: &Daemon) {
+    let none = |found: &[Value]| found.iter().all(|it| it["cause"] != "unreachable").then_some(());
+    daemon.wait_for("code=PR-0006&limit=200", "the outage is over", none).await;
+    daemon.wait_for_metric(CONNECTED, 1.0).await;
+    assert!(!daemon.page("/").await.or_fail("the page").1.contains(AWAY));
+    assert_eq!(daemon.health("/readyz").await.or_fail("/readyz").1, "ok\n");
 }
 
 async fn still_answers(daemon: &Daemon) {

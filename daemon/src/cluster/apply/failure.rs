@@ -154,8 +154,8 @@ fn words(text: &str) -> String {
     if text.chars().nth(MAX_WORDS).is_some() { cut + "…" } else { cut }
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    let words: Vec<String> = causes.map(ToString::to_string).collect();
-    words.join(": ")
+/// All that an error says about itself, each cause once.
+pub(in crate::cluster) fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string);
+    causes.reduce(|all, cause| if all.ends_with(&cause) { all } else { format!("{all}: {cause}") }).unwrap_or_default()
 }

@@ -21,6 +21,8 @@ pub(super) enum Listing {
     Waiting,
     /// All of them.
     Listed,
+    /// They were listed, and the API server has been away since.
+    Stale(String),
     /// They could not be listed; what was known before is kept.
     Hidden(Cause, String),
 }
@@ -75,6 +77,9 @@ impl Held {
                 }
                 Event::NotListed(kind, cause, why) => {
                     self.listings.insert(kind.plural, Listing::Hidden(cause, why));
+                }
+                Event::Away(kind, why) => {
+                    self.listings.insert(kind.plural, Listing::Stale(why));
                 }
                 Event::FileRead(..) | Event::FileGone(..) | Event::FolderRead => {}
             }
@@ -141,6 +146,7 @@ impl Heard {
         match self.listings.get(plural)? {
             Listing::Waiting => None,
             Listing::Listed => problem::kind_listed(kind),
+            Listing::Stale(why) => problem::kind_not_followed(kind, why),
             Listing::Hidden(cause, why) => problem::kind_not_listed(kind, *cause, why),
         }
     }

@@ -1,0 +1,144 @@
+//! Whether the API server is there, for one kind: failures that last are told apart from a connection that was renewed,
+//! and a watch that is silent because nothing happens from one that nobody serves any more.
+
+use std::time::Duration;
+
+use kube::Client;
+use kube::api::{Api, ApiResource, ListParams};
+use tokio::time::Instant;
+
+use super::raw::RawObject;
+use crate::cluster::apply::chain;
+
+/// How long failures may go on before they are told: a restart of one of several API servers is over by then.
+pub(super) const GRACE: Duration = Duration::from_secs(10);
+/// After how long a silence the API server is asked whether it is there.
+const SILENCE: Duration = Duration::from_secs(60);
+/// How long it may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Pulse {
+    state: State,
+    due: Instant,
+    /// Whether the index knows the kind: before that there is nothing to keep, and the first listing is waited for.
+    is_known: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Well,
+    /// Something failed and nothing was heard since.
+    Failing,
+    /// The outage was told.
+    Away,
+}
+
+impl Default for Pulse {
+    fn default() -> Self {
+        Self { state: State::Well, due: Instant::now() + SILENCE, is_known: false }
+    }
+}
+
+impl Pulse {
+    /// When the API server is to be asked.
+    pub(super) fn due(&self) -> Instant {
+        self.due
+    }
+
+    /// An event came. One does not end an outage that was told: the list does.
+    pub(super) fn heard(&mut self) {
+        if self.state != State::Away {
+            self.is_well();
+        }
+    }
+
+    /// The index is told of the kind, all of it or why not.
+    pub(super) fn known(&mut self) {
+        self.is_known = true;
+        self.is_well();
+    }
+
+    /// The watch failed and is tried again.
+    pub(super) fn failed(&mut self) {
+        if self.state == State::Well {
+            (self.state, self.due) = (State::Failing, Instant::now() + GRACE);
+        }
+    }
+
+    /// The API server has answered; whether it does so again after an outage that was told.
+    pub(super) fn answered(&mut self) -> bool {
+        let was_away = self.state == State::Away;
+        self.due = Instant::now() + if was_away { GRACE } else { SILENCE };
+        if !was_away {
+            self.state = State::Well;
+        }
+        was_away
+    }
+
+    /// The API server has not answered; whether that is to be told now.
+    pub(super) fn unanswered(&mut self) -> bool {
+        self.due = Instant::now() + GRACE;
+        let is_news = self.state == State::Failing && self.is_known;
+        self.state = match self.state {
+            State::Well => State::Failing,
+            State::Failing if is_news => State::Away,
+            other => other,
+        };
+        is_news
+    }
+
+    fn is_well(&mut self) {
+        (self.state, self.due) = (State::Well, Instant::now() + SILENCE);
+    }
+}
+
+/// Asks for one object of the kind. A refusal is an answer, too: the watch is told what is refused.
+pub(super) async fn ask(client: &Client, kind: &ApiResource) -> Result<(), String> {
+    let api: Api<RawObject> = Api::all_with(client.clone(), kind);
+    match tokio::time::timeout(PATIENCE, api.list(&ListParams::default().limit(1))).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(kube::Error::Api(status))) if matches!(status.code, 400..500) => Ok(()),
+        Ok(Err(kube::Error::Api(status))) => Err(super::said(&status)),
+        Ok(Err(error)) => Err(chain(&error)),
+        Err(_) => Err(format!("no answer within {} s", PATIENCE.as_secs())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn failures_are_told_once_after_the_grace_and_only_of_a_kind_that_is_known() {
+        let mut pulse = Pulse::default();
+        pulse.failed();
+        assert!(!pulse.unanswered(), "what was never listed is waited for");
+        pulse.known();
+        pulse.failed();
+        assert_eq!(pulse.due(), Instant::now() + GRACE);
+        tokio::time::advance(GRACE / 2).await;
+        pulse.failed();
+        assert_eq!(pulse.due(), Instant::now() + GRACE / 2, "further failures do not put it off");
+        assert!(pulse.unanswered());
+        assert!(!pulse.unanswered(), "once");
+        pulse.heard();
+        assert!(pulse.answered(), "then all is listed again");
+        pulse.known();
+        assert!(!pulse.answered());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_watch_is_well_when_the_api_server_answers_and_away_when_it_does_not_twice() {
+        let mut pulse = Pulse::default();
+        pulse.known();
+        assert_eq!(pulse.due(), Instant::now() + SILENCE);
+        pulse.failed();
+        assert!(!pulse.answered());
+        assert_eq!(pulse.due(), Instant::now() + SILENCE, "the connection was renewed");
+        assert!(!pulse.unanswered());
+        assert_eq!(pulse.due(), Instant::now() + GRACE);
+        assert!(pulse.unanswered());
+    }
+}

@@ -19,6 +19,7 @@ use crate::cluster::request::FIELD_MANAGER;
 use crate::config::valid::LeaderConfig;
 use crate::runtime::leader::{self, Leading};
 use failure::Words;
+pub(super) use failure::chain;
 pub use failure::{ApiFailure, FieldConflict};
 use kinds::Kinds;
 pub use kinds::Served;

@@ -23,7 +23,8 @@ pub fn kind_not_listed(kind: &WatchedKind, cause: Cause, why: &str) -> Option<Fi
 
 /// `unknown`: the kind was listed, and cannot be followed since.
 pub fn kind_not_followed(kind: &WatchedKind, why: &str) -> Option<Finding> {
-    let message = format!("{} are judged as they were: the API server cannot be asked what has changed: {why}", kind.plural);
+    let message =
+        format!("{} are judged as they were: the API server cannot be asked what has changed: {why}", kind.plural);
     built(draft(&CLUSTER_NOT_READ, Verdict::Unknown, kind_subject(kind)).cause(Cause::Unreachable).message(message))
 }
 

@@ -17,6 +17,7 @@ use kube::runtime::{WatchStreamExt, watcher as watch_api};
 use kube::{Api, Client};
 use portreeve_reports::Cause;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::index::Item;
@@ -112,13 +113,13 @@ impl Watches {
     async fn watch_for_ever(&self, kind: &'static WatchedKind) {
         let mut strategy = InitialListStrategy::StreamingList;
         let mut pause = SHORTEST_PAUSE;
-        let mut pulse = Pulse::default();
+        let mut pulse = Pulse::new(Instant::now());
         loop {
             match self.watch(kind, strategy.clone(), (&mut pause, &mut pulse)).await {
                 Restart::ListInstead => strategy = InitialListStrategy::ListWatch,
                 Restart::Back => tracing::info!(kind = kind.plural, "the API server is back; listing again"),
                 Restart::Hidden(cause, why) => {
-                    pulse.known();
+                    pulse.known(Instant::now());
                     tracing::warn!(kind = kind.plural, %cause, why, "a kind cannot be read; asking again");
                     if self.events.send(Event::NotListed(kind, cause, why)).await.is_err() {
                         return;
@@ -128,7 +129,7 @@ impl Watches {
                 }
                 Restart::Absent => {
                     tracing::debug!(kind = kind.plural, "a kind of ours is not installed");
-                    pulse.known();
+                    pulse.known(Instant::now());
                     if self.events.send(Event::Listed(kind, Vec::new())).await.is_err() {
                         return;
                     }
@@ -164,17 +165,17 @@ impl Watches {
                 Some(Err(error)) => match self.failed(kind, &error, is_streamed) {
                     Some(restart) => return restart,
                     None => {
-                        pulse.failed();
+                        pulse.failed(Instant::now());
                         continue;
                     }
                 },
                 None => return Restart::ListInstead,
             };
             let Some(event) = fold(kind, next, &mut listed) else { continue };
-            pulse.heard();
+            pulse.heard(Instant::now());
             if matches!(event, Event::Listed(..)) {
                 is_synced = true;
-                pulse.known();
+                pulse.known(Instant::now());
                 *pause = SHORTEST_PAUSE;
             }
             if self.events.send(event).await.is_err() {
@@ -186,8 +187,8 @@ impl Watches {
     /// Asks the API server whether it is there. A watch that works says nothing while nothing happens.
     async fn feel(&self, kind: &'static WatchedKind, pulse: &mut Pulse) -> Option<Restart> {
         let asked = pulse::ask(&self.client, &resource(kind)).await;
-        let Err(why) = asked else { return pulse.answered().then_some(Restart::Back) };
-        if !pulse.unanswered() {
+        let Err(why) = asked else { return pulse.answered(Instant::now()).then_some(Restart::Back) };
+        if !pulse.unanswered(Instant::now()) {
             return None;
         }
         tracing::warn!(kind = kind.plural, why, "a kind cannot be followed; what is known of it is kept");

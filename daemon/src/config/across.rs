@@ -32,7 +32,8 @@ impl Check<'_> {
                 Ok(name) => match seen.get(&name) {
                     None => drop(seen.insert(name, index)),
                     Some(first) => {
-                        let message = format!("'{}' is that of 'registries[{first}]' already; merge the two", host.value);
+                        let message =
+                            format!("'{}' is that of 'registries[{first}]' already; merge the two", host.value);
                         self.problems.push(host.place, format!("'{key}': {message}"));
                     }
                 },

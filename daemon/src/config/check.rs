@@ -55,7 +55,10 @@ impl Config {
         let http_listen = check.loopback(http_listen, listen);
         let metrics = http.and_then(|http| http.metrics_listen.as_ref());
         let metrics_listen = check.address(metrics, "http.metricsListen", defaults::METRICS_LISTEN);
-        check.across(raw, [http_listen, metrics_listen, admission.as_ref().and_then(|found| Some(found.as_ref()?.listen))]);
+        check.across(
+            raw,
+            [http_listen, metrics_listen, admission.as_ref().and_then(|found| Some(found.as_ref()?.listen))],
+        );
         let telemetry = raw.telemetry.as_ref();
         let log = check.log(telemetry.and_then(|telemetry| telemetry.log.as_ref()));
         let log_format = check.log_format(telemetry.and_then(|telemetry| telemetry.format.as_ref()));
@@ -342,7 +345,8 @@ impl Check<'_> {
 
     fn mode(&mut self, raw: &RawNamespaceMode) -> Option<Effect> {
         let Some(mode) = &raw.mode else {
-            return self.fail(raw.place, "'admission.namespaces': 'mode' is missing: audit, warn or enforce".to_owned());
+            return self
+                .fail(raw.place, "'admission.namespaces': 'mode' is missing: audit, warn or enforce".to_owned());
         };
         match mode.value.as_str() {
             "audit" => Some(Effect::Audit),

@@ -45,8 +45,12 @@ impl Daemon {
         let judge = CurrentJudge::new(judge());
         judge.settle();
         let metrics = Arc::new(crate::runtime::metrics::Metrics::new("test"));
-        let scans =
-            super::scans::Scans::new((judge.clone(), cluster.clone()), (store.clone(), recorder.clone()), Arc::clone(&tally), metrics);
+        let scans = super::scans::Scans::new(
+            (judge.clone(), cluster.clone()),
+            (store.clone(), recorder.clone()),
+            Arc::clone(&tally),
+            metrics,
+        );
         let workloads = Workloads(Means {
             judge: judge.clone(),
             cluster: cluster.clone(),

@@ -387,7 +387,8 @@ impl SourceMetrics {
         }
         registry.register("registry_requests", "Requests to registries by outcome", self.registry_requests.clone());
         registry.register("watch_restarts", "Watches that had to start again", self.watch_restarts.clone());
-        let help = "Whether all that was listed is followed, 0 before the first listing and while the API server is away";
+        let help =
+            "Whether all that was listed is followed, 0 before the first listing and while the API server is away";
         registry.register("watch_connected", help, self.watch_connected.clone());
         registry.register("index_objects", "Objects in the index", self.index_objects.clone());
     }

@@ -39,7 +39,9 @@ pub enum TelemetryError {
     )]
     InvalidFilter(String),
     /// A bare word that is no level; taken for a target it would silence all others.
-    #[error("'telemetry.log': '{word}' is not a level{hint}: write one of off, error, warn, info, debug, trace, or {word}=debug for a target")]
+    #[error(
+        "'telemetry.log': '{word}' is not a level{hint}: write one of off, error, warn, info, debug, trace, or {word}=debug for a target"
+    )]
     NoLevel {
         /// The word.
         word: String,

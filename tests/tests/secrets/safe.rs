@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+use portreeve_tests::OrFail as _;
 pub(crate) use portreeve_tests::age::AgeKey;
 use portreeve_tests::binary::{Output, Portreeve};
 use portreeve_tests::desk::Desk;
@@ -38,8 +39,8 @@ impl Safe {
 
     /// What commands left beside the files that they write.
     pub(crate) fn staged(&self) -> Vec<String> {
-        let entries = std::fs::read_dir(self.0.folder()).unwrap();
-        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let entries = std::fs::read_dir(self.0.folder()).or_fail("the folder");
+        let names = entries.map(|entry| entry.or_fail("an entry").file_name().to_string_lossy().into_owned());
         names.filter(|name| name.ends_with(".portreeve-staged")).collect()
     }
 

@@ -35,42 +35,41 @@ enum State {
     Away,
 }
 
-impl Default for Pulse {
-    fn default() -> Self {
-        Self { state: State::Well, due: Instant::now() + SILENCE, is_known: false }
-    }
-}
-
 impl Pulse {
+    /// Well until something else is heard.
+    pub(super) fn new(now: Instant) -> Self {
+        Self { state: State::Well, due: now + SILENCE, is_known: false }
+    }
+
     /// When the API server is to be asked.
     pub(super) fn due(&self) -> Instant {
         self.due
     }
 
     /// An event came. One does not end an outage that was told: the list does.
-    pub(super) fn heard(&mut self) {
+    pub(super) fn heard(&mut self, now: Instant) {
         if self.state != State::Away {
-            self.is_well();
+            self.is_well(now);
         }
     }
 
     /// The index is told of the kind, all of it or why not.
-    pub(super) fn known(&mut self) {
+    pub(super) fn known(&mut self, now: Instant) {
         self.is_known = true;
-        self.is_well();
+        self.is_well(now);
     }
 
     /// The watch failed and is tried again.
-    pub(super) fn failed(&mut self) {
+    pub(super) fn failed(&mut self, now: Instant) {
         if self.state == State::Well {
-            (self.state, self.due) = (State::Failing, Instant::now() + GRACE);
+            (self.state, self.due) = (State::Failing, now + GRACE);
         }
     }
 
     /// The API server has answered; whether it does so again after an outage that was told.
-    pub(super) fn answered(&mut self) -> bool {
+    pub(super) fn answered(&mut self, now: Instant) -> bool {
         let was_away = self.state == State::Away;
-        self.due = Instant::now() + if was_away { GRACE } else { SILENCE };
+        self.due = now + if was_away { GRACE } else { SILENCE };
         if !was_away {
             self.state = State::Well;
         }
@@ -78,8 +77,8 @@ impl Pulse {
     }
 
     /// The API server has not answered; whether that is to be told now.
-    pub(super) fn unanswered(&mut self) -> bool {
-        self.due = Instant::now() + GRACE;
+    pub(super) fn unanswered(&mut self, now: Instant) -> bool {
+        self.due = now + GRACE;
         let is_news = self.state == State::Failing && self.is_known;
         self.state = match self.state {
             State::Well => State::Failing,
@@ -89,8 +88,8 @@ impl Pulse {
         is_news
     }
 
-    fn is_well(&mut self) {
-        (self.state, self.due) = (State::Well, Instant::now() + SILENCE);
+    fn is_well(&mut self, now: Instant) {
+        (self.state, self.due) = (State::Well, now + SILENCE);
     }
 }
 
@@ -110,35 +109,37 @@ pub(super) async fn ask(client: &Client, kind: &ApiResource) -> Result<(), Strin
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn failures_are_told_once_after_the_grace_and_only_of_a_kind_that_is_known() {
-        let mut pulse = Pulse::default();
-        pulse.failed();
-        assert!(!pulse.unanswered(), "what was never listed is waited for");
-        pulse.known();
-        pulse.failed();
-        assert_eq!(pulse.due(), Instant::now() + GRACE);
-        tokio::time::advance(GRACE / 2).await;
-        pulse.failed();
-        assert_eq!(pulse.due(), Instant::now() + GRACE / 2, "further failures do not put it off");
-        assert!(pulse.unanswered());
-        assert!(!pulse.unanswered(), "once");
-        pulse.heard();
-        assert!(pulse.answered(), "then all is listed again");
-        pulse.known();
-        assert!(!pulse.answered());
+    #[test]
+    fn failures_are_told_once_after_the_grace_and_only_of_a_kind_that_is_known() {
+        let now = Instant::now();
+        let mut pulse = Pulse::new(now);
+        pulse.failed(now);
+        assert!(!pulse.unanswered(now), "what was never listed is waited for");
+        pulse.known(now);
+        pulse.failed(now);
+        assert_eq!(pulse.due(), now + GRACE);
+        let later = now + GRACE / 2;
+        pulse.failed(later);
+        assert_eq!(pulse.due(), now + GRACE, "further failures do not put it off");
+        assert!(pulse.unanswered(later));
+        assert!(!pulse.unanswered(later), "once");
+        pulse.heard(later);
+        assert!(pulse.answered(later), "then all is listed again");
+        pulse.known(later);
+        assert!(!pulse.answered(later));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_silent_watch_is_well_when_the_api_server_answers_and_away_when_it_does_not_twice() {
-        let mut pulse = Pulse::default();
-        pulse.known();
-        assert_eq!(pulse.due(), Instant::now() + SILENCE);
-        pulse.failed();
-        assert!(!pulse.answered());
-        assert_eq!(pulse.due(), Instant::now() + SILENCE, "the connection was renewed");
-        assert!(!pulse.unanswered());
-        assert_eq!(pulse.due(), Instant::now() + GRACE);
-        assert!(pulse.unanswered());
+    #[test]
+    fn a_silent_watch_is_well_when_the_api_server_answers_and_away_when_it_does_not_twice() {
+        let now = Instant::now();
+        let mut pulse = Pulse::new(now);
+        pulse.known(now);
+        assert_eq!(pulse.due(), now + SILENCE);
+        pulse.failed(now);
+        assert!(!pulse.answered(now));
+        assert_eq!(pulse.due(), now + SILENCE, "the connection was renewed");
+        assert!(!pulse.unanswered(now));
+        assert_eq!(pulse.due(), now + GRACE);
+        assert!(pulse.unanswered(now));
     }
 }

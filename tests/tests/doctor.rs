@@ -81,6 +81,7 @@ async fn the_account_of_the_chart_has_the_rights_that_are_asked_for_and_no_other
         desk.file(&name, content);
     }
     config["cluster"] = json!({"kubeconfig": plane.kubeconfig_for(chart::NAMESPACE, "portreeve").await});
+    config["store"] = json!({"url": "sqlite://store.db"});
     // Nobody listens where the webhook should; that is all that is wrong.
     let answer = doctor(&desk, &config.to_string()).expect_exit(10).json();
     let rights = checks(&answer, "rights");

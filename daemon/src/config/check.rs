@@ -27,8 +27,8 @@ use super::{defaults, duration};
 
 /// The webhook's `timeoutSeconds` is 10; the answer must be there before.
 const MAX_DEADLINE: Duration = Duration::from_secs(9);
-/// Seconds and years, which some crons have too, would shift the meaning of all other fields.
-const CRON_FIELDS: usize = 5;
+/// With seconds or without. A year, which some crons have too, would make seven.
+const CRON_FIELDS: std::ops::RangeInclusive<usize> = 5..=6;
 /// A shorter interval would do nothing but compare.
 const MIN_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -359,9 +359,10 @@ impl Check<'_> {
     fn cron(&mut self, raw: Option<&Placed<String>>, key: &str, default: &str) -> Option<croner::Cron> {
         let (text, place) = or_default(raw, default);
         let fields = text.split_whitespace().count();
-        if fields != CRON_FIELDS && !text.starts_with('@') {
-            let message = "has five fields: minute, hour, day of the month, month, day of the week";
-            return self.fail(place, format!("'{key}': '{text}' has {fields}; a cron schedule {message}"));
+        if !CRON_FIELDS.contains(&fields) && !text.starts_with('@') {
+            let message =
+                "has five: minute, hour, day of the month, month, day of the week; or six, with seconds before them";
+            return self.fail(place, format!("'{key}': '{text}' has {fields} fields; a cron schedule {message}"));
         }
         match text.parse::<croner::Cron>() {
             Ok(cron) => Some(cron),

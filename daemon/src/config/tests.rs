@@ -159,9 +159,9 @@ fn values_that_do_not_go_together_are_problems_with_places() {
         "1:19: 'admission' needs 'tls.certFile' and 'tls.keyFile' beside 'cluster.folder': a folder has no Secret for a \
          certificate of our own",
         "2:21: 'registries[0].host': registry host 'http://x' is not a host with an optional port",
-        "2:74: 'registries[2].host': 'r' is that of 'registries[1]' already; merge the two",
-        "3:18: 'images.rescan': '0 0 3 * * * 2027' has 7; a cron schedule has five fields: minute, hour, day of the \
-         month, month, day of the week",
+        "2:73: 'registries[2].host': 'r' is that of 'registries[1]' already; merge the two",
+        "3:18: 'images.rescan': '0 0 3 * * * 2027' has 7 fields; a cron schedule has five: minute, hour, day of the \
+         month, month, day of the week; or six, with seconds before them",
         "5:11: 'http.listen' and 'admission.listen' cannot both listen on port 8081: 127.0.0.1:8081 and 0.0.0.0:8081",
         "5:11: 'http.metricsListen' and 'admission.listen' cannot both listen on port 8081: 127.0.0.1:8081 and \
          0.0.0.0:8081",

@@ -26,7 +26,7 @@ async fn findings_of_a_framework_or_policy_that_is_no_longer_asked_are_resolved_
             open.iter().any(|finding| is_about(finding, "C-0057", "bad")) && has(open, "PR-1001")
         })
         .await;
-    for scanner in ["posture", "images"] {
+    for scanner in ["posture", "images", "credentials"] {
         let ended = format!("portreeve_scan_last_success_timestamp_seconds{{scanner=\"{scanner}\"}}");
         doors.until_sample(&ended, |at| at > 0.0).await;
     }

@@ -114,7 +114,7 @@ async fn is_told(daemon: &Daemon) {
         let of = |kind: &str| found.iter().any(|it| it["subject"]["kind"] == kind && it["cause"] == "unreachable");
         ["Pod", "Deployment", "NetworkPolicy", "ImagePolicy"].iter().all(|kind| of(kind)).then_some(())
     };
-    daemon.wait_for("code=PR-0006&limit=200", "an outage is a finding of each kind", unreachable).await;
+    daemon.wait_for("code=PR-0006", "an outage is a finding of each kind", unreachable).await;
     daemon.wait_for_metric(CONNECTED, 0.0).await;
     let last = daemon.metric(LAST).await;
     assert!(daemon.page("/").await.or_fail("the page").1.contains(AWAY));
@@ -127,7 +127,7 @@ async fn is_told(daemon: &Daemon) {
 /// What was told of the outage is taken back.
 async fn is_over(daemon: &Daemon) {
     let none = |found: &[Value]| found.iter().all(|it| it["cause"] != "unreachable").then_some(());
-    daemon.wait_for("code=PR-0006&limit=200", "the outage is over", none).await;
+    daemon.wait_for("code=PR-0006", "the outage is over", none).await;
     daemon.wait_for_metric(CONNECTED, 1.0).await;
     assert!(!daemon.page("/").await.or_fail("the page").1.contains(AWAY));
     assert_eq!(daemon.health("/readyz").await.or_fail("/readyz").1, "ok\n");

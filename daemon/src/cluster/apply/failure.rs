@@ -118,7 +118,9 @@ impl ApiFailure {
             kube::Error::Api(status) => status,
             other => return Self::Unreachable(words(&chain(&other))),
         };
-        let message = told.of(&status.message);
+        // Where an object is not there, or has changed, the server itself names it and nothing else.
+        let is_name_only = matches!(status.code, 404 | 409) && !status.message.starts_with("admission webhook");
+        let message = if is_name_only { Words::Told } else { told }.of(&status.message);
         let causes = status.details.iter().flat_map(|details| &details.causes);
         // Causes name managers and fields, no values.
         let owned: Vec<FieldConflict> = causes

@@ -163,7 +163,8 @@ fn exceptions_except_and_the_unused_expired_and_invalid_are_findings() {
     let report = desk.run(&with(&ONE, &["--exceptions", "used.yaml", "web.yaml"])).expect_exit(0).json();
     assert_eq!(verdicts(&report), ["C-0057 excepted"]);
     assert_eq!(report["findings"][0]["owner"], "team-web");
-    let text = exception("unused", "C-0016", "2999-01-31") + &exception("expired", "C-0057", "2020-01-31");
+    let unused = exception("unused", "C-0057", "2999-01-31").replace("names: [web]", "names: [other]");
+    let text = unused + &exception("unasked", "C-0016", "2999-01-31") + &exception("expired", "C-0057", "2020-01-31");
     desk.file("spent.yaml", text);
     let report = desk.run(&with(&ONE, &["--exceptions", "spent.yaml", "web.yaml"])).expect_exit(10).json();
     assert_eq!(verdicts(&report), ["C-0057 fail", "PR-0002 fail", "PR-0003 fail"]);

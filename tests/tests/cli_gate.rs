@@ -1,6 +1,7 @@
 //! `portreeve gate` on the built binary: one verdict over objects and images, judged by what a change cannot touch.
 
 use portreeve_tests::OrFail as _;
+use portreeve_tests::age::AgeKey;
 use portreeve_tests::binary::{Output, Portreeve};
 use portreeve_tests::cosign::{Cosign, Storage};
 use portreeve_tests::desk::{Desk, PRIVILEGED, verdicts};
@@ -243,4 +244,28 @@ fn the_ca_of_a_registry_is_the_bases_and_every_result_says_where_its_rules_came_
     desk.file("other.pem", authority("change.example"));
     let said = desk.run(&["gate", "--base", "main", "web.yaml"]).expect_exit(2);
     assert!(said.stderr.contains("other.pem could not be read from main"), "{}", said.stderr);
+}
+
+#[test]
+fn an_encrypted_file_is_intact_or_exits_14_and_its_kind_need_not_be_readable() {
+    let (desk, key) = (Desk::new(), AgeKey::new());
+    let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: s, namespace: d}\nstringData: {password: hunter2}\n";
+    let file = desk.folder().join("s.sops.yaml");
+    let gate = || {
+        let output = desk.run(&["gate", "--format", "json", "s.sops.yaml"]);
+        assert!(!format!("{}{}", output.stdout, output.stderr).contains("hunter2"), "{output:?}");
+        output
+    };
+    std::fs::copy(&key.file, desk.folder().join("key.txt")).or_fail("the identity");
+    desk.file("portreeve.yaml", "secrets: {identities: [{file: key.txt}]}\n");
+    for flags in [&["--encrypted-regex", "^(data|stringData)$"][..], &[]] {
+        key.encrypt(secret, &file, flags);
+        gate().expect_exit(0);
+        let text = std::fs::read_to_string(&file).or_fail("the encrypted file");
+        let (before, mac) = text.split_once("mac: ENC[AES256_GCM,data:").or_fail("a MAC");
+        let flipped = if mac.starts_with('A') { "B" } else { "A" };
+        desk.file("s.sops.yaml", format!("{before}mac: ENC[AES256_GCM,data:{flipped}{}", &mac[1..]));
+        let report = gate().expect_exit(14).json();
+        assert!(report["findings"].to_string().contains("PR-3001"), "{report:#}");
+    }
 }

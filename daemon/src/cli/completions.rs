@@ -12,6 +12,8 @@ use super::{Cli, Failure, Outcome, output};
 /// Examples:
 ///   portreeve completions bash > ~/.local/share/bash-completion/completions/portreeve
 ///   portreeve completions zsh > "${fpath[1]}/_portreeve"
+// The brackets of an example are the shell's.
+#[allow(rustdoc::broken_intra_doc_links)]
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct CompletionsArgs {

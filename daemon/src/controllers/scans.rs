@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use portreeve_reports::exceptions::Usage;
-use portreeve_reports::{Finding, SubjectKey};
+use portreeve_reports::{Code, Finding, SubjectKey};
 
 use crate::cluster::writer::ClusterView;
 use crate::judge::CurrentJudge;
@@ -135,7 +135,7 @@ impl Scans {
             Vec::new()
         });
         let judge = self.inner.judge.now();
-        for code in open.into_iter().filter(|code| !judge.asks(code)) {
+        for code in open.into_iter().filter(|code| Code::parse(code).is_ok_and(|code| !judge.asks(&code))) {
             let ack = self.inner.recorder.send_when_room(Record::NotAsked { code: code.clone(), at }).await;
             match ack.committed().await {
                 Ok(changes) => {

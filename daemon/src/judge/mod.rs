@@ -155,7 +155,9 @@ impl Judge {
 
     /// Findings about the exceptions themselves, given what all judging so far needed of them.
     pub fn audit_exceptions(&self, usage: &Usage, now: Timestamp) -> Vec<Finding> {
-        self.rules.exceptions.audit(usage, now)
+        // A code that nobody knows is a mistake in the exception, not a question for another day.
+        let asks = |code: &Code| self.asks(code) || explain::text(code.as_str()).is_none();
+        self.rules.exceptions.audit(usage, now, &asks)
     }
 
     /// A report of what was judged.
@@ -180,10 +182,9 @@ impl Judge {
     }
 
     /// Whether any rule asks this question. What is asked of input, exceptions and the cluster always is.
-    pub fn asks(&self, code: &str) -> bool {
-        let Ok(code) = Code::parse(code) else { return true };
+    pub fn asks(&self, code: &Code) -> bool {
         match code.topic() {
-            Topic::Posture => self.rules.engine.controls().iter().any(|control| control.code == code),
+            Topic::Posture => self.rules.engine.controls().iter().any(|control| control.code == *code),
             Topic::ImageTrust => self.has_image_policy(),
             _ => true,
         }

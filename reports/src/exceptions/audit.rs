@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::{Exception, Exceptions, InvalidException, Origin, Scope, Usage};
-use crate::code::{CodeEntry, EXPIRED_EXCEPTION, INVALID_EXCEPTION, UNUSED_EXCEPTION};
+use crate::code::{Code, CodeEntry, EXPIRED_EXCEPTION, INVALID_EXCEPTION, UNUSED_EXCEPTION};
 use crate::finding::{Finding, FindingBuilder, Location};
 use crate::severity::Effect;
 use crate::subject::{ObjectRef, Subject, SubjectKey};
@@ -19,13 +19,15 @@ impl Exceptions {
     /// and PR-0002 (unused; not applicable to an expired one); for each file, or object of the cluster, PR-0004
     /// (invalid). They pass where all is well, so that stored findings resolve, and are never excepted.
     ///
-    /// Unused and expired ones have effect `warn`: the failures that they no longer cover count by themselves.
-    pub fn audit(&self, usage: &Usage, now: Timestamp) -> Vec<Finding> {
+    /// Unused and expired ones have effect `warn`: the failures that they no longer cover count by themselves. Whether
+    /// one is used can be said only when all its questions were asked: `asks` says of which code that is so.
+    pub fn audit(&self, usage: &Usage, now: Timestamp, asks: &dyn Fn(&Code) -> bool) -> Vec<Finding> {
         let mut findings = Vec::with_capacity(2 * self.exceptions.len() + self.invalid.len());
         for (index, exception) in self.exceptions.iter().enumerate() {
             let in_force = exception.spec.is_in_force(now);
             findings.push(expiry(exception, in_force));
-            findings.push(use_of(exception, in_force, usage.is_used(index)));
+            let is_asked = exception.spec.codes.iter().all(asks);
+            findings.push(use_of(exception, in_force, (usage.is_used(index), is_asked)));
         }
         findings.extend(self.validity());
         findings
@@ -69,11 +71,12 @@ fn expiry(exception: &Exception, in_force: bool) -> Finding {
     about(exception, EXPIRED_EXCEPTION, verdict, message)
 }
 
-fn use_of(exception: &Exception, in_force: bool, used: bool) -> Finding {
-    let (verdict, said) = match (in_force, used) {
-        (false, _) => (Verdict::NotApplicable, "has expired and can except nothing"),
-        (true, true) => (Verdict::Pass, "excepts failures"),
-        (true, false) => (Verdict::Fail, "excepts no failure"),
+fn use_of(exception: &Exception, in_force: bool, (is_used, is_asked): (bool, bool)) -> Finding {
+    let (verdict, said) = match (in_force, is_used, is_asked) {
+        (false, _, _) => (Verdict::NotApplicable, "has expired and can except nothing"),
+        (true, true, _) => (Verdict::Pass, "excepts failures"),
+        (true, false, true) => (Verdict::Fail, "excepts no failure"),
+        (true, false, false) => (Verdict::NotApplicable, "is about questions that were not all asked"),
     };
     let message = format!("{} {said}", title(exception));
     about(exception, UNUSED_EXCEPTION, verdict, message)

@@ -203,7 +203,7 @@ fn two_exceptions_never_combine() {
 }
 
 fn audit(exceptions: &Exceptions, usage: &Usage, now: &str) -> Vec<(String, Verdict)> {
-    let findings = exceptions.audit(usage, time(now));
+    let findings = exceptions.audit(usage, time(now), &|_| true);
     findings.into_iter().map(|finding| (finding.code.to_string(), finding.verdict)).collect()
 }
 
@@ -244,7 +244,7 @@ fn an_audit_finding_is_about_the_file_or_else_about_the_object() {
     let mut in_cluster = exception("in-cluster", jhub(), |_| {});
     in_cluster.origin = Origin::default();
     let exceptions = Exceptions::new(vec![exception("in-file", jhub(), |_| {}), in_cluster], vec![]);
-    let findings = exceptions.audit(&Usage::default(), time(NOW));
+    let findings = exceptions.audit(&Usage::default(), time(NOW), &|_| true);
     assert_eq!(findings[0].subject, file("exceptions.yaml"));
     assert_eq!((findings[0].locations[0].line, findings[0].locations[0].column), (Some(2), Some(1)));
     assert_eq!(findings[2].subject.display(), "jhub/Exception/in-cluster");
@@ -261,7 +261,7 @@ fn a_file_without_mistakes_passes_where_it_failed_before() {
     };
     let valid = || exception("in-file", jhub(), |_| {});
     let validity = |exceptions: Exceptions| {
-        let findings = exceptions.audit(&Usage::default(), time(NOW));
+        let findings = exceptions.audit(&Usage::default(), time(NOW), &|_| true);
         let mut found: Vec<Finding> = findings.into_iter().filter(|found| found.code.as_str() == "PR-0004").collect();
         assert_eq!(found.len(), 1, "{found:#?}");
         found.remove(0)
@@ -283,7 +283,7 @@ fn an_invalid_exception_is_a_failing_finding_at_its_place() {
     let mut problems = Problems::new("exceptions.yaml");
     problems.push(Place { line: 9, column: 3 }, "'spec.owner' is missing");
     let invalid = InvalidException::from(problems.into_result(()).unwrap_err());
-    let findings = Exceptions::new(vec![], vec![invalid]).audit(&Usage::default(), time(NOW));
+    let findings = Exceptions::new(vec![], vec![invalid]).audit(&Usage::default(), time(NOW), &|_| true);
     assert_eq!((findings[0].code.as_str(), findings[0].verdict), ("PR-0004", Verdict::Fail));
     assert_eq!(findings[0].locations[0].line, Some(9));
     assert_eq!(findings[0].message, "exceptions.yaml:9:3: 'spec.owner' is missing");
@@ -305,7 +305,17 @@ fn exceptions_beyond_the_cap_are_not_applied_and_are_found() {
     many.push(exception("last", jhub(), |_| {}));
     let exceptions = Exceptions::new(many, vec![]);
     assert_eq!(verdict_of(&exceptions, privileged(hub(Some("init-home"))), NOW), Verdict::Fail);
-    let findings = exceptions.audit(&Usage::default(), time(NOW));
+    let findings = exceptions.audit(&Usage::default(), time(NOW), &|_| true);
     let said = &findings.last().unwrap().message;
     assert_eq!(said, "1 exceptions beyond the limit of 10000 are not applied");
+}
+
+#[test]
+fn an_exception_is_not_called_unused_while_its_questions_are_not_asked() {
+    let exceptions = Exceptions::new(vec![exception("e", jhub(), |_| {})], vec![]);
+    let use_when = |is_asked: bool| {
+        let findings = exceptions.audit(&Usage::default(), time(NOW), &|_| is_asked);
+        findings.into_iter().find(|finding| finding.code.as_str() == "PR-0002").unwrap().verdict
+    };
+    assert_eq!((use_when(true), use_when(false)), (Verdict::Fail, Verdict::NotApplicable));
 }

@@ -159,9 +159,11 @@ impl Document {
         self.metadata.foreign.iter().map(|(kind, _)| kind.as_str()).collect()
     }
 
-    /// Whether it is written as a Kubernetes object, and not as a plain map.
+    /// Whether it reads as a Kubernetes object as it stands: no plain map, and its kind is not encrypted.
     pub fn is_manifest(&self) -> bool {
-        self.branches.iter().any(|branch| find(branch, "kind").is_some() || find(branch, "apiVersion").is_some())
+        let is_clear = |value: &Value| value.as_str().is_some_and(|text| !super::cipher::looks_sealed(text));
+        let is_said = |branch: &_| ["kind", "apiVersion"].iter().any(|key| find(branch, key).is_some_and(is_clear));
+        self.branches.iter().any(|branch| is_said(branch))
     }
 
     /// The number of values that have something behind their `]`.

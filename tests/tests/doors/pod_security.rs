@@ -57,7 +57,7 @@ fn examples(namespace: &str) -> Vec<Value> {
 
 fn pod(example: &Example, name: &str, namespace: &str) -> Option<Value> {
     let ExampleInput::Pod { metadata, spec } = &example.input else { return None };
-    let mut metadata = metadata.as_ref().map_or(json!({}), |node| node.to_json());
+    let mut metadata = metadata.as_ref().map_or(json!({}), portreeve_reports::source::Node::to_json);
     metadata["name"] = name.into();
     metadata["namespace"] = namespace.into();
     Some(json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec.to_json()}))

@@ -36,7 +36,7 @@ use crate::controllers::workloads::Workloads;
 use crate::demo;
 use crate::http::{self, Hosts, HttpParts, Limits};
 use crate::judge::tally::Tally;
-use crate::judge::{CurrentJudge, FileSource, Judge, JudgeSettings, Rules};
+use crate::judge::{CurrentJudge, Judge, Rules};
 use crate::registry::{EvidenceShelf, RegistryClient};
 use crate::runtime::leader::{LeadershipWatch, Seat};
 use crate::runtime::metrics::{Metrics, Scanner};
@@ -59,6 +59,8 @@ const RULE_QUEUE: usize = 256;
 pub struct ServeOptions {
     /// The configuration.
     pub config: Config,
+    /// What to judge by.
+    pub rules: Rules,
     /// The registry client, with its hosts and credentials.
     pub registry: RegistryClient,
     /// Lines to print when everything is ready.
@@ -84,8 +86,6 @@ fn process(error: impl std::fmt::Display) -> ServeError {
 async fn daemon(options: ServeOptions) -> Result<(), ServeError> {
     let mut signals = Box::pin(os_signals().map_err(process)?);
     let mut supervisor = Supervisor::new(CancellationToken::new());
-    // What is wrong in files comes before what is taken on the machine.
-    let rules = Rules::load(&JudgeSettings::of(&options.config), &FileSource::WorkingTree)?;
     let store_url = options.config.store_url.parse::<StoreUrl>()?;
     let listeners = Listeners::bind(&options.config)?;
     let webhook = match &options.config.admission {
@@ -102,7 +102,7 @@ async fn daemon(options: ServeOptions) -> Result<(), ServeError> {
         ended = listeners.serve_starting() => return Err(process(ended)),
         _ = signals.next() => return Ok(()),
     };
-    let shared = Shared::open(&store_url, (rules, options.registry), &cluster, &mut supervisor).await?;
+    let shared = Shared::open(&store_url, (options.rules, options.registry), &cluster, &mut supervisor).await?;
     let leadership = shared.stand_for_lease(&source, &options.config, &mut supervisor).await?;
     let mut parts = Parts::new();
     let door = match (webhook, &options.config.admission) {

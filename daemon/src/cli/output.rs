@@ -74,8 +74,21 @@ pub(super) fn finish(
     report: &Report,
     args: &OutputArgs,
     threshold: &Threshold,
-    (global, anchor): (&GlobalArgs, Option<String>),
+    to: (&GlobalArgs, Option<String>),
 ) -> Outcome {
+    let mut exits = render(report, args, to)?;
+    let decision = gate::decide(report, threshold);
+    say(&decision.why);
+    exits.push(decision.code);
+    Ok(ExitCode::worst(exits))
+}
+
+/// Renders a report to all targets; the exits of what could not be written.
+pub(super) fn render(
+    report: &Report,
+    args: &OutputArgs,
+    (global, anchor): (&GlobalArgs, Option<String>),
+) -> Result<Vec<ExitCode>, Failure> {
     let default = [Target { format: Format::Table, file: None }];
     let targets = if args.format.is_empty() { &default } else { args.format.as_slice() };
     if targets.iter().filter(|target| target.file.is_none()).count() > 1 {
@@ -101,10 +114,7 @@ pub(super) fn finish(
             exits.push(failure.exit);
         }
     }
-    let decision = gate::decide(report, threshold);
-    say(&decision.why);
-    exits.push(decision.code);
-    Ok(ExitCode::worst(exits))
+    Ok(exits)
 }
 
 fn options<'a>(

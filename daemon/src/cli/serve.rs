@@ -5,8 +5,9 @@ use portreeve_reports::gate::ExitCode;
 
 use super::args::{GlobalArgs, RegistryArgs, registry};
 use super::{Failure, Outcome};
-use crate::config::Use;
-use crate::judge::FileSource;
+use crate::config::{Config, Use};
+use crate::judge::{FileSource, JudgeSettings, Rules};
+use crate::registry::RegistryClient;
 use crate::serve::{self, ServeOptions};
 
 /// Run the daemon: watch, rescan, admit, serve the page and metrics.
@@ -21,9 +22,26 @@ pub(super) struct ServeArgs {}
 
 /// Runs the command.
 pub(super) fn run(_args: &ServeArgs, global: &GlobalArgs) -> Outcome {
-    let loaded = global.load_config_for(&Use::ALL)?;
-    let registry = registry((&loaded.config, &FileSource::WorkingTree), &RegistryArgs::default(), global)?;
-    serve::run(ServeOptions { config: loaded.config, registry, announce: Vec::new(), demo_registry: None })
-        .map_err(Failure::of_daemon)?;
+    let config = global.load_config_for(&Use::ALL)?.config;
+    // What is wrong in files comes before what is taken on the machine, and all of it at once.
+    let (rules, registry) = rules_and_registry(&config, global)?;
+    let (announce, demo_registry) = (Vec::new(), None);
+    serve::run(ServeOptions { config, rules, registry, announce, demo_registry }).map_err(Failure::of_daemon)?;
     Ok(ExitCode::Clean)
+}
+
+/// What the daemon judges by and whom it asks.
+pub(super) fn rules_and_registry(config: &Config, global: &GlobalArgs) -> Result<(Rules, RegistryClient), Failure> {
+    let rules = Rules::load(&JudgeSettings::of(config), &FileSource::WorkingTree).map_err(Failure::usage);
+    let registry = registry((config, &FileSource::WorkingTree), &RegistryArgs::default(), global);
+    both(rules, registry)
+}
+
+/// Both, or all that is wrong with either.
+fn both<A, B>(one: Result<A, Failure>, other: Result<B, Failure>) -> Result<(A, B), Failure> {
+    match (one, other) {
+        (Ok(one), Ok(other)) => Ok((one, other)),
+        (Err(one), Err(other)) => Err(Failure::usage(format!("{}\n{}", one.message, other.message))),
+        (Err(failure), _) | (_, Err(failure)) => Err(failure),
+    }
 }

@@ -29,7 +29,7 @@ use portreeve_secrets::credentials::rules::TOKEN_REQUEST;
 
 use crate::registry::{Deadline, RegistryClient};
 pub use current::CurrentJudge;
-pub use load::{JudgeSettings, LoadError, Rules};
+pub use load::{JudgeSettings, LoadError, LoadErrors, Rules};
 pub use source::{FileSource, FileSourceError};
 
 /// The rules and the way to evidence. It never changes: where rules do, another takes its seat ([`CurrentJudge`]).

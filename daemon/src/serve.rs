@@ -35,6 +35,7 @@ use crate::controllers::secrets::{self, SecretsController};
 use crate::controllers::workloads::Workloads;
 use crate::demo;
 use crate::http::{self, Hosts, HttpParts, Limits};
+use crate::judge::secrets::Opening;
 use crate::judge::tally::Tally;
 use crate::judge::{CurrentJudge, Judge, Rules};
 use crate::registry::{EvidenceShelf, RegistryClient};
@@ -61,6 +62,8 @@ pub struct ServeOptions {
     pub config: Config,
     /// What to judge by.
     pub rules: Rules,
+    /// What encrypted files in a folder that stands for the cluster are judged with.
+    pub opening: Opening,
     /// The registry client, with its hosts and credentials.
     pub registry: RegistryClient,
     /// Lines to print when everything is ready.
@@ -103,6 +106,7 @@ async fn daemon(options: ServeOptions) -> Result<(), ServeError> {
         _ = signals.next() => return Ok(()),
     };
     let shared = Shared::open(&store_url, (options.rules, options.registry), &cluster, &mut supervisor).await?;
+    let opening = Arc::new(options.opening);
     let leadership = shared.stand_for_lease(&source, &options.config, &mut supervisor).await?;
     let mut parts = Parts::new();
     let door = match (webhook, &options.config.admission) {
@@ -115,7 +119,7 @@ async fn daemon(options: ServeOptions) -> Result<(), ServeError> {
     shared.keep_platform(&options.config, &source, leadership.clone(), &mut supervisor)?;
     shared.keep_secrets(&options.config, (&source, &cluster), leadership.clone(), &mut supervisor)?;
     let allowed = &options.config.exception_namespaces;
-    let source = (source, &options.config.secrets);
+    let source = (source, &options.config.secrets, opening);
     let watching = shared.start_watching(source, (&leadership, parts), allowed, &mut supervisor);
     shared.start_schedule(&options.config, &watching, &mut supervisor);
     if let Some((webhook, certificates, admission, permit)) = door {
@@ -270,7 +274,7 @@ impl Shared {
     /// Starts the watch and schedule doors.
     fn start_watching(
         &self,
-        (source, secrets): (Source, &SecretsConfig),
+        (source, secrets, opening): (Source, &SecretsConfig, Arc<Opening>),
         (leadership, mut parts): (&LeadershipWatch, Parts),
         allowed: &Namespaces,
         supervisor: &mut Supervisor,
@@ -307,7 +311,8 @@ impl Shared {
             let scans = scans(&recorder);
             stored.retain(|subject| !declared.contains(subject));
             let (feed, rescan) = (workload_feed, posture_rescan);
-            Workloads(Means { judge, cluster, feed, recorder, tally, rescan, scans }).run(stored, shutdown)
+            let means = Means { judge, cluster, feed, recorder, tally, rescan, scans };
+            Workloads { means, opening }.run(stored, shutdown)
         });
         supervisor.spawn(TaskName::Workloads, workloads);
         let (judge, tally, cluster) = (self.judge.clone(), Arc::clone(&self.tally), view.clone());

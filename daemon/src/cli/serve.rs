@@ -5,7 +5,8 @@ use portreeve_reports::gate::ExitCode;
 
 use super::args::{GlobalArgs, RegistryArgs, registry};
 use super::{Failure, Outcome};
-use crate::config::{Config, Use};
+use crate::config::{ClusterSource, Config, Use};
+use crate::judge::secrets::Opening;
 use crate::judge::{FileSource, JudgeSettings, Rules};
 use crate::registry::RegistryClient;
 use crate::serve::{self, ServeOptions};
@@ -24,24 +25,27 @@ pub(super) struct ServeArgs {}
 pub(super) fn run(_args: &ServeArgs, global: &GlobalArgs) -> Outcome {
     let config = global.load_config_for(&Use::ALL)?.config;
     // What is wrong in files comes before what is taken on the machine, and all of it at once.
-    let (rules, registry) = rules_and_registry(&config, global)?;
+    let (rules, opening, registry) = read_files(&config, global)?;
     let (announce, demo_registry) = (Vec::new(), None);
-    serve::run(ServeOptions { config, rules, registry, announce, demo_registry }).map_err(Failure::of_daemon)?;
+    let options = ServeOptions { config, rules, opening, registry, announce, demo_registry };
+    serve::run(options).map_err(Failure::of_daemon)?;
     Ok(ExitCode::Clean)
 }
 
-/// What the daemon judges by and whom it asks.
-pub(super) fn rules_and_registry(config: &Config, global: &GlobalArgs) -> Result<(Rules, RegistryClient), Failure> {
-    let rules = Rules::load(&JudgeSettings::of(config), &FileSource::WorkingTree).map_err(Failure::usage);
-    let registry = registry((config, &FileSource::WorkingTree), &RegistryArgs::default(), global);
-    both(rules, registry)
-}
-
-/// Both, or all that is wrong with either.
-fn both<A, B>(one: Result<A, Failure>, other: Result<B, Failure>) -> Result<(A, B), Failure> {
-    match (one, other) {
-        (Ok(one), Ok(other)) => Ok((one, other)),
-        (Err(one), Err(other)) => Err(Failure::usage(format!("{}\n{}", one.message, other.message))),
-        (Err(failure), _) | (_, Err(failure)) => Err(failure),
+/// What the daemon judges by, opens files with and asks; or all that is wrong in the files of it.
+pub(super) fn read_files(config: &Config, global: &GlobalArgs) -> Result<(Rules, Opening, RegistryClient), Failure> {
+    let tree = &FileSource::WorkingTree;
+    let rules = Rules::load(&JudgeSettings::of(config), tree).map_err(|errors| errors.to_string());
+    let opening = match config.cluster {
+        ClusterSource::Folder { .. } => Opening::load(&config.secrets.identities, tree),
+        ClusterSource::Kubeconfig { .. } | ClusterSource::InCluster => Ok(Opening::default()),
+    };
+    let registry = registry((config, tree), &RegistryArgs::default(), global).map_err(|failure| failure.message);
+    match (rules, opening, registry) {
+        (Ok(rules), Ok(opening), Ok(registry)) => Ok((rules, opening, registry)),
+        (rules, opening, registry) => {
+            let problems: Vec<String> = [rules.err(), opening.err(), registry.err()].into_iter().flatten().collect();
+            Err(Failure::usage(problems.join("\n")))
+        }
     }
 }

@@ -3,6 +3,7 @@
 //! Every door (admission, watch, schedule, CI) goes through [`Judge`]; nothing else calls the rules. Fetching image
 //! evidence is the only thing here that waits; the judging itself is pure.
 
+pub mod content;
 pub mod credentials;
 pub mod current;
 pub mod explain;

@@ -15,6 +15,7 @@ use super::args::{Color, GlobalArgs};
 use super::{Failure, Outcome};
 use crate::judge::source::{repository_path, repository_root};
 use crate::judge::{Keep, explain};
+use crate::runtime::files::{folder_of, put_in_place};
 use crate::runtime::supervisor::{Ticker, every};
 
 /// Formats and where they go.
@@ -177,15 +178,13 @@ fn write_whole(file: &Path, content: impl Fn(&mut dyn Write) -> std::io::Result<
         let mut sink = BufWriter::new(std::fs::OpenOptions::new().write(true).open(file).map_err(fail)?);
         return content(&mut sink).and_then(|()| sink.flush()).map_err(fail);
     }
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // A report is for others to read: the mode that the umask leaves, not the private one of temporary files.
     let mode = Permissions::from_mode(0o666);
     let mut temporary =
-        tempfile::Builder::new().prefix(".portreeve-").permissions(mode).tempfile_in(folder).map_err(fail)?;
+        tempfile::Builder::new().prefix(".portreeve-").permissions(mode).tempfile_in(folder_of(file)).map_err(fail)?;
     let mut buffered = BufWriter::new(&mut temporary);
     content(&mut buffered).and_then(|()| buffered.flush()).map_err(fail)?;
     drop(buffered);
     temporary.as_file().sync_all().map_err(fail)?;
-    temporary.persist(file).map_err(|error| fail(error.error))?;
-    Ok(())
+    put_in_place(&temporary.into_temp_path(), file).map_err(fail)
 }

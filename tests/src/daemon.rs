@@ -133,7 +133,9 @@ impl Daemon {
 
     /// The sum of the samples whose name with labels starts so.
     pub async fn metric(&self, prefix: &str) -> f64 {
-        let (_, text) = self.health("/metrics").await.or_fail("/metrics answers");
+        let request = self.client.get(format!("http://{}/metrics", self.health));
+        let answer = request.header("accept", openmetrics::MEDIA_TYPE).send().await.or_fail("/metrics answers");
+        let text = answer.text().await.or_fail("/metrics");
         let samples = openmetrics::parse(&text).or_fail("/metrics");
         let found: Vec<f64> =
             samples.iter().filter(|(name, _)| name.starts_with(prefix)).map(|(_, value)| *value).collect();

@@ -141,6 +141,87 @@ fn all_mistakes_of_a_configuration_come_at_once_with_place_and_nearest_word() {
 }
 
 #[test]
+fn a_folder_as_cluster_takes_no_platform_and_no_secrets_and_says_so_among_the_other_mistakes() {
+    let desk = Desk::new();
+    ["manifests/web.yaml", "platform.yaml", "hub.sops.yaml"].iter().for_each(|file| drop(desk.file(file, "")));
+    desk.file(
+        "portreeve.yaml",
+        "cluster: {folder: manifests}\nplatform: {file: platform.yaml}\nsecrets: {sync: [{file: \
+         hub.sops.yaml}]}\nposture: {failOn: some}\n",
+    );
+    for arguments in [&["config", "show"][..], &["serve"]] {
+        let said = desk.run(arguments).expect_exit(2).stderr;
+        for part in [
+            "portreeve.yaml:2:18: 'platform' needs an API server to deploy to, and 'cluster.folder' names a folder",
+            "portreeve.yaml:3:25: 'secrets.sync' needs an API server to write to",
+            "portreeve.yaml:4:19: 'posture.failOn'",
+        ] {
+            assert!(said.contains(part), "{arguments:?}: {part} in\n{said}");
+        }
+    }
+}
+
+#[test]
+fn what_is_wrong_inside_of_named_files_comes_at_once_over_all_files() {
+    let desk = Desk::new();
+    desk.file("manifests/web.yaml", PRIVILEGED);
+    desk.file("params.yaml", "no_such_parameter: [a]\ncpu_request_max: 3\nallowedHostPaths: [\n");
+    desk.file("bad.pub", "no key");
+    desk.file(
+        "policy.yaml",
+        "apiVersion: portreeve.dev/v1alpha1\nkind: ImagePolicy\nmetadata: {name: p}\nspec:\n  mode: enforce\n  noMatch: \
+         deny\n  rules:\n  - name: ours\n    images: ['quay.io/**']\n    authorities:\n      list:\n      - {name: a, key: \
+         {file: bad.pub}}\n      - {name: b, key: {file: missing.pub}}\n",
+    );
+    let exception = "apiVersion: portreeve.dev/v1alpha1\nkind: Exception\nmetadata: {name: e, namespace: d}\nspec: {codes: \
+                     [C-0057], owner: o, reasn: r}\n";
+    desk.file("exceptions.yaml", exception);
+    desk.file(
+        "other.yaml",
+        "apiVersion: portreeve.dev/v1alpha1\nkind: Platform\nmetadata: {name: p}\nspec: {components: []}\n",
+    );
+    desk.file("docker.json", "{");
+    desk.file("age.key", "no identity");
+    desk.file("platform.yaml", "kind: [\n");
+    let rules = "registries: [{host: r.example.org, credentials: {dockerConfig: docker.json}}]\nimages: {policy: \
+                 policy.yaml}\nposture: {params: params.yaml}\nexceptions: [exceptions.yaml, other.yaml]\n";
+    let all = [
+        "params.yaml:",
+        "policy.yaml:12:",
+        "bad.pub",
+        "policy.yaml:13:",
+        "missing.pub",
+        "reasn",
+        "other.yaml",
+        "docker.json",
+    ];
+    let folder = "cluster: {folder: manifests}\n";
+    let rest = "secrets: {identities: [{file: age.key}]}\nplatform: {file: platform.yaml}\n";
+    for (arguments, config, more) in [
+        (&["serve"][..], format!("{folder}{rules}"), &[][..]),
+        (&["config", "show"], format!("{rules}{rest}"), &["age.key", "platform.yaml:"]),
+    ] {
+        desk.file("portreeve.yaml", config);
+        let said = desk.run(arguments).expect_exit(2).stderr;
+        for part in all.iter().chain(more) {
+            assert!(said.contains(part), "{arguments:?}: {part} in\n{said}");
+        }
+    }
+    desk.file("portreeve.yaml", format!("{folder}exceptions: [exceptions.yaml]\n"));
+    let said = desk.run(&["config", "show"]).expect_exit(2).stderr;
+    assert!(said.contains("exceptions.yaml:4:") && said.contains("did you mean 'reason'?"), "{said}");
+}
+
+#[test]
+fn a_configuration_beyond_the_cap_is_told_the_cap_and_no_size_that_nobody_knows() {
+    let desk = Desk::new();
+    desk.file("portreeve.yaml", format!("posture: {{}}\n{}", "#".repeat(50 << 20)));
+    let said = desk.run(&["config", "show"]).expect_exit(2).stderr;
+    assert!(said.contains("more than 1 MiB, the most that is read"), "{said}");
+    assert!(!said.contains("1048577"), "{said}");
+}
+
+#[test]
 fn files_that_a_configuration_names_and_a_command_uses_are_missed_all_at_once() {
     let desk = Desk::new();
     desk.file("web.yaml", PRIVILEGED);

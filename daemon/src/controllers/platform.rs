@@ -113,6 +113,7 @@ impl PlatformController {
 
     /// One look at everything; whether something is under way.
     async fn round(&self, leading: &Leading, memory: &mut Memory) -> bool {
+        let started = Instant::now();
         let file = self.platform.file.clone();
         let loaded = blocking(move || {
             let validated = Validated::load(&file)?;
@@ -150,6 +151,7 @@ impl PlatformController {
         }
         let is_busy = self.components(leading, (&validated, &look), budget, components).await;
         self.count(memory);
+        self.metrics.round.set(started.elapsed().as_secs_f64());
         is_busy
     }
 

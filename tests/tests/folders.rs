@@ -72,7 +72,7 @@ async fn watched_is(cluster: &FolderCluster, checked: &BTreeSet<String>) {
     if found.await.is_none() {
         let watched = identities(&cluster.doors().open().await);
         let differ: Vec<&String> = checked.symmetric_difference(&watched).collect();
-        panic!("{differ:#?}");
+        portreeve_tests::fail(format!("{differ:#?}"));
     }
 }
 

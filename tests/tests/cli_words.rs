@@ -230,7 +230,7 @@ fn files_that_a_configuration_names_and_a_command_uses_are_missed_all_at_once() 
         "portreeve.yaml",
         "cluster: {kubeconfig: bad/kubeconfig}\nregistries:\n- {host: r.example.org, caFile: bad/ca.pem, credentials: \
          {dockerConfig: bad/docker.json}}\nimages: {policy: bad/policy.yaml}\nposture: {params: bad/params.yaml, \
-         frameworks: [nsaa], enforce: [pss-baseline]}\nexceptions: [bad, bad/not-a-folder/e.yaml]\nsecrets: {identities: \
+         frameworks: [nsaa], enforce: [pss-restricted]}\nexceptions: [bad, bad/not-a-folder/e.yaml]\nsecrets: {identities: \
          [{file: bad/age.key}], sync: [{file: bad/hub.sops.yaml}]}\nplatform: {file: bad/platform.yaml}\ntelemetry: {log: \
          'x=loud'}\n",
     );
@@ -240,7 +240,7 @@ fn files_that_a_configuration_names_and_a_command_uses_are_missed_all_at_once() 
         "portreeve.yaml:4:18: 'images.policy': ",
         "portreeve.yaml:5:19: 'posture.params': ",
         "portreeve.yaml:5:49: 'posture.frameworks[0]': there is no framework 'nsaa' (did you mean 'nsa'?)",
-        "portreeve.yaml:5:66: 'posture.enforce[0]': the framework 'pss-baseline' does not exist yet",
+        "portreeve.yaml:5:66: 'posture.enforce[0]': the framework 'pss-restricted' does not exist yet",
         "portreeve.yaml:6:14: 'exceptions[0]': ",
         "portreeve.yaml:6:19: 'exceptions[1]': ",
         "portreeve.yaml:9:18: 'telemetry.log': 'x=loud' is not a log filter",
@@ -282,6 +282,14 @@ fn explain_says_why_how_to_fix_and_how_to_except_and_the_exception_is_accepted_a
     except("C-0057.yaml").expect_exit(0);
     let said = except("PR-1001.yaml").expect_exit(10).stdout;
     assert!(!said.contains("PR-000"), "valid, and about what is not asked here: {said}");
+    for (code, subjects) in [
+        ("PR-3001", "kinds: [File], names: [PATH]"),
+        ("PR-4001", "kinds: [Credential], names: [NAMESPACE/KIND/NAME]"),
+        ("PR-5002", "kinds: [Component], names: [PLATFORM/COMPONENT]"),
+    ] {
+        let said = desk.run(&["explain", code]).expect_exit(0).stdout;
+        assert!(said.contains("kind: ClusterException\n") && said.contains(subjects), "{said}");
+    }
     let unknown = desk.run(&["explain", "C-057"]).expect_exit(2);
     assert!(unknown.stderr.contains("did you mean 'C-0057'?"), "{}", unknown.stderr);
 }
@@ -291,7 +299,7 @@ fn every_listed_code_can_be_explained() {
     let desk = Desk::new();
     let codes = desk.run(&["list", "codes"]).expect_exit(0).stdout;
     let controls = desk.run(&["list", "controls"]).expect_exit(0).stdout;
-    assert_eq!(controls.lines().count(), 20);
+    assert_eq!(controls.lines().count(), 28);
     assert!(codes.ends_with(&controls));
     for line in codes.lines() {
         desk.run(&["explain", line.split_whitespace().next().unwrap()]).expect_exit(0);

@@ -79,7 +79,7 @@ impl Declaration {
         {
             return;
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// The platform as findings about the whole of it name it.

@@ -18,7 +18,8 @@ use crate::cluster::status::{self, Condition};
 use crate::judge::resources::{ResourceId, RuleKind};
 use crate::runtime::leader::{LeadershipWatch, Leading};
 
-/// Pauses between two writes of one status.
+/// Pauses between two writes of one status: the shortest where it is to say something new, ever longer ones where it was
+/// written and does not last.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 /// After this long without a write, the next one counts as the first.
@@ -43,10 +44,11 @@ pub struct StatusWriter {
     pub leadership: LeadershipWatch,
 }
 
-/// When a status was written, and how long it is left alone since.
-#[derive(Clone, Copy, Debug)]
+/// When a status was written, what it was to say, and how long that is left alone since.
+#[derive(Clone, Debug)]
 struct Written {
     at: Instant,
+    wanted: Vec<Condition>,
     pause: Duration,
 }
 
@@ -117,7 +119,7 @@ impl StatusWriter {
                 Ok(()) => has_written = true,
                 Err(error) => failed.push((due.id, error)),
             }
-            desk.wrote(due.id, Instant::now());
+            desk.wrote(due, Instant::now());
         }
         if let Some((id, error)) = failed.first() {
             let (kind, namespace, name) = (id.kind.as_str(), &id.namespace, &id.name);
@@ -165,7 +167,7 @@ impl Desk {
 
     /// Those that are written next: by rank, and what was never written before what is written again.
     fn first_due<'a>(&self, mut unsaid: Vec<Due<'a>>, now: Instant) -> Vec<Due<'a>> {
-        unsaid.retain(|due| is_due(self.written.get(due.id), now));
+        unsaid.retain(|due| self.written.get(due.id).is_none_or(|written| written.is_over(&due.wanted, now)));
         unsaid.sort_by_key(|due| (rank(due.id.kind), self.written.contains_key(due.id)));
         unsaid.truncate(ROUND);
         unsaid
@@ -179,20 +181,19 @@ impl Desk {
         }
     }
 
-    fn wrote(&mut self, id: &ResourceId, now: Instant) {
-        let pause = again(self.written.get(id).copied(), now);
-        self.written.insert(id.clone(), pause);
+    fn wrote(&mut self, due: &Due<'_>, now: Instant) {
+        let before = self.written.get(due.id).filter(|before| before.wanted == due.wanted);
+        let pause = before.map_or(SHORTEST_PAUSE, |before| (before.pause * 2).min(LONGEST_PAUSE));
+        self.written.insert(due.id.clone(), Written { at: now, wanted: due.wanted.clone(), pause });
     }
 }
 
-fn is_due(written: Option<&Written>, now: Instant) -> bool {
-    written.is_none_or(|written| now.duration_since(written.at) >= written.pause)
-}
-
-/// The pause after one more write.
-fn again(before: Option<Written>, now: Instant) -> Written {
-    let pause = before.map_or(SHORTEST_PAUSE, |before| (before.pause * 2).min(LONGEST_PAUSE));
-    Written { at: now, pause }
+impl Written {
+    /// Whether the pause before a status that is to say this is over.
+    fn is_over(&self, wanted: &[Condition], now: Instant) -> bool {
+        let pause = if self.wanted == wanted { self.pause } else { SHORTEST_PAUSE };
+        now.duration_since(self.at) >= pause
+    }
 }
 
 fn kind_of(id: &ResourceId) -> Option<&'static WatchedKind> {
@@ -220,14 +221,15 @@ mod tests {
         let kinds = [(RuleKind::Exception, 2_500), (RuleKind::ImagePolicy, 1), (RuleKind::Platform, 1)];
         let (heard, now) = (heard(&kinds), Instant::now());
         let mut desk = Desk::default();
-        let round = |desk: &Desk, now| -> Vec<ResourceId> {
-            desk.first_due(unsaid(&heard, None), now).iter().map(|due| due.id.clone()).collect()
+        let round = |desk: &mut Desk, now| -> Vec<ResourceId> {
+            let due = desk.first_due(unsaid(&heard, None), now);
+            due.iter().for_each(|due| desk.wrote(due, now));
+            due.iter().map(|due| due.id.clone()).collect()
         };
-        let first = round(&desk, now);
+        let first = round(&mut desk, now);
         assert_eq!(first.len(), ROUND);
         assert_eq!([first[0].kind, first[1].kind], [RuleKind::Platform, RuleKind::ImagePolicy]);
-        first.iter().for_each(|id| desk.wrote(id, now));
-        let second = round(&desk, now + SHORTEST_PAUSE);
+        let second = round(&mut desk, now + SHORTEST_PAUSE);
         assert_eq!(second[0].kind, RuleKind::Platform, "its status was not taken");
         let exceptions = |round: &[ResourceId]| -> Vec<ResourceId> {
             round.iter().filter(|id| id.kind == RuleKind::Exception).cloned().collect()
@@ -237,14 +239,16 @@ mod tests {
 
     #[test]
     fn a_status_that_is_fought_over_is_written_ever_more_rarely() {
-        let start = Instant::now();
-        let mut written = again(None, start);
-        assert!(
-            !is_due(Some(&written), start) && is_due(Some(&written), start + SHORTEST_PAUSE) && is_due(None, start)
-        );
-        for _ in 0..20 {
-            written = again(Some(written), start);
-        }
-        assert_eq!(written.pause, LONGEST_PAUSE);
+        let (heard, start) = (heard(&[(RuleKind::Exception, 1)]), Instant::now());
+        let mut desk = Desk::default();
+        let mut due = unsaid(&heard, None).remove(0);
+        let is_due = |desk: &Desk, due: &Due<'_>, after| desk.written[due.id].is_over(&due.wanted, start + after);
+        desk.wrote(&due, start);
+        assert!(!is_due(&desk, &due, Duration::ZERO) && is_due(&desk, &due, SHORTEST_PAUSE));
+        (0..20).for_each(|_| desk.wrote(&due, start));
+        assert!(!is_due(&desk, &due, LONGEST_PAUSE / 2) && is_due(&desk, &due, LONGEST_PAUSE));
+        // What is new is no fight.
+        due.wanted[0].observed_generation = Some(2);
+        assert!(is_due(&desk, &due, SHORTEST_PAUSE));
     }
 }

@@ -9,7 +9,7 @@ use crate::site::{
 };
 
 /// Enough that their statuses take seconds to write.
-const MANY: usize = 300;
+const MANY: usize = 200;
 
 #[tokio::test]
 async fn a_policy_hears_before_hundreds_of_exceptions_do_and_each_of_those_hears_too() {

@@ -35,8 +35,9 @@ use crate::controllers::secrets::{self, SecretsController};
 use crate::controllers::workloads::Workloads;
 use crate::demo;
 use crate::http::{self, Hosts, HttpParts, Limits};
+use crate::judge::secrets::Opening;
 use crate::judge::tally::Tally;
-use crate::judge::{CurrentJudge, FileSource, Judge, JudgeSettings, Rules};
+use crate::judge::{CurrentJudge, Judge, Rules};
 use crate::registry::{EvidenceShelf, RegistryClient};
 use crate::runtime::leader::{LeadershipWatch, Seat};
 use crate::runtime::metrics::{Metrics, Scanner};
@@ -59,6 +60,10 @@ const RULE_QUEUE: usize = 256;
 pub struct ServeOptions {
     /// The configuration.
     pub config: Config,
+    /// What to judge by.
+    pub rules: Rules,
+    /// What encrypted files in a folder that stands for the cluster are judged with.
+    pub opening: Opening,
     /// The registry client, with its hosts and credentials.
     pub registry: RegistryClient,
     /// Lines to print when everything is ready.
@@ -84,8 +89,6 @@ fn process(error: impl std::fmt::Display) -> ServeError {
 async fn daemon(options: ServeOptions) -> Result<(), ServeError> {
     let mut signals = Box::pin(os_signals().map_err(process)?);
     let mut supervisor = Supervisor::new(CancellationToken::new());
-    // What is wrong in files comes before what is taken on the machine.
-    let rules = Rules::load(&JudgeSettings::of(&options.config), &FileSource::WorkingTree)?;
     let store_url = options.config.store_url.parse::<StoreUrl>()?;
     let listeners = Listeners::bind(&options.config)?;
     let webhook = match &options.config.admission {
@@ -102,7 +105,8 @@ async fn daemon(options: ServeOptions) -> Result<(), ServeError> {
         ended = listeners.serve_starting() => return Err(process(ended)),
         _ = signals.next() => return Ok(()),
     };
-    let shared = Shared::open(&store_url, (rules, options.registry), &cluster, &mut supervisor).await?;
+    let shared = Shared::open(&store_url, (options.rules, options.registry), &cluster, &mut supervisor).await?;
+    let opening = Arc::new(options.opening);
     let leadership = shared.stand_for_lease(&source, &options.config, &mut supervisor).await?;
     let mut parts = Parts::new();
     let door = match (webhook, &options.config.admission) {
@@ -115,7 +119,7 @@ async fn daemon(options: ServeOptions) -> Result<(), ServeError> {
     let (following, kept) = Following::new();
     shared.keep_platform((&options.config, kept), &source, leadership.clone(), &mut supervisor)?;
     shared.keep_secrets(&options.config, (&source, &cluster), leadership.clone(), &mut supervisor)?;
-    let source = (source, &options.config);
+    let source = (source, &options.config, opening);
     let watching = shared.start_watching(source, (&leadership, parts), following, &mut supervisor);
     shared.start_schedule(&options.config, &watching, &mut supervisor);
     if let Some((webhook, certificates, admission, permit)) = door {
@@ -277,7 +281,7 @@ impl Shared {
     /// Starts the watch and schedule doors.
     fn start_watching(
         &self,
-        (source, config): (Source, &Config),
+        (source, config, opening): (Source, &Config, Arc<Opening>),
         (leadership, mut parts): (&LeadershipWatch, Parts),
         following: Following,
         supervisor: &mut Supervisor,
@@ -317,7 +321,8 @@ impl Shared {
             let scans = scans(&recorder);
             stored.retain(|subject| !declared.contains(subject));
             let (feed, rescan) = (workload_feed, posture_rescan);
-            Workloads(Means { judge, cluster, feed, recorder, tally, rescan, scans }).run(stored, shutdown)
+            let means = Means { judge, cluster, feed, recorder, tally, rescan, scans };
+            Workloads { means, opening }.run(stored, shutdown)
         });
         supervisor.spawn(TaskName::Workloads, workloads);
         let (judge, tally, cluster) = (self.judge.clone(), Arc::clone(&self.tally), view.clone());

@@ -10,6 +10,7 @@ use portreeve_reports::{Finding, SubjectKey};
 use tokio_util::sync::CancellationToken;
 
 use super::dice;
+use super::said::Said;
 use crate::cluster::apply::Applier;
 use crate::config::Config;
 use crate::judge::CurrentJudge;
@@ -63,6 +64,8 @@ struct Memory {
     writes: u64,
     /// The platform whose former names were looked for.
     tidied: Option<String>,
+    /// Why the file could not be used in the last round.
+    unusable: Option<String>,
 }
 
 /// What is remembered of a component.
@@ -74,6 +77,7 @@ struct Known {
     digest: String,
     not_before: Option<Instant>,
     unhealthy_since: Option<Instant>,
+    said: Said,
 }
 
 impl PlatformController {
@@ -120,20 +124,22 @@ impl PlatformController {
 
     /// One look at everything; whether something is under way.
     async fn round(&self, leading: &Leading, memory: &mut Memory) -> bool {
+        let started = Instant::now();
         let Loaded { validated, parts, generation } = match self.declaration.load().await {
             Ok(loaded) => loaded,
             Err(Unusable::NotKnown) => return false,
             Err(Unusable::Because(why)) => {
-                self.unusable(leading, &why).await;
+                self.unusable(leading, why, &mut memory.unusable).await;
                 return false;
             }
         };
         if let Err(why) = self.read_gate(&validated, memory).await {
-            self.unusable(leading, &why).await;
-            self.declaration.tell(generation, (false, "GateUnusable"), why);
+            self.declaration.tell(generation, (false, "GateUnusable"), why.clone());
+            self.unusable(leading, why, &mut memory.unusable).await;
             return false;
         }
         self.usable(leading).await;
+        memory.unusable = None;
         let Memory { gate: Some((_, gate)), budget, components, tidied, .. } = memory else { return false };
         let gate = gate.in_force(self.judge.now().rules());
         let look = match Look::take(&self.applier, &validated, &gate, parts).await {
@@ -159,6 +165,7 @@ impl PlatformController {
             let (is_ready, reason, message) = declaration::summary(states);
             self.declaration.tell(generation, (is_ready, reason), message);
         }
+        self.metrics.round.set(started.elapsed().as_secs_f64());
         is_busy
     }
 
@@ -232,7 +239,7 @@ impl PlatformController {
         if let Some(applied) = outcome.applied.as_ref().filter(|applied| !applied.written.is_empty()) {
             tracing::info!(platform, component, objects = applied.written.len(), "applied");
         }
-        for finding in found.iter().filter(|finding| finding.verdict.is_open()) {
+        for finding in known.said.news(&found) {
             tracing::warn!(platform, component, code = %finding.code, message = finding.message, "platform");
         }
         self.findings(leading, platform, component, found).await;
@@ -241,10 +248,13 @@ impl PlatformController {
         has_written || (matches!(outcome.state, State::Progressing) && !is_late_or_final)
     }
 
-    async fn unusable(&self, leading: &Leading, why: &str) {
-        let platform = self.declaration.shown();
-        tracing::warn!(platform, why, "the platform cannot be used; nothing is changed");
-        self.file_finding(leading, Some(why.to_owned())).await;
+    async fn unusable(&self, leading: &Leading, why: String, said: &mut Option<String>) {
+        if said.as_ref() != Some(&why) {
+            let platform = self.declaration.shown();
+            tracing::warn!(platform, why, "the platform cannot be used; nothing is changed");
+            *said = Some(why.clone());
+        }
+        self.file_finding(leading, Some(why)).await;
     }
 
     async fn usable(&self, leading: &Leading) {

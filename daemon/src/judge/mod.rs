@@ -3,6 +3,7 @@
 //! Every door (admission, watch, schedule, CI) goes through [`Judge`]; nothing else calls the rules. Fetching image
 //! evidence is the only thing here that waits; the judging itself is pure.
 
+pub mod content;
 pub mod credentials;
 pub mod current;
 pub mod explain;
@@ -29,7 +30,7 @@ use portreeve_secrets::credentials::rules::TOKEN_REQUEST;
 
 use crate::registry::{Deadline, RegistryClient};
 pub use current::CurrentJudge;
-pub use load::{JudgeSettings, LoadError, Rules};
+pub use load::{JudgeSettings, LoadError, LoadErrors, Rules};
 pub use source::{FileSource, FileSourceError};
 
 /// The rules and the way to evidence. It never changes: where rules do, another takes its seat ([`CurrentJudge`]).

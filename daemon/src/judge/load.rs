@@ -19,6 +19,7 @@ use portreeve_trust::policy::{ImagePolicy, ImagePolicySpec, InvalidKeys};
 
 use crate::config::Config;
 
+use super::explain::known_codes;
 use super::source::{FileSource, FileSourceError, repository_path, repository_root};
 
 /// What to judge by, as named on the command line or in the configuration.
@@ -291,6 +292,11 @@ fn enforced(names: &[String], controls: &[Control], frameworks: &[Framework]) ->
     Ok(named.chain(every).collect())
 }
 
+/// Whether all of these are names of frameworks.
+pub(super) fn check_frameworks(names: &[String]) -> Result<(), LoadError> {
+    choose_frameworks(names, &builtin_frameworks()?).map(drop)
+}
+
 fn choose_frameworks(names: &[String], all: &[Framework]) -> Result<Vec<Framework>, LoadError> {
     let found = names.iter().map(|name| Ok(framework::find(name, all)?.cloned()));
     found.filter_map(Result::transpose).collect()
@@ -322,7 +328,7 @@ fn read_image_policy(file: &Path, inputs: &mut Inputs<'_>) -> Result<(ImagePolic
     let shown = file.display().to_string();
     let bytes = inputs.read(file)?;
     let wrong = |message: &str| LoadError::WrongKind { file: shown.clone(), message: message.to_owned() };
-    let mut documents = portreeve_api::documents(&shown, &bytes, &source::Limits::default());
+    let mut documents = portreeve_api::documents(&shown, &bytes, &source::Limits::default(), known_codes());
     if documents.len() != 1 {
         return Err(wrong("an image policy file holds exactly one ImagePolicy"));
     }
@@ -347,7 +353,7 @@ impl Written {
     fn with_exceptions(mut self, file: &Path, inputs: &mut Inputs<'_>, errors: &mut LoadErrors) -> Self {
         let shown = repository_path(file, repository_root().as_deref());
         let bytes = errors.take(inputs.read(file)).unwrap_or_default();
-        for document in portreeve_api::documents(&shown, &bytes, &source::Limits::default()) {
+        for document in portreeve_api::documents(&shown, &bytes, &source::Limits::default(), known_codes()) {
             match document {
                 Ok(Document::Exception(exception)) => self.exceptions.push(exception),
                 Ok(Document::ImagePolicy { .. } | Document::Platform { .. }) => {

@@ -45,13 +45,18 @@ pub fn findings(platform: &str, outcome: &Outcome, place: &Location, is_late: bo
     answered.filter_map(|(entry, answer)| finding(entry, answer, subject.clone(), place)).collect()
 }
 
-/// The finding about a platform file that cannot be used at all, or that it can be.
-pub fn file(platform: &str, shown: &str, problem: Option<String>) -> Option<Finding> {
+/// The finding about a platform that cannot be used at all, or that it can be; `file` is that of it, where it is one.
+pub fn whole(platform: &str, file: Option<&str>, problem: Option<String>) -> Option<Finding> {
     let answer = match problem {
         Some(message) => fail(message, Vec::new()),
         None => pass(),
     };
-    let place = Location { file: Some(shown.into()), line: Some(1), column: Some(1), ..Location::default() };
+    let place = file.map_or_else(Location::default, |file| Location {
+        file: Some(file.into()),
+        line: Some(1),
+        column: Some(1),
+        ..Location::default()
+    });
     finding(&codes::PLATFORM_INVALID, answer, subject(platform, ""), &place)
 }
 

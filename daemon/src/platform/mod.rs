@@ -4,7 +4,7 @@
 //! waves), then [`clear::Cleared`] (it has passed the gate, by the same evaluation as the doors), then
 //! [`deploy::Applied`]. A component that does not get to a step stays as it runs.
 //!
-//! * Pure: [`graph`], [`waves`], [`diff`], [`fields`], [`path`], [`health`], [`inventory`], [`prune`].
+//! * Pure: [`waves`], [`diff`], [`fields`], [`path`], [`health`], [`inventory`], [`prune`].
 //! * [`plan`] looks at the cluster and writes nothing; [`deploy`] writes, by [`crate::cluster::apply`], with the proof
 //!   that this process leads.
 //! * The command line and the controller use this room alike.
@@ -16,7 +16,6 @@ pub mod deploy;
 pub mod diff;
 pub mod fields;
 pub mod findings;
-pub mod graph;
 pub mod health;
 pub mod inventory;
 pub mod keep;

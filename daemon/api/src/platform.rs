@@ -19,7 +19,7 @@ pub const MAX_COMPONENTS: usize = 200;
 const MAX_IGNORED: usize = 200;
 /// How long a component may take to become healthy unless it says otherwise.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(300);
-/// How many objects one run deletes from a component unless it says otherwise.
+/// How many objects one run deletes from a component, or from all, unless the file says otherwise.
 pub const MAX_PRUNE: usize = 50;
 
 /// The `spec` of a Platform.
@@ -29,6 +29,8 @@ pub struct PlatformSpec {
     pub profile: Option<Profile>,
     /// What every component passes before it is applied.
     pub gate: Gate,
+    /// The most objects that one run deletes from all components together without being told so.
+    pub max_prune: usize,
     /// The components, in the order of the file.
     pub components: Vec<Component>,
 }
@@ -128,7 +130,9 @@ impl PlatformSpec {
                 fields.problem(place, format!("more than {MAX_COMPONENTS} components; split the platform"));
             }
             check_names(&components, fields);
-            Some(Self { profile, gate, components })
+            let most = components.iter().map(|component| component.max_prune).fold(MAX_PRUNE, usize::max);
+            let max_prune = count(fields, "maxPrune").unwrap_or(most);
+            Some(Self { profile, gate, max_prune, components })
         })
     }
 }
@@ -330,7 +334,9 @@ fn check_names(components: &[Component], fields: &mut Fields<'_, '_>) {
             fields.problem(component.place, format!("there are two components '{}'", component.name));
         }
         for name in &component.depends_on {
-            if !components.iter().any(|other| other.name == *name) {
+            if *name == component.name {
+                fields.problem(component.place, format!("'{name}' depends on itself"));
+            } else if !components.iter().any(|other| other.name == *name) {
                 let message = format!("'{}' depends on '{name}', which is no component", component.name);
                 fields.problem(component.place, message);
             }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use portreeve_api::platform::Gate;
+use portreeve_api::platform::{FORMER_PLATFORM, Gate};
 use portreeve_reports::{Finding, SubjectKey};
 use tokio_util::sync::CancellationToken;
 
@@ -18,7 +18,8 @@ use crate::platform::budget::{Budget, pause};
 use crate::platform::build::{Part, Validated};
 use crate::platform::clear::GateRules;
 use crate::platform::findings;
-use crate::platform::keep::{Aim, Look, Outcome, State, removed_component};
+use crate::platform::former::Former;
+use crate::platform::keep::{Aim, Look, Outcome, Run, State};
 use crate::platform::plan::DriftClass;
 use crate::runtime::leader::{LeadershipWatch, Leading};
 use crate::runtime::metrics::PlatformMetrics;
@@ -130,12 +131,12 @@ impl PlatformController {
             self.unusable(leading, &why).await;
             return false;
         }
-        self.usable(leading).await;
         let Memory { gate: Some((_, gate)), budget, components, tidied, .. } = memory else { return false };
         let gate = gate.in_force(self.judge.now().rules());
         let look = match Look::take(&self.applier, &validated, &gate, parts).await {
             Ok(look) => look,
             Err(failure) => {
+                self.file_findings(leading, None, None).await;
                 for component in &validated.spec.components {
                     let outcome = Outcome::not_looked_at(component, failure.clone());
                     let known = components.entry(component.name.clone()).or_default();
@@ -144,6 +145,7 @@ impl PlatformController {
                 return false;
             }
         };
+        self.file_findings(leading, None, Some(&look.former)).await;
         if tidied.as_ref() != Some(&validated.name) {
             self.forget_others(leading, (&validated.name, &look)).await;
             *tidied = Some(validated.name.clone());
@@ -171,29 +173,28 @@ impl PlatformController {
         budget: &mut Budget,
         known: &mut BTreeMap<String, Known>,
     ) -> bool {
-        let (mut healthy, mut is_busy, now) = (BTreeSet::new(), false, Instant::now());
+        let (mut run, mut is_busy, now) = (Run::default(), false, Instant::now());
         let removed = look.removed();
-        known.retain(|name, _| removed.contains(name) || look.parts.iter().any(|part| part.component.name == *name));
+        let all = look.parts.iter().map(|part| &part.component).chain(&removed);
+        known.retain(|name, _| all.clone().any(|component| component.name == *name));
         for part in &look.parts {
             let known = known.entry(part.component.name.clone()).or_default();
             if !known.is_due(&digest(part), now) {
                 continue;
             }
             let stalled = budget.stalled(now);
-            let outcome = look.component(part, &healthy, Aim::Keep { leading, stalled: &stalled }).await;
-            if matches!(outcome.state, State::Healthy) {
-                healthy.insert(part.component.name.clone());
-            }
+            let outcome = look.component(part, &run, Aim::Keep { leading, stalled: &stalled }).await;
+            run.applied(&outcome);
             is_busy |= self.kept(leading, &validated.name, (&outcome, validated), (budget, known)).await;
         }
-        for name in &removed {
+        for component in &removed {
             let stalled = BTreeSet::new();
-            let aim = Aim::Keep { leading, stalled: &stalled };
-            let outcome = look.remove(name, &removed_component(name), aim).await;
-            let known = known.entry(name.clone()).or_default();
+            let outcome = look.remove(component, &run, Aim::Keep { leading, stalled: &stalled }).await;
+            run.removed(&outcome);
+            let known = known.entry(component.name.clone()).or_default();
             is_busy |= self.kept(leading, &validated.name, (&outcome, validated), (budget, known)).await;
-            if outcome.applied.as_ref().is_some_and(crate::platform::deploy::Applied::is_done) {
-                let subject = findings::subject(&validated.name, name).key();
+            if outcome.is_gone() {
+                let subject = findings::subject(&validated.name, &component.name).key();
                 self.record(leading, Record::Deleted { subject, at: Timestamp::now() }).await;
             }
         }
@@ -234,24 +235,26 @@ impl PlatformController {
 
     async fn unusable(&self, leading: &Leading, why: &str) {
         tracing::warn!(file = %self.platform.file.display(), why, "the platform file cannot be used; nothing is changed");
-        self.file_finding(leading, Some(why.to_owned())).await;
-    }
-
-    async fn usable(&self, leading: &Leading) {
-        self.file_finding(leading, None).await;
+        self.file_findings(leading, Some(why.to_owned()), None).await;
     }
 
     /// About the file as a whole; its platform has no name that could be relied on.
-    async fn file_finding(&self, leading: &Leading, problem: Option<String>) {
+    async fn file_findings(&self, leading: &Leading, problem: Option<String>, former: Option<&[Former]>) {
         let shown = self.shown();
-        let found = findings::file(&shown, &shown, problem).into_iter().collect();
+        let found = findings::file(&shown, problem, former);
+        if let Some(former) =
+            found.iter().find(|finding| finding.code == FORMER_PLATFORM.code() && finding.verdict.is_open())
+        {
+            tracing::warn!(code = %former.code, message = former.message, "platform");
+        }
         self.findings(leading, &shown, "", found).await;
     }
 
     /// Resolves what is stored of components that are not in this platform: it had another name or file before.
     async fn forget_others(&self, leading: &Leading, (platform, look): (&str, &Look<'_>)) {
         let declared = look.parts.iter().map(|part| part.component.name.clone());
-        let components = declared.chain(look.removed()).map(|name| findings::subject(platform, &name).key());
+        let removed = look.removed().into_iter().map(|component| component.name);
+        let components = declared.chain(removed).map(|name| findings::subject(platform, &name).key());
         let known = components.chain([findings::subject(&self.shown(), "").key()]).collect();
         match self.store.subjects().await {
             Ok(stored) => {

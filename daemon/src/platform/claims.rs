@@ -131,7 +131,8 @@ pub(super) mod tests {
 
     fn holding(component: &str, is_suspended: bool) -> Claims {
         let address = Address { api_version: "example.org/v1".into(), key: key("dev") };
-        let mut inventory = Inventory { is_suspended, ..Inventory::default() }.with_intent([&address]);
+        let mut inventory = Inventory::default().with_intent([&address]);
+        inventory.is_suspended = is_suspended;
         inventory.applied(&address.key, "u1", "d");
         Claims::of(&[], &BTreeMap::from([(component.to_owned(), Ok(inventory))]))
     }

@@ -74,3 +74,31 @@ impl Former {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::apply::Address;
+    use crate::cluster::key::ObjectKey;
+    use crate::platform::graph::tests::component;
+
+    fn other(component: &str, namespace: &str) -> BTreeMap<String, Inventories> {
+        let key =
+            ObjectKey { group: "".into(), kind: "ConfigMap".into(), namespace: namespace.into(), name: "x".into() };
+        let inventory = Inventory::default().with_intent([&Address { api_version: "v1".into(), key }]);
+        let own = [(WHOLE.to_owned(), Ok(Inventory::default())), (component.to_owned(), Ok(inventory))];
+        BTreeMap::from([("old".to_owned(), BTreeMap::from(own))])
+    }
+
+    #[test]
+    fn a_platform_with_a_component_of_the_same_name_and_namespace_may_be_this_one_under_its_former_name() {
+        // A component of the tests is in the namespace of its name.
+        let ours = [component("hub", &[])];
+        let found = Former::of(&other("hub", "hub"), &ours);
+        let [former] = &found[..] else { panic!("{found:?}") };
+        assert_eq!((former.objects, &former.inventories[..]), (1, &["platform.old.hub".to_owned()][..]));
+        assert!(former.to_string().contains("platform.old.hub"), "{former}");
+        assert_eq!(Former::of(&other("hub", "elsewhere"), &ours), []);
+        assert_eq!(Former::of(&other("base", "hub"), &ours), []);
+    }
+}

@@ -63,7 +63,7 @@ fn circle(components: &[Component], done: &[usize]) -> Cycle {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::time::Duration;
 
     use portreeve_api::platform::Drift;
@@ -71,7 +71,8 @@ mod tests {
 
     use super::*;
 
-    fn component(name: &str, depends_on: &[&str]) -> Component {
+    /// A component, in the namespace of its name.
+    pub(in super::super) fn component(name: &str, depends_on: &[&str]) -> Component {
         Component {
             name: name.to_owned(),
             namespace: name.to_owned(),

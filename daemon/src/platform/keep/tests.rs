@@ -8,7 +8,8 @@ use crate::platform::prune::TooMuch;
 
 /// A component that was in the file and said this about its end.
 fn component(name: &str, policy: Policy) -> Component {
-    let inventory = Inventory { policy: Some(policy), ..Inventory::default() };
+    let mut inventory = Inventory::default();
+    inventory.policy = Some(policy);
     removed_component(name, Some(&inventory))
 }
 

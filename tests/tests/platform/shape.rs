@@ -27,11 +27,11 @@ async fn listed(site: &Site, component: &str) -> Vec<String> {
     rows.iter().map(|row| row[3].as_str().unwrap_or_default().to_owned()).collect()
 }
 
-/// Two components that are applied anew: `from` has x and stays, `to` has y.
+/// Two components that are applied anew: `from` has x and stays, `to` has z.
 async fn two(site: &Site) {
     let inventories = ["from", "to"].map(|name| format!("platform.{}.{name}", site.name));
     let inventories = inventories.map(|name| format!("/api/v1/namespaces/portreeve-system/configmaps/{name}"));
-    for path in ["x", "stays", "y"].map(|name| site.config_map(name)).iter().chain(&inventories) {
+    for path in ["x", "stays", "z"].map(|name| site.config_map(name)).iter().chain(&inventories) {
         let _was_there = site.api().delete(path).await;
     }
     for folder in ["from", "to"] {
@@ -39,7 +39,7 @@ async fn two(site: &Site) {
     }
     site.write("from/x.yaml", &config("x", "1"));
     site.write("from/stays.yaml", &config("stays", "1"));
-    site.write("to/y.yaml", &config("y", "1"));
+    site.write("to/z.yaml", &config("z", "1"));
     let output = site.run_async(&["apply", "--yes"]).await;
     assert_eq!(output.code, Some(0), "{}{}", output.stdout, output.stderr);
 }
@@ -70,7 +70,7 @@ async fn a_crash_after_any_write_of_a_move_between_components_never_deletes_the_
         assert_eq!(holder(site, "x").await, (uid, "to".to_owned()), "write {n}: the same object");
         assert_eq!(
             (listed(site, "from").await, listed(site, "to").await),
-            (vec!["stays".to_owned()], vec!["x".to_owned(), "y".to_owned()]),
+            (vec!["stays".to_owned()], vec!["x".to_owned(), "z".to_owned()]),
             "write {n}"
         );
     };
@@ -94,7 +94,7 @@ async fn an_object_that_moves_stays_where_it_is_until_its_new_component_can_take
     assert_eq!(listed(&site, "from").await, ["stays", "x"]);
     site.remove("to/bad.yaml");
     let (_, plan) = site.plan();
-    assert_eq!(actions(&plan), pairs(&[("move", "ConfigMap/x"), ("unchanged", "ConfigMap/y")]), "{plan}");
+    assert_eq!(actions(&plan), pairs(&[("move", "ConfigMap/x"), ("unchanged", "ConfigMap/z")]), "{plan}");
     site.apply(&[]);
     assert_eq!(holder(&site, "x").await, (uid.clone(), "to".to_owned()));
     assert_eq!((site.apply(&[])["writes"].clone(), listed(&site, "from").await), (json!(0), vec!["stays".to_owned()]));

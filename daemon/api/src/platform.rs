@@ -12,6 +12,7 @@ use portreeve_reports::source::{Fields, Node, Place, Problems};
 use portreeve_reports::{Effect, FailOn, Severity};
 
 pub use codes::*;
+pub use graph::last_first;
 
 use crate::{InvalidName, NameForm, dns_name};
 
@@ -21,7 +22,7 @@ pub const MAX_COMPONENTS: usize = 200;
 const MAX_IGNORED: usize = 200;
 /// How long a component may take to become healthy unless it says otherwise.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(300);
-/// How many objects one run deletes from a component unless it says otherwise.
+/// How many objects one run deletes from a component, or from all, unless the file says otherwise.
 pub const MAX_PRUNE: usize = 50;
 
 /// The `spec` of a Platform.
@@ -31,6 +32,8 @@ pub struct PlatformSpec {
     pub profile: Option<Profile>,
     /// What every component passes before it is applied.
     pub gate: Gate,
+    /// The most objects that one run deletes from all components together without being told so.
+    pub max_prune: usize,
     /// The components, in the order of the file.
     pub components: Vec<Component>,
     /// Positions of the components, each after those it depends on.
@@ -131,8 +134,10 @@ impl PlatformSpec {
             if components.len() > MAX_COMPONENTS {
                 fields.problem(place, format!("more than {MAX_COMPONENTS} components; split the platform"));
             }
-            let order = ordered(&components, fields)?;
-            Some(Self { profile, gate, components, order })
+            let order = ordered(&components, fields);
+            let most = components.iter().map(|component| component.max_prune).fold(MAX_PRUNE, usize::max);
+            let max_prune = count(fields, "maxPrune").unwrap_or(most);
+            Some(Self { profile, gate, max_prune, components, order: order? })
         })
     }
 
@@ -370,7 +375,9 @@ fn check_names(components: &[Component], fields: &mut Fields<'_, '_>) -> bool {
             wrong(component.place, format!("there are two components '{}'", component.name));
         }
         for name in &component.depends_on {
-            if !components.iter().any(|other| other.name == *name) {
+            if *name == component.name {
+                wrong(component.place, format!("'{name}' depends on itself"));
+            } else if !components.iter().any(|other| other.name == *name) {
                 let message = format!("'{}' depends on '{name}', which is no component", component.name);
                 wrong(component.place, message);
             }

@@ -18,7 +18,8 @@ use crate::platform::budget::{Budget, pause};
 use crate::platform::build::{Part, Validated};
 use crate::platform::clear::GateRules;
 use crate::platform::findings;
-use crate::platform::keep::{Aim, Look, Outcome, State, removed_component};
+use crate::platform::former::Former;
+use crate::platform::keep::{Aim, Look, Outcome, Run, State};
 use crate::platform::plan::DriftClass;
 use crate::runtime::leader::{LeadershipWatch, Leading};
 use crate::runtime::metrics::PlatformMetrics;
@@ -64,8 +65,8 @@ struct Memory {
     writes: u64,
     /// The platform whose former names were looked for.
     tidied: Option<String>,
-    /// Why the file could not be used in the last round.
-    unusable: Option<String>,
+    /// What was said of the platform as a whole.
+    whole: Said,
 }
 
 /// What is remembered of a component.
@@ -129,23 +130,22 @@ impl PlatformController {
             Ok(loaded) => loaded,
             Err(Unusable::NotKnown) => return false,
             Err(Unusable::Because(why)) => {
-                self.unusable(leading, why, &mut memory.unusable).await;
+                self.whole(leading, &mut memory.whole, Some(why), None).await;
                 return false;
             }
         };
         if let Err(why) = self.read_gate(&validated, memory).await {
             self.declaration.tell(generation, (false, "GateUnusable"), why.clone());
-            self.unusable(leading, why, &mut memory.unusable).await;
+            self.whole(leading, &mut memory.whole, Some(why), None).await;
             return false;
         }
-        self.usable(leading).await;
-        memory.unusable = None;
-        let Memory { gate: Some((_, gate)), budget, components, tidied, .. } = memory else { return false };
+        let Memory { gate: Some((_, gate)), budget, components, tidied, whole, .. } = memory else { return false };
         let gate = gate.in_force(self.judge.now().rules());
         let look = match Look::take(&self.applier, &validated, &gate, parts).await {
             Ok(look) => look,
             Err(failure) => {
                 self.declaration.tell(generation, (false, "NotLookedAt"), failure.to_string());
+                self.whole(leading, whole, None, None).await;
                 for component in &validated.spec.components {
                     let outcome = Outcome::not_looked_at(component, failure.clone());
                     let known = components.entry(component.name.clone()).or_default();
@@ -154,6 +154,7 @@ impl PlatformController {
                 return false;
             }
         };
+        self.whole(leading, whole, None, Some(&look.former)).await;
         if tidied.as_ref() != Some(&validated.name) {
             self.forget_others(leading, (&validated.name, &look)).await;
             *tidied = Some(validated.name.clone());
@@ -187,29 +188,28 @@ impl PlatformController {
         budget: &mut Budget,
         known: &mut BTreeMap<String, Known>,
     ) -> bool {
-        let (mut healthy, mut is_busy, now) = (BTreeSet::new(), false, Instant::now());
+        let (mut run, mut is_busy, now) = (Run::default(), false, Instant::now());
         let removed = look.removed();
-        known.retain(|name, _| removed.contains(name) || look.parts.iter().any(|part| part.component.name == *name));
+        let all = look.parts.iter().map(|part| &part.component).chain(&removed);
+        known.retain(|name, _| all.clone().any(|component| component.name == *name));
         for part in &look.parts {
             let known = known.entry(part.component.name.clone()).or_default();
             if !known.is_due(&digest(part), now) {
                 continue;
             }
             let stalled = budget.stalled(now);
-            let outcome = look.component(part, &healthy, Aim::Keep { leading, stalled: &stalled }).await;
-            if matches!(outcome.state, State::Healthy) {
-                healthy.insert(part.component.name.clone());
-            }
+            let outcome = look.component(part, &run, Aim::Keep { leading, stalled: &stalled }).await;
+            run.applied(&outcome);
             is_busy |= self.kept(leading, &validated.name, (&outcome, validated), (budget, known)).await;
         }
-        for name in &removed {
+        for component in &removed {
             let stalled = BTreeSet::new();
-            let aim = Aim::Keep { leading, stalled: &stalled };
-            let outcome = look.remove(name, &removed_component(name), aim).await;
-            let known = known.entry(name.clone()).or_default();
+            let outcome = look.remove(component, &run, Aim::Keep { leading, stalled: &stalled }).await;
+            run.removed(&outcome);
+            let known = known.entry(component.name.clone()).or_default();
             is_busy |= self.kept(leading, &validated.name, (&outcome, validated), (budget, known)).await;
-            if outcome.applied.as_ref().is_some_and(crate::platform::deploy::Applied::is_done) {
-                let subject = findings::subject(&validated.name, name).key();
+            if outcome.is_gone() {
+                let subject = findings::subject(&validated.name, &component.name).key();
                 self.record(leading, Record::Deleted { subject, at: Timestamp::now() }).await;
             }
         }
@@ -248,30 +248,21 @@ impl PlatformController {
         has_written || (matches!(outcome.state, State::Progressing) && !is_late_or_final)
     }
 
-    async fn unusable(&self, leading: &Leading, why: String, said: &mut Option<String>) {
-        if said.as_ref() != Some(&why) {
-            let platform = self.declaration.shown();
-            tracing::warn!(platform, why, "the platform cannot be used; nothing is changed");
-            *said = Some(why.clone());
-        }
-        self.file_finding(leading, Some(why)).await;
-    }
-
-    async fn usable(&self, leading: &Leading) {
-        self.file_finding(leading, None).await;
-    }
-
-    /// About the platform as a whole; that of a file has no name that could be relied on.
-    async fn file_finding(&self, leading: &Leading, problem: Option<String>) {
+    /// Says and records what is found of the platform as a whole; that of a file has no name that could be relied on.
+    async fn whole(&self, leading: &Leading, said: &mut Said, problem: Option<String>, former: Option<&[Former]>) {
         let shown = self.declaration.shown();
-        let found = findings::whole(&shown, self.declaration.file().as_deref(), problem).into_iter().collect();
+        let found = findings::whole(&shown, self.declaration.file().as_deref(), problem, former);
+        for finding in said.news(&found) {
+            tracing::warn!(platform = shown, code = %finding.code, message = finding.message, "platform");
+        }
         self.findings(leading, &shown, "", found).await;
     }
 
     /// Resolves what is stored of components that are not in this platform: it had another name or file before.
     async fn forget_others(&self, leading: &Leading, (platform, look): (&str, &Look<'_>)) {
         let declared = look.parts.iter().map(|part| part.component.name.clone());
-        let components = declared.chain(look.removed()).map(|name| findings::subject(platform, &name).key());
+        let removed = look.removed().into_iter().map(|component| component.name);
+        let components = declared.chain(removed).map(|name| findings::subject(platform, &name).key());
         let known = components.chain([findings::subject(&self.declaration.shown(), "").key()]).collect();
         match self.store.subjects().await {
             Ok(stored) => {

@@ -157,7 +157,7 @@ async fn replay(plane: &ControlPlane, site: Site) {
     for event in 0..EVENTS {
         ticks.tick().await;
         // Each round changes the verdict about every job; half of them are always privileged.
-        let is_privileged = (event / JOBS + event) % 2 == 0;
+        let is_privileged = (event / JOBS + event).is_multiple_of(2);
         let path = format!("/apis/batch/v1/namespaces/bench-events/cronjobs/job-{}", event % JOBS);
         plane.api().merge(&path, &json!({"spec": spec(is_privileged)})).await.or_fail("an update");
     }

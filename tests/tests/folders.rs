@@ -5,11 +5,11 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use portreeve_tests::OrFail;
 use portreeve_tests::age::AgeKey;
 use portreeve_tests::binary::Portreeve;
 use portreeve_tests::folder_cluster::{FolderCluster, PATIENCE, pod, review_of};
 use portreeve_tests::process::{run, until};
+use portreeve_tests::{OrFail, fail};
 use serde_json::{Value, json};
 
 /// `CODE verdict subject path fingerprint`.
@@ -72,7 +72,7 @@ async fn watched_is(cluster: &FolderCluster, checked: &BTreeSet<String>) {
     if found.await.is_none() {
         let watched = identities(&cluster.doors().open().await);
         let differ: Vec<&String> = checked.symmetric_difference(&watched).collect();
-        panic!("{differ:#?}");
+        fail(format!("{differ:#?}"));
     }
 }
 

@@ -278,7 +278,7 @@ fn a_file_that_is_not_there_is_a_problem_at_its_name_beside_all_others() {
          conf/p.yaml:3:24: 'posture.frameworks[0]': there is no framework 'nas' (did you mean 'nsa'?); `portreeve list \
          frameworks` prints them\n\
          conf/p.yaml:3:29: 'posture.frameworks[1]': the framework 'cis-1.10' does not exist yet in this version; there \
-         are nsa, all\n\
+         are nsa, pss-baseline, all\n\
          conf/p.yaml:4:14: 'store.url': conf/d is gone\n\
          conf/p.yaml:5:18: 'telemetry.log': 'x=y=z' is not a log filter: write a level (info) or target=level pairs \
          (portreeve=debug,info)"

@@ -17,7 +17,7 @@ pub use read::{Read, ReadOptions, read_objects};
 /// Where an object was read from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Origin {
-    /// Path of the file; `None` for objects of an API server or an AdmissionReview.
+    /// Path of the file; `None` for objects of an API server.
     pub file: Option<Arc<str>>,
     /// First line of the object in the file.
     pub place: Place,

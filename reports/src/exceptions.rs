@@ -89,6 +89,17 @@ pub struct InvalidException {
     pub message: String,
 }
 
+/// What is wrong, with its place.
+impl std::fmt::Display for InvalidException {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // What was decoded says of each mistake where it is; the others have one place.
+        match (&self.identity, &self.origin.file) {
+            (Some(_), Some(file)) => write!(f, "{file}:{}: {}", self.origin.place, self.message),
+            _ => f.write_str(&self.message),
+        }
+    }
+}
+
 impl From<Problems> for InvalidException {
     fn from(problems: Problems) -> Self {
         let place = problems.list().first().map_or_else(Place::default, |problem| problem.place);
@@ -153,6 +164,11 @@ impl Exceptions {
             }
         }
         Self { exceptions, invalid, index }
+    }
+
+    /// Those that except nothing because of a mistake.
+    pub fn invalid(&self) -> &[InvalidException] {
+        &self.invalid
     }
 
     /// Turns each failure that an exception in force covers into `excepted`. Unknown and error are never excepted.

@@ -72,7 +72,7 @@ impl std::fmt::Display for Verdict {
 pub enum Cause {
     /// The bytes were there and could not be read as what they should be.
     Unreadable,
-    /// The other side did not answer, or answered with a server error.
+    /// The other side did not answer, answered with a server error, or does not have what was asked for (404).
     Unreachable,
     /// The other side refused: 401 or 403.
     Forbidden,

@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, Mac as _};
+use portreeve_reports::digest::hex;
 use serde_json::{Map, Value, json};
 use sha2::Sha256;
 
@@ -49,7 +50,7 @@ impl ContentKey {
         for (key, value) in sorted {
             absorb(&mut mac, [key.as_bytes(), value.expose()]);
         }
-        Some(mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect())
+        Some(hex(&mac.finalize().into_bytes()))
     }
 }
 

@@ -7,18 +7,18 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use portreeve_tests::binary::Portreeve;
 use portreeve_tests::cosign::{Cosign, Storage};
+use portreeve_tests::figures::{RUNS, memory, pair, quantile};
 use portreeve_tests::parts::Part;
 use portreeve_tests::process::{Running, free_port, scratch};
 use portreeve_tests::registry::Registry;
 use portreeve_tests::{OrFail, fail};
 use serde_json::{Value, json};
 
-const RUNS: usize = 7;
 const WORKLOADS: usize = 1_000;
 const ADMISSIONS: usize = 2_000;
 
@@ -81,7 +81,7 @@ async fn daemon() {
     let bench = Daemon::start(&registry, &cosign.public_key()).await;
     bench.admission(&image).await;
     bench.event_to_finding().await;
-    println!("daemon, resident memory: {} MB", memory(bench.running.id()).unwrap_or_default() / 1000);
+    println!("daemon, resident memory: {} MB", memory(bench.running.id()).0);
 }
 
 struct Daemon {
@@ -171,60 +171,6 @@ impl Daemon {
         let answer: Value = self.client.get(url).send().await.or_fail("the API").json().await.or_fail("JSON");
         answer["items"].as_array().map_or(0, Vec::len) as u64
     }
-}
-
-/// Runs two commands in turn and prints the medians of time and peak memory, and the ratio.
-fn pair(ours: (&str, &dyn Fn() -> Command), peer: (&str, &dyn Fn() -> Command)) {
-    let mut figures: [Vec<(Duration, u64)>; 2] = [Vec::new(), Vec::new()];
-    for run in 0..=RUNS {
-        for (index, (_, command)) in [&ours, &peer].into_iter().enumerate() {
-            let figure = timed(&mut command());
-            if run > 0 {
-                figures[index].push(figure);
-            }
-        }
-    }
-    let medians = figures.map(|figures| {
-        let times: Vec<Duration> = figures.iter().map(|(time, _)| *time).collect();
-        (quantile(&times, 0.5), figures.iter().map(|(_, peak)| *peak).max().unwrap_or_default())
-    });
-    for ((name, _), (time, peak)) in [&ours, &peer].into_iter().zip(&medians) {
-        println!("  {name:<20} median {time:>9.1?}  peak {:>4} MB", peak / 1000);
-    }
-    println!("  ratio of medians     {:.2}", medians[0].0.as_secs_f64() / medians[1].0.as_secs_f64());
-}
-
-/// Time of a whole process, and its peak resident memory in kB as the kernel last said it.
-fn timed(command: &mut Command) -> (Duration, u64) {
-    let started = Instant::now();
-    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().or_fail("starting the command");
-    let mut peak = 0;
-    while child.try_wait().or_fail("waiting for the command").is_none() {
-        peak = peak.max(peak_memory(child.id()).unwrap_or_default());
-        std::thread::sleep(Duration::from_micros(500));
-    }
-    (started.elapsed(), peak)
-}
-
-fn status_line(process: u32, name: &str) -> Option<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-    line.trim().trim_end_matches(" kB").parse().ok()
-}
-
-fn peak_memory(process: u32) -> Option<u64> {
-    status_line(process, "VmHWM:")
-}
-
-fn memory(process: u32) -> Option<u64> {
-    status_line(process, "VmRSS:")
-}
-
-fn quantile(times: &[Duration], quantile: f64) -> Duration {
-    let mut sorted = times.to_vec();
-    sorted.sort();
-    let last = sorted.len().saturating_sub(1);
-    sorted.get((last as f64 * quantile).round() as usize).copied().unwrap_or_default()
 }
 
 /// Deployments of about 4 kB, half of them hardened.

@@ -111,6 +111,8 @@ struct State {
     killed: bool,
     /// Only these writes are noted; all when absent.
     noted: Option<Match>,
+    /// How many requests of a kind came.
+    counted: Option<(Match, usize)>,
     /// Connections end when this changes.
     cut: Option<tokio::sync::watch::Sender<u64>>,
 }
@@ -173,6 +175,16 @@ impl ApiProxy {
         self.shared.state().noted = Some(which);
     }
 
+    /// From now on requests of this kind are counted, whether they write or not.
+    pub fn count(&self, which: Match) {
+        self.shared.state().counted = Some((which, 0));
+    }
+
+    /// How many requests of the kind came since [`ApiProxy::count`].
+    pub fn counted(&self) -> usize {
+        self.shared.state().counted.as_ref().map_or(0, |(_, count)| *count)
+    }
+
     /// Forgets the writes.
     pub fn forget(&self) {
         self.shared.state().writes.clear();
@@ -227,9 +239,12 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The fault of a request, used up when it is limited.
+    /// The fault of a request, used up when it is limited; the request is counted.
     fn fault_of(&self, request: &Request) -> Option<Fault> {
         let mut state = self.state();
+        if let Some((_, count)) = state.counted.as_mut().filter(|(which, _)| which.is(request)) {
+            *count += 1;
+        }
         let found = state.faults.iter_mut().find(|(which, _, left)| which.is(request) && *left != Some(0))?;
         if let Some(left) = &mut found.2 {
             *left -= 1;

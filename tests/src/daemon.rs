@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::api::http_client;
 use crate::binary::Portreeve;
 use crate::openmetrics;
+use crate::postgres::{self, Postgres};
 use crate::process::{Running, START, free_port, scratch, until};
 use crate::{OrFail, fail};
 
@@ -28,16 +29,26 @@ pub struct Daemon {
     dashboard: String,
     health: String,
     client: Client,
+    store: String,
     process: Option<Running>,
 }
 
 impl Daemon {
     /// Writes the configuration, with free addresses and a store of its own, and the files it names. Nothing runs yet.
     pub fn configured(config: &Value, files: &[(String, String)]) -> Self {
+        Self::with_store(config, files, "sqlite://store.db".to_owned())
+    }
+
+    /// The same with its store in a database of this server: a replica of every other that has its store there.
+    pub fn on_postgres(server: &Postgres, config: &Value) -> Self {
+        Self::with_store(config, &[], server.url(postgres::DATABASE))
+    }
+
+    fn with_store(config: &Value, files: &[(String, String)], store: String) -> Self {
         let folder = scratch("daemon");
         let [dashboard, health] = [free_port(), free_port()].map(|port| format!("127.0.0.1:{port}"));
         let client = http_client().build().or_fail("an HTTP client");
-        let daemon = Self { folder, dashboard, health, client, process: None };
+        let daemon = Self { folder, dashboard, health, client, store, process: None };
         files.iter().for_each(|(name, content)| daemon.write(name, content));
         daemon.configure(config);
         daemon
@@ -47,7 +58,7 @@ impl Daemon {
     pub fn configure(&self, config: &Value) {
         let mut config = config.clone();
         config["http"] = json!({"listen": self.dashboard, "metricsListen": self.health});
-        config["store"] = json!({"url": "sqlite://store.db"});
+        config["store"] = json!({"url": self.store});
         self.write("portreeve.yaml", &config.to_string());
     }
 
@@ -74,7 +85,12 @@ impl Daemon {
     /// Starts the process.
     pub fn launch(&mut self) -> &mut Running {
         let mut command: Command = Portreeve::command();
-        let command = command.arg("serve").arg("--config").arg(self.folder.join("portreeve.yaml"));
+        // A store in a file asks nobody for a password.
+        let command = command
+            .env("PGPASSWORD", postgres::PASSWORD)
+            .arg("serve")
+            .arg("--config")
+            .arg(self.folder.join("portreeve.yaml"));
         self.process.insert(Running::start("portreeve", command))
     }
 
@@ -133,7 +149,9 @@ impl Daemon {
 
     /// The sum of the samples whose name with labels starts so.
     pub async fn metric(&self, prefix: &str) -> f64 {
-        let (_, text) = self.health("/metrics").await.or_fail("/metrics answers");
+        let request = self.client.get(format!("http://{}/metrics", self.health));
+        let answer = request.header("accept", openmetrics::MEDIA_TYPE).send().await.or_fail("/metrics answers");
+        let text = answer.text().await.or_fail("/metrics");
         let samples = openmetrics::parse(&text).or_fail("/metrics");
         let found: Vec<f64> =
             samples.iter().filter(|(name, _)| name.starts_with(prefix)).map(|(_, value)| *value).collect();

@@ -91,6 +91,12 @@ impl Doors {
         Answer::of(self.client.get(format!("{}{path}", self.metrics)).send().await.or_fail(path)).await
     }
 
+    /// The metrics as OpenMetrics.
+    pub async fn open_metrics(&self) -> Answer {
+        let request = self.client.get(format!("{}/metrics", self.metrics));
+        Answer::of(request.header("accept", openmetrics::MEDIA_TYPE).send().await.or_fail("/metrics")).await
+    }
+
     /// The open findings, at most 500.
     pub async fn open(&self) -> Vec<Value> {
         let page = self.get("/api/v1/findings?limit=500").await.json();
@@ -112,7 +118,7 @@ impl Doors {
 
     /// The samples of `/metrics`, read by the strict parser.
     pub async fn samples(&self) -> BTreeMap<String, f64> {
-        openmetrics::parse(&self.health("/metrics").await.body).or_fail("OpenMetrics")
+        openmetrics::parse(&self.open_metrics().await.body).or_fail("OpenMetrics")
     }
 
     /// The value of a series, given as the exposition writes it.

@@ -14,6 +14,7 @@
 //! * [`faults`]: the real API server with objects spoiled on the way.
 //! * [`chart`]: the chart as helm renders it; [`stage`]: installed, with the daemon behind it; [`tls`]: certificates.
 //! * [`folder_cluster`]: the daemon on a folder of manifests, and what its doors answer.
+//! * [`figures`]: how benches measure whole processes.
 //!
 //! A harness that cannot do its work fails the test: functions here return what was asked for or end the test with a
 //! line that says what is wrong.
@@ -29,6 +30,7 @@ pub mod daemon;
 pub mod desk;
 pub mod doors;
 pub mod faults;
+pub mod figures;
 pub mod folder_cluster;
 pub mod hostile;
 pub mod openmetrics;

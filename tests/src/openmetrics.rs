@@ -7,6 +7,9 @@ use crate::OrFail;
 use crate::parts::Part;
 use crate::process::scratch;
 
+/// What a scraper asks for that reads OpenMetrics.
+pub const MEDIA_TYPE: &str = "application/openmetrics-text;version=1.0.0";
+
 /// Prints each sample as a line: name with labels in order, a tab, the value.
 const SCRIPT: &str = r#"
 import sys

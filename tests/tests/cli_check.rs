@@ -171,6 +171,12 @@ fn exceptions_except_and_the_unused_expired_and_invalid_are_findings() {
     desk.file("invalid.yaml", exception("invalid", "C-0057", "2999-01-31").replace("owner: team-web", "owned: x"));
     let report = desk.run(&with(&ONE, &["--exceptions", "invalid.yaml", "web.yaml"])).expect_exit(10).json();
     assert_eq!(verdicts(&report), ["C-0057 fail", "PR-0004 fail"]);
+    desk.file("unknown.yaml", exception("unknown", "C-1057", "2999-01-31"));
+    let report = desk.run(&with(&ONE, &["--exceptions", "unknown.yaml", "web.yaml"])).expect_exit(10).json();
+    assert_eq!(verdicts(&report), ["C-0057 fail", "PR-0004 fail"]);
+    let said = report["findings"][1]["message"].as_str().unwrap();
+    let words = "unknown.yaml:6:11: 'spec.codes[0]': there is no code 'C-1057' (did you mean 'C-0057'?)";
+    assert!(said.contains(words), "{said}");
     let none = ["--fail-on", "none", "--exceptions", "used.yaml", "--exceptions", "missing.yaml", "web.yaml"];
     desk.run(&with(&ONE, &none)).expect_exit(2);
 }

@@ -6,6 +6,7 @@ use portreeve_tests::binary::{Output, Portreeve};
 use portreeve_tests::cosign::{Cosign, Storage};
 use portreeve_tests::desk::{Desk, PRIVILEGED, verdicts};
 use portreeve_tests::registry::Registry;
+use serde_json::Value;
 
 /// A registry with a signed and an unsigned image, and a repository whose policy wants signatures.
 struct Platform {
@@ -187,11 +188,39 @@ fn what_may_be_a_path_or_an_image_is_exit_2() {
     desk.run(&["gate", "Not An Image"]).expect_exit(2);
 }
 
+#[tokio::test]
+async fn an_image_that_does_not_exist_is_the_same_finding_to_verify_and_to_gate() {
+    let platform = Platform::new().await;
+    let host = platform.registry.host();
+    let by_tag = format!("{host}/demo/missing:1");
+    let by_digest = format!("{host}/demo/unsigned@sha256:{}", "0".repeat(64));
+    let identities = |report: &Value| {
+        let findings = report["findings"].as_array().or_fail("findings");
+        let fields = ["code", "verdict", "cause", "fingerprint", "message"];
+        // A gate audits exceptions too.
+        let of_images = findings.iter().filter(|finding| finding["subject"]["type"] == "image");
+        of_images.map(|finding| fields.map(|field| finding[field].to_string())).collect::<Vec<_>>()
+    };
+    for missing in [&by_tag, &by_digest] {
+        let run = |command: &str| platform.desk.run(&[command, "--format", "json", missing]);
+        let verified = run("verify").expect_exit(3);
+        let last = verified.stderr.lines().last().or_fail("a last word");
+        assert!(last.ends_with(&format!("no such image: {missing}")), "{}", verified.stderr);
+        let (verified, gated) = (verified.json(), run("gate").expect_exit(5).json());
+        assert_eq!(identities(&verified), identities(&gated));
+        assert!(identities(&verified)[0][4].contains("the registry has no such image"), "{verified:#}");
+        assert_eq!((&verified["verdict"], &gated["verdict"]), (&Value::from("unknown"), &Value::from("unknown")));
+        assert!(verified["coverage"].as_f64() < Some(100.0), "{verified:#}");
+    }
+}
+
 #[test]
 fn images_without_a_policy_are_exit_2_and_nothing_is_exit_3() {
     let desk = Desk::new();
     let said = desk.run(&["gate", "quay.io/org/app:1"]).expect_exit(2);
-    assert!(said.stderr.contains("--image-policy"), "{}", said.stderr);
+    assert!(said.stderr.contains("--image-policy") && !said.stderr.contains("no such path"), "{}", said.stderr);
+    let typo = desk.run(&["gate", "manifets"]).expect_exit(2).stderr;
+    assert!(typo.contains("'manifets': no such path, taken for an image reference"), "{typo}");
     desk.file("folder/readme.md", "");
     desk.run(&["gate", "folder"]).expect_exit(3);
 }
@@ -261,6 +290,11 @@ fn an_encrypted_file_is_intact_or_exits_14_and_its_kind_need_not_be_readable() {
     for flags in [&["--encrypted-regex", "^(data|stringData)$"][..], &[]] {
         key.encrypt(secret, &file, flags);
         gate().expect_exit(0);
+        let text = std::fs::read_to_string(&file).or_fail("the encrypted file");
+        for command in ["gate", "check"] {
+            let piped = desk.run_with(&[command, "--format", "json", "-"], &text).expect_exit(0);
+            assert!(!piped.stdout.contains("PR-0001"), "a file is the same on standard input: {}", piped.stdout);
+        }
         let text = std::fs::read_to_string(&file).or_fail("the encrypted file");
         let (before, mac) = text.split_once("mac: ENC[AES256_GCM,data:").or_fail("a MAC");
         let flipped = if mac.starts_with('A') { "B" } else { "A" };

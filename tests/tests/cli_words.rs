@@ -141,6 +141,87 @@ fn all_mistakes_of_a_configuration_come_at_once_with_place_and_nearest_word() {
 }
 
 #[test]
+fn a_folder_as_cluster_takes_no_platform_and_no_secrets_and_says_so_among_the_other_mistakes() {
+    let desk = Desk::new();
+    ["manifests/web.yaml", "platform.yaml", "hub.sops.yaml"].iter().for_each(|file| drop(desk.file(file, "")));
+    desk.file(
+        "portreeve.yaml",
+        "cluster: {folder: manifests}\nplatform: {file: platform.yaml}\nsecrets: {sync: [{file: \
+         hub.sops.yaml}]}\nposture: {failOn: some}\n",
+    );
+    for arguments in [&["config", "show"][..], &["serve"]] {
+        let said = desk.run(arguments).expect_exit(2).stderr;
+        for part in [
+            "portreeve.yaml:2:18: 'platform' needs an API server to deploy to, and 'cluster.folder' names a folder",
+            "portreeve.yaml:3:25: 'secrets.sync' needs an API server to write to",
+            "portreeve.yaml:4:19: 'posture.failOn'",
+        ] {
+            assert!(said.contains(part), "{arguments:?}: {part} in\n{said}");
+        }
+    }
+}
+
+#[test]
+fn what_is_wrong_inside_of_named_files_comes_at_once_over_all_files() {
+    let desk = Desk::new();
+    desk.file("manifests/web.yaml", PRIVILEGED);
+    desk.file("params.yaml", "no_such_parameter: [a]\ncpu_request_max: 3\nallowedHostPaths: [\n");
+    desk.file("bad.pub", "no key");
+    desk.file(
+        "policy.yaml",
+        "apiVersion: portreeve.dev/v1alpha1\nkind: ImagePolicy\nmetadata: {name: p}\nspec:\n  mode: enforce\n  noMatch: \
+         deny\n  rules:\n  - name: ours\n    images: ['quay.io/**']\n    authorities:\n      list:\n      - {name: a, key: \
+         {file: bad.pub}}\n      - {name: b, key: {file: missing.pub}}\n",
+    );
+    let exception = "apiVersion: portreeve.dev/v1alpha1\nkind: Exception\nmetadata: {name: e, namespace: d}\nspec: {codes: \
+                     [C-0057], owner: o, reasn: r}\n";
+    desk.file("exceptions.yaml", exception);
+    desk.file(
+        "other.yaml",
+        "apiVersion: portreeve.dev/v1alpha1\nkind: Platform\nmetadata: {name: p}\nspec: {components: []}\n",
+    );
+    desk.file("docker.json", "{");
+    desk.file("age.key", "no identity");
+    desk.file("platform.yaml", "kind: [\n");
+    let rules = "registries: [{host: r.example.org, credentials: {dockerConfig: docker.json}}]\nimages: {policy: \
+                 policy.yaml}\nposture: {params: params.yaml}\nexceptions: [exceptions.yaml, other.yaml]\n";
+    let all = [
+        "params.yaml:",
+        "policy.yaml:12:",
+        "bad.pub",
+        "policy.yaml:13:",
+        "missing.pub",
+        "reasn",
+        "other.yaml",
+        "docker.json",
+    ];
+    let folder = "cluster: {folder: manifests}\n";
+    let rest = "secrets: {identities: [{file: age.key}]}\nplatform: {file: platform.yaml}\n";
+    for (arguments, config, more) in [
+        (&["serve"][..], format!("{folder}{rules}"), &[][..]),
+        (&["config", "show"], format!("{rules}{rest}"), &["age.key", "platform.yaml:"]),
+    ] {
+        desk.file("portreeve.yaml", config);
+        let said = desk.run(arguments).expect_exit(2).stderr;
+        for part in all.iter().chain(more) {
+            assert!(said.contains(part), "{arguments:?}: {part} in\n{said}");
+        }
+    }
+    desk.file("portreeve.yaml", format!("{folder}exceptions: [exceptions.yaml]\n"));
+    let said = desk.run(&["config", "show"]).expect_exit(2).stderr;
+    assert!(said.contains("exceptions.yaml:4:") && said.contains("did you mean 'reason'?"), "{said}");
+}
+
+#[test]
+fn a_configuration_beyond_the_cap_is_told_the_cap_and_no_size_that_nobody_knows() {
+    let desk = Desk::new();
+    desk.file("portreeve.yaml", format!("posture: {{}}\n{}", "#".repeat(50 << 20)));
+    let said = desk.run(&["config", "show"]).expect_exit(2).stderr;
+    assert!(said.contains("more than 1 MiB, the most that is read"), "{said}");
+    assert!(!said.contains("1048577"), "{said}");
+}
+
+#[test]
 fn files_that_a_configuration_names_and_a_command_uses_are_missed_all_at_once() {
     let desk = Desk::new();
     desk.file("web.yaml", PRIVILEGED);
@@ -149,7 +230,7 @@ fn files_that_a_configuration_names_and_a_command_uses_are_missed_all_at_once() 
         "portreeve.yaml",
         "cluster: {kubeconfig: bad/kubeconfig}\nregistries:\n- {host: r.example.org, caFile: bad/ca.pem, credentials: \
          {dockerConfig: bad/docker.json}}\nimages: {policy: bad/policy.yaml}\nposture: {params: bad/params.yaml, \
-         frameworks: [nsaa], enforce: [pss-baseline]}\nexceptions: [bad, bad/not-a-folder/e.yaml]\nsecrets: {identities: \
+         frameworks: [nsaa], enforce: [pss-restricted]}\nexceptions: [bad, bad/not-a-folder/e.yaml]\nsecrets: {identities: \
          [{file: bad/age.key}], sync: [{file: bad/hub.sops.yaml}]}\nplatform: {file: bad/platform.yaml}\ntelemetry: {log: \
          'x=loud'}\n",
     );
@@ -159,7 +240,7 @@ fn files_that_a_configuration_names_and_a_command_uses_are_missed_all_at_once() 
         "portreeve.yaml:4:18: 'images.policy': ",
         "portreeve.yaml:5:19: 'posture.params': ",
         "portreeve.yaml:5:49: 'posture.frameworks[0]': there is no framework 'nsaa' (did you mean 'nsa'?)",
-        "portreeve.yaml:5:66: 'posture.enforce[0]': the framework 'pss-baseline' does not exist yet",
+        "portreeve.yaml:5:66: 'posture.enforce[0]': the framework 'pss-restricted' does not exist yet",
         "portreeve.yaml:6:14: 'exceptions[0]': ",
         "portreeve.yaml:6:19: 'exceptions[1]': ",
         "portreeve.yaml:9:18: 'telemetry.log': 'x=loud' is not a log filter",
@@ -201,6 +282,14 @@ fn explain_says_why_how_to_fix_and_how_to_except_and_the_exception_is_accepted_a
     except("C-0057.yaml").expect_exit(0);
     let said = except("PR-1001.yaml").expect_exit(10).stdout;
     assert!(!said.contains("PR-000"), "valid, and about what is not asked here: {said}");
+    for (code, subjects) in [
+        ("PR-3001", "kinds: [File], names: [PATH]"),
+        ("PR-4001", "kinds: [Credential], names: [NAMESPACE/KIND/NAME]"),
+        ("PR-5002", "kinds: [Component], names: [PLATFORM/COMPONENT]"),
+    ] {
+        let said = desk.run(&["explain", code]).expect_exit(0).stdout;
+        assert!(said.contains("kind: ClusterException\n") && said.contains(subjects), "{said}");
+    }
     let unknown = desk.run(&["explain", "C-057"]).expect_exit(2);
     assert!(unknown.stderr.contains("did you mean 'C-0057'?"), "{}", unknown.stderr);
 }
@@ -210,7 +299,7 @@ fn every_listed_code_can_be_explained() {
     let desk = Desk::new();
     let codes = desk.run(&["list", "codes"]).expect_exit(0).stdout;
     let controls = desk.run(&["list", "controls"]).expect_exit(0).stdout;
-    assert_eq!(controls.lines().count(), 20);
+    assert_eq!(controls.lines().count(), 28);
     assert!(codes.ends_with(&controls));
     for line in codes.lines() {
         desk.run(&["explain", line.split_whitespace().next().unwrap()]).expect_exit(0);

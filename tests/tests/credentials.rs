@@ -466,6 +466,14 @@ fn the_exit_code_of_a_list_says_what_is_in_it() {
 }
 
 #[test]
+fn an_object_that_is_given_twice_is_listed_once() {
+    let objects = [(); 2].map(|()| secret("dev", "a", "kubernetes.io/service-account-token", &[]));
+    let file = write("twice", &objects);
+    let listed = list(&[file.to_str().unwrap()]);
+    assert_eq!(listed.stdout.lines().count(), 2, "{}", listed.stdout);
+}
+
+#[test]
 fn an_exception_covers_a_credential_by_its_holder() {
     let file = write("excepted", &[secret("dev", "a", "kubernetes.io/service-account-token", &[])]);
     let exceptions = scratch("exceptions").join("exceptions.yaml");

@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::Path;
 
-use portreeve_tests::OrFail;
+use portreeve_tests::age::AgeKey;
 use portreeve_tests::binary::Portreeve;
-use portreeve_tests::folder_cluster::{FolderCluster, pod};
-use portreeve_tests::process::run;
+use portreeve_tests::folder_cluster::{FolderCluster, PATIENCE, pod, review_of};
+use portreeve_tests::process::{run, until};
+use portreeve_tests::{OrFail, fail};
 use serde_json::{Value, json};
 
 /// `CODE verdict subject path fingerprint`.
@@ -42,11 +44,7 @@ async fn hidden_files_links_and_loops_are_the_same_to_check_and_to_the_watch() {
     link(".", "again");
     run(std::process::Command::new("mkfifo").arg(cluster.manifests().join("pipe.yaml")));
 
-    let mut check = Portreeve::command();
-    // The configuration names the folder by its whole path.
-    check.args(["check", "--format", "json"]).arg(cluster.manifests()).current_dir(cluster.root());
-    let report = Portreeve::finish(&mut check).expect_exit(10).json();
-    let checked = identities(report["findings"].as_array().or_fail("findings"));
+    let checked = checked(&cluster, 10);
     let about = |name: &str| checked.iter().filter(|finding| finding.split(' ').nth(2) == Some(name)).count();
     let below = |name: &str| cluster.manifests().join(name).display().to_string();
     for name in ["outside.yaml", "outside", "loop.yaml", "pipe.yaml", "broken.yaml"] {
@@ -56,9 +54,74 @@ async fn hidden_files_links_and_loops_are_the_same_to_check_and_to_the_watch() {
     assert_eq!((about("out"), about(&below("inside.yaml")), about(&below("again"))), (0, 0, 0), "{checked:#?}");
 
     let _daemon = cluster.serve().await;
-    let doors = cluster.doors();
-    doors.until_open("as much as check found", |open| open.len() >= checked.len()).await;
-    let watched = identities(&doors.open().await);
-    let differ: Vec<&String> = checked.symmetric_difference(&watched).collect();
-    assert!(differ.is_empty(), "{differ:#?}");
+    watched_is(&cluster, &checked).await;
+}
+
+/// What `check` finds in the folder. The configuration names the folder by its whole path.
+fn checked(cluster: &FolderCluster, exit: i32) -> BTreeSet<String> {
+    let mut check = Portreeve::command();
+    check.args(["check", "--format", "json"]).arg(cluster.manifests()).current_dir(cluster.root());
+    let report = Portreeve::finish(&mut check).expect_exit(exit).json();
+    identities(report["findings"].as_array().or_fail("findings"))
+}
+
+/// Waits until what is open is what `check` found.
+async fn watched_is(cluster: &FolderCluster, checked: &BTreeSet<String>) {
+    let is_so = |open: &[Value]| identities(open) == *checked;
+    let found = until(PATIENCE, || async { Some(cluster.doors().open().await).filter(|open| is_so(open)) });
+    if found.await.is_none() {
+        let watched = identities(&cluster.doors().open().await);
+        let differ: Vec<&String> = checked.symmetric_difference(&watched).collect();
+        fail(format!("{differ:#?}"));
+    }
+}
+
+#[tokio::test]
+async fn encrypted_files_and_admission_reviews_are_the_same_to_check_and_to_the_watch() {
+    let cluster = FolderCluster::new("secrets: {identities: [{file: key.txt}]}\n");
+    let key = AgeKey::new();
+    fs::copy(&key.file, cluster.root().join("key.txt")).or_fail("the identity");
+    let file = |name: &str| cluster.manifests().join(name);
+    let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: s, namespace: d}\nstringData: {password: hunter2}\n";
+    key.encrypt(secret, &file("secret.sops.yaml"), &["--encrypted-regex", "^(data|stringData)$"]);
+    key.encrypt("password: hunter2\n", &file("map.sops.yaml"), &[]);
+    key.encrypt("password: hunter3\n", &file("changed.sops.yaml"), &[]);
+    AgeKey::new().encrypt("password: hunter4\n", &file("foreign.sops.yaml"), &[]);
+    break_mac(&file("changed.sops.yaml"));
+    cluster.write("broken.sops.yaml", "password: ENC[nothing]\nsops: {mac: 1}\n");
+    let container = json!({"name": "app", "image": "quay.io/a/b:1", "securityContext": {"privileged": true}});
+    cluster.write("review.json", &review_of("1", &pod("dev", "reviewed", container.clone())).to_string());
+    let mut deletion = review_of("2", &pod("dev", "deleted", container));
+    deletion["request"]["operation"] = "DELETE".into();
+    cluster.write("deletion.json", &deletion.to_string());
+    cluster
+        .write("no-review.json", &json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview"}).to_string());
+
+    let before = checked(&cluster, 14);
+    let has = |code: &str, name: &str| {
+        let starts = |finding: &&String| finding.starts_with(code) && finding.contains(name);
+        assert!(before.iter().any(|finding| starts(&finding)), "{code} {name}: {before:#?}");
+    };
+    has("PR-3001 fail", "changed.sops.yaml");
+    has("PR-3002", "foreign.sops.yaml");
+    has("PR-0001 unknown", "broken.sops.yaml");
+    has("PR-0001 unknown", "no-review.json");
+    has("C-0057 fail", "reviewed");
+    assert!(!before.iter().any(|finding| finding.contains("deleted") || finding.contains("deletion")), "{before:#?}");
+
+    let _daemon = cluster.serve().await;
+    watched_is(&cluster, &before).await;
+    key.encrypt("password: hunter3\n", &file("changed.sops.yaml"), &[]);
+    break_mac(&file("map.sops.yaml"));
+    let after = checked(&cluster, 14);
+    assert!(after != before);
+    watched_is(&cluster, &after).await;
+}
+
+/// Changes a byte of an encrypted file's MAC.
+fn break_mac(file: &Path) {
+    let text = fs::read_to_string(file).or_fail("an encrypted file");
+    let (before, mac) = text.split_once("mac: ENC[AES256_GCM,data:").or_fail("a MAC");
+    let flipped = if mac.starts_with('A') { "B" } else { "A" };
+    fs::write(file, format!("{before}mac: ENC[AES256_GCM,data:{flipped}{}", &mac[1..])).or_fail("an encrypted file");
 }

@@ -7,5 +7,7 @@ mod asking;
 mod faults;
 #[path = "leader/site.rs"]
 mod site;
+#[path = "leader/store.rs"]
+mod store;
 #[path = "leader/takeover.rs"]
 mod takeover;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
@@ -11,6 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use portreeve_tests::OrFail;
 use portreeve_tests::binary::Portreeve;
 use portreeve_tests::folder_cluster::{Answer, Doors, FolderCluster, PATIENCE, is_about, pod, review_of};
+use portreeve_tests::parts::Part;
 use portreeve_tests::process::{START, free_port, until};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -30,7 +32,7 @@ fn series(samples: &BTreeMap<String, f64>) -> BTreeSet<&str> {
 }
 
 #[tokio::test]
-async fn metrics_are_open_metrics_keep_their_series_and_a_scrape_does_no_work() {
+async fn metrics_are_both_formats_keep_their_series_and_a_scrape_does_no_work() {
     let cluster = FolderCluster::new("");
     write_pod(&cluster, "first", "a");
     let _daemon = cluster.serve().await;
@@ -41,9 +43,19 @@ async fn metrics_are_open_metrics_keep_their_series_and_a_scrape_does_no_work() 
         let last = format!("portreeve_scan_last_success_timestamp_seconds{{scanner=\"{scanner}\"}}");
         doors.until_sample(&last, |at| at > 1.7e9).await;
     }
-    let answer = doors.health("/metrics").await;
+    let answer = doors.open_metrics().await;
     assert!(answer.head.contains("content-type: application/openmetrics-text; version=1.0.0"), "{}", answer.head);
     names_are_as_the_house_has_them(&answer.body);
+    let classic = doors.health("/metrics").await;
+    assert!(classic.head.contains("content-type: text/plain; version=0.0.4"), "{}", classic.head);
+    let file = cluster.root().join("metrics.txt");
+    fs::write(&file, &classic.body).or_fail("a file of metrics");
+    let mut promtool = Command::new(Part::path("promtool"));
+    promtool.args(["check", "metrics"]).stdin(fs::File::open(&file).or_fail("a file of metrics"));
+    let checked = promtool.output().or_fail("running promtool");
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+    let samples = |text: &str| text.lines().filter(|line| !line.starts_with('#')).count();
+    assert_eq!(samples(&classic.body), samples(&answer.body), "both have every series");
 
     assert_eq!(doors.get("/metrics").await.status, 200, "the page's door has the metrics too");
     // What the first scans have still to write may come between; what a scrape does comes with every one.

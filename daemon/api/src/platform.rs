@@ -1,15 +1,18 @@
 //! `Platform`: the components that are deployed and kept, as written in the file or the custom resource.
 
 mod codes;
+mod graph;
 #[cfg(test)]
 mod tests;
 
+use std::path::{Component as PathPart, Path};
 use std::time::Duration;
 
 use portreeve_reports::source::{Fields, Node, Place, Problems};
 use portreeve_reports::{Effect, FailOn, Severity};
 
 pub use codes::*;
+pub use graph::last_first;
 
 use crate::{InvalidName, NameForm, dns_name};
 
@@ -33,6 +36,8 @@ pub struct PlatformSpec {
     pub max_prune: usize,
     /// The components, in the order of the file.
     pub components: Vec<Component>,
+    /// Positions of the components, each after those it depends on.
+    pub order: Vec<usize>,
 }
 
 /// The size of a platform.
@@ -75,7 +80,7 @@ pub struct Component {
     pub namespace: String,
     /// Components that must be healthy before this one is applied.
     pub depends_on: Vec<String>,
-    /// Folder of manifests, relative to the platform file.
+    /// Folder of manifests, relative to the platform file or to the folder that is configured beside a resource.
     pub folder: String,
     /// What is done about drift.
     pub drift: Drift,
@@ -129,11 +134,26 @@ impl PlatformSpec {
             if components.len() > MAX_COMPONENTS {
                 fields.problem(place, format!("more than {MAX_COMPONENTS} components; split the platform"));
             }
-            check_names(&components, fields);
             let most = components.iter().map(|component| component.max_prune).fold(MAX_PRUNE, usize::max);
             let max_prune = count(fields, "maxPrune").unwrap_or(most);
-            Some(Self { profile, gate, max_prune, components })
+            let order = ordered(&components, fields)?;
+            Some(Self { profile, gate, max_prune, components, order })
         })
+    }
+
+    /// The spec of a custom resource: whoever writes one must not have the daemon read what is outside of the folder
+    /// that is configured for it. Places in an object of the API server mean nothing, and change with its status.
+    #[must_use]
+    pub fn of_resource(mut self, problems: &mut Problems) -> Self {
+        for component in &mut self.components {
+            component.place = Place::default();
+            let (name, folder) = (&component.name, &component.folder);
+            if !is_inside(folder) {
+                let message = format!("'{name}': the folder '{folder}' is not inside of the one that is configured");
+                problems.push(component.place, message);
+            }
+        }
+        self
     }
 }
 
@@ -328,20 +348,42 @@ fn is_pointer(text: &str) -> bool {
     starts && text.len() > 1 && tokens.all(is_token) && text != "/metadata" && text != "/metadata/labels"
 }
 
-fn check_names(components: &[Component], fields: &mut Fields<'_, '_>) {
+/// Whether a path stays in the folder that it is relative to.
+fn is_inside(path: &str) -> bool {
+    let mut parts = Path::new(path).components();
+    parts.all(|part| matches!(part, PathPart::Normal(_) | PathPart::CurDir))
+}
+
+/// Positions of the components, each after those it depends on; `None` where there is no such order, which is a problem.
+fn ordered(components: &[Component], fields: &mut Fields<'_, '_>) -> Option<Vec<usize>> {
+    if !check_names(components, fields) {
+        return None;
+    }
+    let place = components.first().map_or_else(Place::default, |first| first.place);
+    graph::order(components).map_err(|cycle| fields.problem(place, cycle.to_string())).ok()
+}
+
+/// Whether every name is there once and every dependency is a component.
+fn check_names(components: &[Component], fields: &mut Fields<'_, '_>) -> bool {
+    let mut is_sound = true;
+    let mut wrong = |place, message: String| {
+        is_sound = false;
+        fields.problem(place, message);
+    };
     for (index, component) in components.iter().enumerate() {
         if components[..index].iter().any(|other| other.name == component.name) {
-            fields.problem(component.place, format!("there are two components '{}'", component.name));
+            wrong(component.place, format!("there are two components '{}'", component.name));
         }
         for name in &component.depends_on {
             if *name == component.name {
-                fields.problem(component.place, format!("'{name}' depends on itself"));
+                wrong(component.place, format!("'{name}' depends on itself"));
             } else if !components.iter().any(|other| other.name == *name) {
                 let message = format!("'{}' depends on '{name}', which is no component", component.name);
-                fields.problem(component.place, message);
+                wrong(component.place, message);
             }
         }
     }
+    is_sound
 }
 
 /// A name that is a label's value and part of an object's name.

@@ -147,7 +147,7 @@ impl RuleArgs {
 
 /// A judge by these settings.
 pub(super) fn judge(settings: &JudgeSettings, source: &FileSource, registry: RegistryClient) -> Result<Judge, Failure> {
-    Ok(Judge::new(Rules::load(settings, source).map_err(|error| Failure::usage_by(&error))?, registry))
+    Ok(Judge::new(Rules::load(settings, source).map_err(Failure::usage)?, registry))
 }
 
 /// The registry client of the configuration, which was read from `source`, and the command line.

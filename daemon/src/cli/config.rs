@@ -3,9 +3,13 @@
 use clap::{Args, Subcommand};
 use portreeve_reports::gate::ExitCode;
 
-use super::args::GlobalArgs;
+use super::args::{self, GlobalArgs, RegistryArgs};
 use super::{Failure, Outcome, output};
-use crate::config::{Use, schema, show};
+use crate::config::valid::PlatformSource;
+use crate::config::{Config, Use, schema, show};
+use crate::judge::secrets::identities;
+use crate::judge::{FileSource, JudgeSettings, Rules};
+use crate::platform::build::Validated;
 
 /// Show the configuration in force, or its schema.
 ///
@@ -21,7 +25,7 @@ pub(super) struct ConfigArgs {
 
 #[derive(Debug, Subcommand)]
 enum ConfigCommand {
-    /// Print each value that is set; all that is wrong, missing files too, ends with exit 2.
+    /// Print each value that is set; all that is wrong, also in the files that it names, ends with exit 2.
     Show {
         /// Print where each value comes from (file, line and column, or variable), and the defaults in force.
         #[arg(long)]
@@ -45,10 +49,28 @@ pub(super) fn run(args: &ConfigArgs, global: &GlobalArgs) -> Outcome {
 
 fn show_config(global: &GlobalArgs, origin: bool) -> Outcome {
     let loaded = global.load_config_for(&Use::ALL)?;
+    check_contents(&loaded.config, global)?;
     let lines = show::lines(&loaded, origin);
     lines.iter().try_for_each(|line| output::print(&format!("{line}\n")))?;
     if lines.is_empty() {
         output::say("nothing is set; every value has its default");
     }
     Ok(ExitCode::Clean)
+}
+
+/// All that is wrong in the files that the configuration names.
+fn check_contents(config: &Config, global: &GlobalArgs) -> Result<(), Failure> {
+    let tree = &FileSource::WorkingTree;
+    let rules = Rules::check(&JudgeSettings::of(config), tree).map_err(|errors| errors.to_string());
+    let registry = args::registry((config, tree), &RegistryArgs::default(), global).map_err(|failure| failure.message);
+    let identities = identities(&config.secrets.identities).map_err(|why| format!("'secrets.identities': {why}"));
+    // A resource is read by the daemon, which says in its status what is wrong with it.
+    let platform = config.platform.as_ref().and_then(|platform| match &platform.source {
+        PlatformSource::File(file) => Some(Validated::load(file)),
+        PlatformSource::Resource { .. } => None,
+    });
+    let platform = platform.transpose().map_err(|error| error.to_string());
+    let problems = [rules.err(), registry.err(), identities.err(), platform.err()];
+    let problems: Vec<String> = problems.into_iter().flatten().collect();
+    if problems.is_empty() { Ok(()) } else { Err(Failure::usage(problems.join("\n"))) }
 }

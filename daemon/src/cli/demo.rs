@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use clap::Args;
 use portreeve_reports::gate::ExitCode;
 
-use super::args::{GlobalArgs, RegistryArgs, registry};
+use super::args::GlobalArgs;
+use super::serve::read_files;
 use super::{Failure, Outcome};
 use crate::demo::{DemoAddresses, DemoFolder};
-use crate::judge::FileSource;
 use crate::serve::{self, ServeOptions};
 
 /// Run everything on an embedded example: a registry, images and a folder as the cluster.
@@ -49,13 +49,13 @@ pub(super) fn run(args: &DemoArgs, global: &GlobalArgs) -> Outcome {
         metrics: args.metrics_listen,
     };
     let loaded = folder.fill(addresses).map_err(Failure::usage)?;
-    let registry = registry((&loaded.config, &FileSource::WorkingTree), &RegistryArgs::default(), global)?;
+    let (rules, opening, registry) = read_files(&loaded.config, global)?;
     let announce = vec![
         format!("edit: {}", folder.manifests().display()),
         format!("gate: portreeve gate --config {} {}", folder.config_file().display(), folder.manifests().display()),
     ];
     let demo_registry = Some((listener, folder.layout()));
-    serve::run(ServeOptions { config: loaded.config, registry, announce, demo_registry })
+    serve::run(ServeOptions { config: loaded.config, rules, opening, registry, announce, demo_registry })
         .map_err(Failure::of_daemon)?;
     Ok(ExitCode::Clean)
 }

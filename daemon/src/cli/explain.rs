@@ -52,11 +52,15 @@ fn no_such_code(code: &str) -> Failure {
 }
 
 fn exception_template(code: &str) -> String {
-    // Images belong to no namespace.
-    let (kind, namespace, subjects) = if Code::parse(code).is_ok_and(|code| code.topic() == Topic::ImageTrust) {
-        ("ClusterException", "", "{kinds: [Image], names: [HOST/REPOSITORY]}")
-    } else {
-        ("Exception", ", namespace: NAMESPACE", "{kinds: [Deployment], names: [NAME]}")
+    // What is no object belongs to no namespace. An image, a file, a credential, a component: see `Selector`.
+    let topic = Code::parse(code).map_or(Topic::Posture, |code| code.topic());
+    let of_cluster = |subjects| ("ClusterException", "", subjects);
+    let (kind, namespace, subjects) = match topic {
+        Topic::ImageTrust => of_cluster("{kinds: [Image], names: [HOST/REPOSITORY]}"),
+        Topic::Secrets => of_cluster("{kinds: [File], names: [PATH]}"),
+        Topic::Credentials => of_cluster("{kinds: [Credential], names: [NAMESPACE/KIND/NAME]}"),
+        Topic::Platform => of_cluster("{kinds: [Component], names: [PLATFORM/COMPONENT]}"),
+        _ => ("Exception", ", namespace: NAMESPACE", "{kinds: [Deployment], names: [NAME]}"),
     };
     format!(
         "apiVersion: portreeve.dev/v1alpha1\nkind: {kind}\nmetadata: {{name: CHOOSE-A-NAME{namespace}}}\n\

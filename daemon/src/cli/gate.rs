@@ -55,6 +55,12 @@ pub(super) struct GateArgs {
 struct Targets {
     paths: Vec<PathBuf>,
     images: Vec<String>,
+    /// Those of `images` that may be a path with a typing error.
+    unlikely: Vec<String>,
+}
+
+fn taken_for_image(target: &str) -> String {
+    format!("'{target}': no such path, taken for an image reference")
 }
 
 /// Runs the command.
@@ -66,8 +72,13 @@ pub(super) fn run(args: &GateArgs, global: &GlobalArgs) -> Outcome {
     let loaded = load_config(&source, global, &environment)?;
     let judge = load_judge(args, global, (&source, &loaded))?.keeping(args.manifests.output.keep());
     if !targets.images.is_empty() && !judge.has_image_policy() {
-        return Err(Failure::usage("no authority given for the images: name a policy with --image-policy"));
+        let typos = targets.unlikely.iter().map(|image| format!("{}; ", taken_for_image(image)));
+        let typos: String = typos.collect();
+        return Err(Failure::usage(format!(
+            "{typos}no authority given for the images: name a policy with --image-policy"
+        )));
     }
+    targets.unlikely.iter().for_each(|image| output::say(&taken_for_image(image)));
     let options = JudgeOptions { now: Timestamp::now(), deadline: Deadline::after(global.timeout) };
     let (mut judged, objects_read) =
         block_on(global, async { judge_targets((args, &targets), &judge, (&loaded.config, &source), &options).await })?;
@@ -98,8 +109,13 @@ fn sort_targets(targets: &[String]) -> Result<Targets, Failure> {
                     "'{target}' is a file and an image; write ./{target} for the file"
                 )));
             }
-            (false, false, _) if ImageReference::parse(target).is_ok() => sorted.images.push(target.clone()),
-            (false, false, _) => return Err(Failure::usage(format!("'{target}' is neither a path nor an image"))),
+            (false, false, _) if ImageReference::parse(target).is_ok() => {
+                sorted.images.push(target.clone());
+                sorted.unlikely.extend((!named_image).then(|| target.clone()));
+            }
+            (false, false, _) => {
+                return Err(Failure::usage(format!("'{target}' is neither an existing path nor an image reference")));
+            }
         }
     }
     Ok(sorted)
@@ -223,7 +239,8 @@ mod tests {
         let targets = sorted(&["./missing.yaml", "src", "quay.io/org/app:1", "busybox"]).unwrap();
         assert_eq!(targets.paths, [PathBuf::from("./missing.yaml"), PathBuf::from("src")]);
         assert_eq!(targets.images, ["quay.io/org/app:1", "busybox"]);
-        assert!(sorted(&["Not An Image"]).unwrap_err().contains("neither a path nor an image"));
+        assert_eq!(targets.unlikely, ["busybox"], "as good as a path that is not there");
+        assert!(sorted(&["Not An Image"]).unwrap_err().contains("neither an existing path nor an image"));
     }
 
     #[test]

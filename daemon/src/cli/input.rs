@@ -3,14 +3,13 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use portreeve_policies::object::{Object, ReadOptions, Unreadable, read_objects};
+use portreeve_policies::object::{Object, ReadOptions, Unreadable};
 use portreeve_reports::source::Limits;
 use portreeve_reports::{Cause, Finding};
-use portreeve_secrets::sops::{self, Document};
 
 use super::Failure;
 use crate::cluster::folder::walk;
-use crate::judge::review::object_of_document;
+use crate::judge::content::Content;
 use crate::judge::secrets::EncryptedFile;
 use crate::judge::source::{repository_path, repository_root};
 
@@ -37,7 +36,7 @@ pub(super) fn read(paths: &[PathBuf], namespace: &str) -> Result<Inputs, Failure
             let mut bytes = Vec::new();
             let cap = options.limits.bytes as u64 + 1;
             std::io::stdin().lock().take(cap).read_to_end(&mut bytes).map_err(Failure::other)?;
-            inputs.add("stdin", &bytes, &options);
+            inputs.add(Content::read("stdin", None, &bytes, &options));
             continue;
         }
         let metadata = std::fs::metadata(path);
@@ -52,17 +51,10 @@ pub(super) fn read(paths: &[PathBuf], namespace: &str) -> Result<Inputs, Failure
 }
 
 impl Inputs {
-    fn add(&mut self, name: &str, bytes: &[u8], options: &ReadOptions) {
-        let read = read_objects(Some(name), bytes, options);
-        self.objects.extend(read.objects);
-        for document in &read.reviews {
-            // A deletion has no object to judge.
-            match object_of_document(document) {
-                Ok(object) => self.objects.extend(object),
-                Err(unreadable) => self.unreadable.push(*unreadable),
-            }
-        }
-        self.unreadable.extend(read.unreadable.iter().map(Unreadable::finding));
+    fn add(&mut self, content: Content) {
+        self.objects.extend(content.objects);
+        self.unreadable.extend(content.unreadable.iter().map(Unreadable::finding));
+        self.encrypted.extend(content.encrypted);
     }
 
     /// The manifests of a folder, in the order of their names.
@@ -81,29 +73,13 @@ impl Inputs {
 
     fn add_file(&mut self, file: &Path, name: &str, options: &ReadOptions) {
         match walk::bytes(file, options.limits.bytes) {
-            Ok(bytes) => match self.add_encrypted(file, name, &bytes) {
-                Ok(is_manifest) if !is_manifest => {}
-                Ok(_) => self.add(name, &bytes, options),
-                Err(error) => self.unread(name, Cause::Unreadable, &error.to_string()),
-            },
+            Ok(bytes) => self.add(Content::read(name, Some(file), &bytes, options)),
             Err((cause, why)) => self.unread(name, cause, &why),
         }
     }
 
-    /// Keeps a file that sops encrypted; whether it is to be read as manifests (too).
-    fn add_encrypted(&mut self, file: &Path, name: &str, bytes: &[u8]) -> Result<bool, sops::Error> {
-        // Looking for the block first spares most files a second reading.
-        if !bytes.starts_with(b"sops:") && !bytes.windows(6).any(|window| window == b"\nsops:") {
-            return Ok(true);
-        }
-        let document = Document::read(bytes)?;
-        let is_manifest = document.is_manifest();
-        self.encrypted.push(EncryptedFile { shown: name.to_owned(), path: file.to_owned(), document });
-        Ok(is_manifest)
-    }
-
     fn unread(&mut self, name: &str, cause: Cause, why: &str) {
-        self.unreadable.push(Unreadable::of_file(name, cause, why).finding());
+        self.add(Content::unread(name, cause, why));
     }
 }
 

@@ -67,7 +67,7 @@ fn frameworks() -> Result<String, Failure> {
         let all = framework.controls.len();
         let codes: Vec<&str> = missing.iter().map(portreeve_reports::Code::as_str).collect();
         let rest = if codes.is_empty() { String::new() } else { format!(" (not yet: {})", codes.join(" ")) };
-        format!("{:<8} {}: {} of {all} controls{rest}\n", framework.id, framework.title, all - missing.len())
+        format!("{:<12} {}: {} of {all} controls{rest}\n", framework.id, framework.title, all - missing.len())
     };
     Ok(frameworks.iter().map(line).collect())
 }

@@ -58,7 +58,7 @@ impl Failure {
 
     /// The exit that the daemon's end stands for.
     fn of_daemon(error: crate::serve::ServeError) -> Self {
-        Self { exit: error.exit(), message: error.to_string() }
+        Self { exit: error.exit(), message: crate::runtime::supervisor::chain(&error) }
     }
 
     /// Exit 1: anything else.

@@ -15,6 +15,7 @@ use super::args::{Color, GlobalArgs};
 use super::{Failure, Outcome};
 use crate::judge::source::{repository_path, repository_root};
 use crate::judge::{Keep, explain};
+use crate::runtime::files::{folder_of, put_in_place};
 use crate::runtime::supervisor::{Ticker, every};
 
 /// Formats and where they go.
@@ -74,8 +75,21 @@ pub(super) fn finish(
     report: &Report,
     args: &OutputArgs,
     threshold: &Threshold,
-    (global, anchor): (&GlobalArgs, Option<String>),
+    to: (&GlobalArgs, Option<String>),
 ) -> Outcome {
+    let mut exits = render(report, args, to)?;
+    let decision = gate::decide(report, threshold);
+    say(&decision.why);
+    exits.push(decision.code);
+    Ok(ExitCode::worst(exits))
+}
+
+/// Renders a report to all targets; the exits of what could not be written.
+pub(super) fn render(
+    report: &Report,
+    args: &OutputArgs,
+    (global, anchor): (&GlobalArgs, Option<String>),
+) -> Result<Vec<ExitCode>, Failure> {
     let default = [Target { format: Format::Table, file: None }];
     let targets = if args.format.is_empty() { &default } else { args.format.as_slice() };
     if targets.iter().filter(|target| target.file.is_none()).count() > 1 {
@@ -101,10 +115,7 @@ pub(super) fn finish(
             exits.push(failure.exit);
         }
     }
-    let decision = gate::decide(report, threshold);
-    say(&decision.why);
-    exits.push(decision.code);
-    Ok(ExitCode::worst(exits))
+    Ok(exits)
 }
 
 fn options<'a>(
@@ -167,15 +178,13 @@ fn write_whole(file: &Path, content: impl Fn(&mut dyn Write) -> std::io::Result<
         let mut sink = BufWriter::new(std::fs::OpenOptions::new().write(true).open(file).map_err(fail)?);
         return content(&mut sink).and_then(|()| sink.flush()).map_err(fail);
     }
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // A report is for others to read: the mode that the umask leaves, not the private one of temporary files.
     let mode = Permissions::from_mode(0o666);
     let mut temporary =
-        tempfile::Builder::new().prefix(".portreeve-").permissions(mode).tempfile_in(folder).map_err(fail)?;
+        tempfile::Builder::new().prefix(".portreeve-").permissions(mode).tempfile_in(folder_of(file)).map_err(fail)?;
     let mut buffered = BufWriter::new(&mut temporary);
     content(&mut buffered).and_then(|()| buffered.flush()).map_err(fail)?;
     drop(buffered);
     temporary.as_file().sync_all().map_err(fail)?;
-    temporary.persist(file).map_err(|error| fail(error.error))?;
-    Ok(())
+    put_in_place(&temporary.into_temp_path(), file).map_err(fail)
 }

@@ -16,7 +16,7 @@ use super::{Failure, Outcome, output};
 use crate::cluster::apply::{ApiFailure, Applier};
 use crate::cluster::client::{KubeSource, connect};
 use crate::cluster::lease::command::acquire_for_command;
-use crate::config::valid::LeaderConfig;
+use crate::config::valid::{LeaderConfig, PlatformSource};
 use crate::config::{ClusterSource, Config};
 use crate::judge::FileSource;
 use crate::platform::build::Validated;
@@ -162,7 +162,7 @@ impl Session {
         if global.offline {
             return Err(Failure::usage("'platform' needs the API server, which --offline blocks"));
         }
-        let file = which.file.clone().unwrap_or_else(|| PathBuf::from(FILE));
+        let file = file(which.file.as_deref(), &config)?;
         let validated = Validated::load(&file).map_err(Failure::usage)?;
         let registry = registry((&config, &FileSource::WorkingTree), &RegistryArgs::default(), global)?;
         let gate = GateRules::load(&validated.spec.gate, &config, registry);
@@ -383,6 +383,20 @@ async fn all(look: &Look<'_>, aim: Aim<'_>) -> Vec<keep::Outcome> {
         outcomes.push(outcome);
     }
     outcomes
+}
+
+/// The file that is meant: not one that only happens to lie here, where the daemon keeps a resource.
+fn file(named: Option<&Path>, config: &Config) -> Result<PathBuf, Failure> {
+    match (named, config.platform.as_ref().map(|platform| &platform.source)) {
+        (None, Some(PlatformSource::Resource { name, folder })) => {
+            let file = shown(&folder.join(FILE));
+            Err(Failure::usage(format!(
+                "the configuration names the Platform '{name}' of the cluster, and this command works with files: run \
+                 `kubectl get platform {name} -o yaml > {file}`, then say -f {file}"
+            )))
+        }
+        (named, _) => Ok(named.unwrap_or(Path::new(FILE)).to_owned()),
+    }
 }
 
 fn source(config: &Config) -> Result<KubeSource, Failure> {

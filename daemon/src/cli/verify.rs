@@ -6,9 +6,9 @@ use clap::Args;
 use jiff::Timestamp;
 use portreeve_policies::image::ImageReference;
 use portreeve_policies::workload::ImageUse;
-use portreeve_reports::gate::ExitCode;
-use portreeve_reports::report::{ImageReport, Report};
-use portreeve_reports::{Evidence, Verdict};
+use portreeve_reports::Verdict;
+use portreeve_reports::gate::{self, ExitCode, Threshold};
+use portreeve_reports::report::Report;
 use portreeve_trust::evidence::Lookup;
 
 use super::args::{self, GlobalArgs, RegistryArgs, ThresholdArgs};
@@ -64,20 +64,19 @@ pub(super) fn run(args: &VerifyArgs, global: &GlobalArgs) -> Outcome {
         }
         ([], Some(file)) => {
             let settings = JudgeSettings { image_policy: Some(file.clone()), ..JudgeSettings::default() };
-            Rules::load(&settings, &FileSource::WorkingTree).map_err(|error| Failure::usage_by(&error))?
+            Rules::load(&settings, &FileSource::WorkingTree).map_err(Failure::usage)?
         }
         (keys, _) => rules_of_keys(keys, args.threshold)?,
     };
     let judge = Judge::new(rules, args::registry((&loaded.config, &FileSource::WorkingTree), &args.registry, global)?);
     let options = JudgeOptions { now: Timestamp::now(), deadline: Deadline::after(global.timeout) };
     let uses = args.images.iter().map(|image| parse(image)).collect::<Result<Vec<_>, _>>()?;
-    let (report, missing) = block_on(global, async { Ok(verify(&judge, &uses, &options).await) })?;
+    let verified = block_on(global, async { Ok(verify(&judge, &uses, &options).await) })?;
     // An image has no file: what a reader can open is whose word was asked for.
     let anchor = output::anchor(args.key.first().or(policy_file.as_ref()).map(PathBuf::as_path));
-    let exit = output::finish(&report, &args.output, &args.fail.threshold(&loaded.config), (global, anchor))?;
-    let unasked = report.images.iter().filter(|image| image.verdict == Verdict::NotApplicable);
-    let unasked: Vec<&str> = unasked.map(|image| image.reference.as_str()).collect();
-    Ok(with_nothing_to_check(exit, &missing, &unasked))
+    let mut exits = output::render(&verified.report, &args.output, (global, anchor))?;
+    exits.push(verified.decide(&args.fail.threshold(&loaded.config)));
+    Ok(ExitCode::worst(exits))
 }
 
 fn rules_of_keys(files: &[PathBuf], threshold: usize) -> Result<Rules, Failure> {
@@ -94,8 +93,19 @@ fn parse(image: &str) -> Result<ImageUse, Failure> {
     Ok(ImageUse::named(image))
 }
 
-/// Judges the images; those that a registry says do not exist are told apart.
-async fn verify(judge: &Judge, uses: &[ImageUse], options: &JudgeOptions) -> (Report, Vec<String>) {
+/// What was verified.
+struct Verified {
+    /// All of it.
+    report: Report,
+    /// Without the images that do not exist, where there are such.
+    present: Option<Report>,
+    /// Those images.
+    missing: Vec<String>,
+}
+
+/// Judges the images. One that a registry says does not exist is as unknown here as at every door; that there is
+/// nothing to check is then a matter of the exit.
+async fn verify(judge: &Judge, uses: &[ImageUse], options: &JudgeOptions) -> Verified {
     let mut missing = Vec::new();
     let mut present = Vec::new();
     for image in uses {
@@ -105,23 +115,29 @@ async fn verify(judge: &Judge, uses: &[ImageUse], options: &JudgeOptions) -> (Re
             Lookup::Found(_) | Lookup::Indeterminate(..) => present.push(image.clone()),
         }
     }
-    let mut judged = judge.images(&present, options).await;
-    judged.images.extend(missing.iter().map(|image| no_such_image(image)));
-    (judge.report(judged, 0), missing)
+    let report = judge.report(judge.images(uses, options).await, 0);
+    let present = match missing.is_empty() {
+        true => None,
+        false => Some(judge.report(judge.images(&present, options).await, 0)),
+    };
+    Verified { report, present, missing }
 }
 
-fn no_such_image(image: &str) -> ImageReport {
-    let evidence = Evidence { name: "registry".to_owned(), value: "no such image".to_owned() };
-    ImageReport { reference: image.to_owned(), digest: None, verdict: Verdict::Unknown, evidence: vec![evidence] }
-}
-
-/// "No such image", and one that no rule asks about, are nothing to check; it does not outrank what the other images came to.
-fn with_nothing_to_check(exit: ExitCode, missing: &[String], unasked: &[&str]) -> ExitCode {
-    for image in missing {
-        output::say(&format!("no such image: {image}"));
+impl Verified {
+    /// "No such image", and one that no rule asks about, are nothing to check; it does not outrank what the other
+    /// images came to. The last word is the reason of the exit.
+    fn decide(&self, threshold: &Threshold) -> ExitCode {
+        let decision = gate::decide(self.present.as_ref().unwrap_or(&self.report), threshold);
+        let unasked = self.report.images.iter().filter(|image| image.verdict == Verdict::NotApplicable);
+        let unasked = unasked.map(|image| format!("not verified: the policy asks nothing of {}", image.reference));
+        let missing = self.missing.iter().map(|image| format!("no such image: {image}"));
+        let nothing: Vec<String> = unasked.chain(missing).collect();
+        nothing.iter().for_each(|line| output::say(line));
+        let exit = if nothing.is_empty() { ExitCode::Clean } else { ExitCode::NothingToCheck };
+        let worst = ExitCode::worst([decision.code, exit]);
+        if worst != exit || nothing.is_empty() {
+            output::say(&decision.why);
+        }
+        worst
     }
-    for image in unasked {
-        output::say(&format!("not verified: the policy asks nothing of {image}"));
-    }
-    if missing.is_empty() && unasked.is_empty() { exit } else { ExitCode::worst([exit, ExitCode::NothingToCheck]) }
 }

@@ -6,6 +6,9 @@
 //! * A bad object is data: it has a key and a finding, keeps what was known of it, and its delete is honoured.
 //! * A subject without members is proven to be deleted; a kind that could not be listed proves nothing.
 
+mod anchors;
+mod listings;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -19,6 +22,10 @@ use crate::cluster::feed::Change;
 use crate::cluster::key::ObjectKey;
 use crate::cluster::kinds::{KINDS, WatchedKind};
 use crate::cluster::problem;
+use crate::judge::secrets::EncryptedFile;
+
+use anchors::Anchor;
+use listings::Listing;
 
 /// How far owners are followed. Kubernetes' own chains have three links (CronJob, Job, Pod).
 const MAX_OWNERS: usize = 8;
@@ -68,19 +75,8 @@ pub struct SubjectState {
     pub objects: Vec<Object>,
     /// What could not be read (`unknown`), or that everything was (`pass`).
     pub findings: Vec<Finding>,
-}
-
-/// Whether a kind's objects are known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Listing {
-    /// Not yet.
-    Waiting,
-    /// All of them.
-    Listed,
-    /// They were listed, and the API server has been away since: they may be other by now.
-    Stale,
-    /// They could not be listed; what was known before is kept.
-    Hidden,
+    /// The file that the subject is, where sops encrypted it.
+    pub encrypted: Option<Arc<EncryptedFile>>,
 }
 
 #[derive(Debug)]
@@ -92,13 +88,6 @@ struct Held {
     /// Why the present version could not be.
     problem: Option<Unreadable>,
     subject: SubjectKey,
-}
-
-/// Something that is a subject without being an object: a file, or a kind as a whole.
-#[derive(Debug)]
-struct Anchor {
-    problems: Vec<Finding>,
-    pass: Option<Finding>,
 }
 
 /// See the module.
@@ -141,16 +130,6 @@ impl Index {
         self.world.clone()
     }
 
-    /// Whether every kind is listed or known not to be listable.
-    pub fn is_synced(&self) -> bool {
-        self.listings.values().all(|listing| *listing != Listing::Waiting)
-    }
-
-    /// Number of kinds that were listed and cannot be followed since.
-    pub fn stale(&self) -> usize {
-        self.listings.values().filter(|listing| **listing == Listing::Stale).count()
-    }
-
     /// Number of objects.
     pub fn len(&self) -> usize {
         self.objects.len()
@@ -180,11 +159,6 @@ impl Index {
         self.objects.values().flat_map(|held| held.credentials.iter().cloned()).collect()
     }
 
-    /// Whether all objects of a kind are known.
-    pub fn is_kind_listed(&self, group: &str, kind: &str) -> bool {
-        WatchedKind::find(group, kind).is_some_and(|kind| self.is_listed(Some(kind)))
-    }
-
     /// The object as a subject.
     pub fn reference(&self, object: &Object) -> ObjectRef {
         object.reference(self.world.top_owner(object))
@@ -207,8 +181,8 @@ impl Index {
         let held = members.into_iter().flatten().filter_map(|key| self.objects.get(key));
         held.for_each(|held| self.add_member(held, &mut state));
         if let Some(anchor) = anchor {
-            let pass = anchor.problems.is_empty().then(|| anchor.pass.clone()).flatten();
-            state.findings.extend(anchor.problems.iter().cloned().chain(pass));
+            state.findings.extend(anchor.findings());
+            state.encrypted.clone_from(&anchor.encrypted);
         }
         Some(state)
     }
@@ -250,20 +224,6 @@ impl Index {
     /// Whether something of the subject exists: an object, a file, a kind.
     pub fn is_known(&self, subject: &SubjectKey) -> bool {
         self.members.contains_key(subject) || self.anchors.contains_key(subject)
-    }
-
-    /// Whether all kinds with images were listed, so that an image nobody uses is proven to be unused.
-    pub fn is_complete(&self) -> bool {
-        self.is_listed(None)
-    }
-
-    /// An owner of a kind that is not watched is known by what it owns: all kinds but Secrets, which are usually not
-    /// read and own no workload.
-    fn is_listed(&self, kind: Option<&WatchedKind>) -> bool {
-        match kind {
-            Some(kind) => self.listings.get(kind.plural) == Some(&Listing::Listed),
-            None => KINDS.iter().filter(|kind| !kind.is_secret()).all(|kind| self.is_listed(Some(kind))),
-        }
     }
 
     /// An object is there, new or changed.
@@ -343,84 +303,6 @@ impl Index {
         items.into_iter().for_each(|item| change.merge(self.apply(item)));
         change.merge(self.listed(kind));
         change
-    }
-
-    /// A kind is listed completely.
-    pub fn listed(&mut self, kind: &'static WatchedKind) -> Change {
-        let before = self.listings.insert(kind.plural, Listing::Listed);
-        match kind.values {
-            Values::Read => self.hidden_values.remove(kind.plural),
-            Values::Hidden => self.hidden_values.insert(kind.plural),
-        };
-        let anchor = match kind.values {
-            Values::Read => Anchor { problems: Vec::new(), pass: problem::kind_listed(kind) },
-            Values::Hidden => Anchor { problems: problem::values_not_read(kind).into_iter().collect(), pass: None },
-        };
-        self.anchor(problem::kind_subject(kind).key(), anchor);
-        let mut change = Change::default();
-        if before != Some(Listing::Listed) {
-            kind.related.into_iter().for_each(|related| self.reveal(related));
-            change = self.visibility_changed(kind);
-        }
-        change
-    }
-
-    /// A kind cannot be listed: what rules ask about it is unknown, and what was known of its objects is kept.
-    pub fn hide(&mut self, kind: &'static WatchedKind, cause: Cause, why: &str) -> Change {
-        let before = self.listings.insert(kind.plural, Listing::Hidden);
-        let problems = problem::kind_not_listed(kind, cause, why).into_iter().collect();
-        self.anchor(problem::kind_subject(kind).key(), Anchor { problems, pass: None });
-        if before == Some(Listing::Hidden) {
-            return Change { subjects: [problem::kind_subject(kind).key()].into(), ..Change::default() };
-        }
-        kind.related.into_iter().for_each(|related| self.world.hide(related, cause));
-        self.visibility_changed(kind)
-    }
-
-    /// The API server is away: a kind that was listed stays known, and proves nothing until it is listed again.
-    pub fn outdate(&mut self, kind: &'static WatchedKind, why: &str) -> Change {
-        if let Some(listing) = self.listings.get_mut(kind.plural)
-            && *listing == Listing::Listed
-        {
-            *listing = Listing::Stale;
-        }
-        let problems = problem::kind_not_followed(kind, why).into_iter().collect();
-        self.anchor(problem::kind_subject(kind).key(), Anchor { problems, pass: None });
-        Change { subjects: [problem::kind_subject(kind).key()].into(), ..Change::default() }
-    }
-
-    /// What is asked about is known when all kinds that answer are listed: any workload may own a pod.
-    fn reveal(&mut self, related: RelatedKind) {
-        let mut answering = KINDS.iter().filter(|kind| kind.related == Some(related));
-        if answering.all(|kind| self.is_listed(Some(kind))) {
-            self.world.reveal(related);
-        }
-    }
-
-    fn visibility_changed(&self, kind: &WatchedKind) -> Change {
-        let mut change = if kind.related.is_some() { self.everything() } else { Change::default() };
-        change.objects.clear();
-        change.subjects.insert(problem::kind_subject(kind).key());
-        change
-    }
-
-    /// A file was read; `problems` are what of it could not be.
-    pub fn file_read(&mut self, path: &str, problems: Vec<Finding>) -> Change {
-        let subject = Subject::File { path: path.to_owned() };
-        let key = subject.key();
-        self.anchor(key.clone(), Anchor { problems, pass: problem::readable(subject) });
-        Change { subjects: [key].into(), ..Change::default() }
-    }
-
-    /// A file is gone.
-    pub fn file_gone(&mut self, path: &str) -> Change {
-        let key = Subject::File { path: path.to_owned() }.key();
-        self.anchors.remove(&key);
-        Change { subjects: [key].into(), ..Change::default() }
-    }
-
-    fn anchor(&mut self, key: SubjectKey, anchor: Anchor) {
-        self.anchors.insert(key, anchor);
     }
 
     /// Takes the last readable version out of the world and out of its owner's list.

@@ -114,13 +114,18 @@ impl Watches {
         let mut strategy = InitialListStrategy::StreamingList;
         let mut pause = SHORTEST_PAUSE;
         let mut pulse = Pulse::new(Instant::now());
+        let mut hidden = None;
         loop {
             match self.watch(kind, strategy.clone(), (&mut pause, &mut pulse)).await {
                 Restart::ListInstead => strategy = InitialListStrategy::ListWatch,
                 Restart::Back => tracing::info!(kind = kind.plural, "the API server is back; listing again"),
                 Restart::Hidden(cause, why) => {
                     pulse.known(Instant::now());
-                    tracing::warn!(kind = kind.plural, %cause, why, "a kind cannot be read; asking again");
+                    // Each refusal in a row is told by the finding, and said once.
+                    if pause == SHORTEST_PAUSE || hidden.as_ref() != Some(&(cause, why.clone())) {
+                        tracing::warn!(kind = kind.plural, %cause, why, "a kind cannot be read; asking again");
+                    }
+                    hidden = Some((cause, why.clone()));
                     if self.events.send(Event::NotListed(kind, cause, why)).await.is_err() {
                         return;
                     }

@@ -12,6 +12,7 @@ use crate::cluster::feed::{Change, Feed};
 use crate::cluster::index::{HeldCredentials, Index, Item, SubjectState};
 use crate::cluster::key::ObjectKey;
 use crate::cluster::kinds::{KINDS, WatchedKind};
+use crate::judge::secrets::EncryptedFile;
 use crate::runtime::readiness::Permit;
 
 /// Events that wait between the watches and the writer.
@@ -32,8 +33,8 @@ pub enum Event {
     NotListed(&'static WatchedKind, Cause, String),
     /// A kind that was known cannot be followed any more: what happened, in the client's words.
     Away(&'static WatchedKind, String),
-    /// A file was read; the findings are about what of it could not be.
-    FileRead(Arc<str>, Vec<Finding>),
+    /// A file was read; the findings are about what of it could not be. One that sops encrypted is judged as such.
+    FileRead(Arc<str>, Vec<Finding>, Option<Arc<EncryptedFile>>),
     /// A file is gone.
     FileGone(Arc<str>),
     /// Every file of the folder was read once: all kinds are listed.
@@ -135,7 +136,7 @@ fn fold(index: &mut Index, event: Event) -> Change {
         Event::Listed(kind, items) => index.reset(kind, items),
         Event::NotListed(kind, cause, why) => index.hide(kind, cause, &why),
         Event::Away(kind, why) => index.outdate(kind, &why),
-        Event::FileRead(path, problems) => index.file_read(&path, problems),
+        Event::FileRead(path, problems, encrypted) => index.file_read(&path, problems, encrypted),
         Event::FileGone(path) => index.file_gone(&path),
         Event::FolderRead => {
             let mut change = Change::default();

@@ -19,6 +19,7 @@ impl Check<'_> {
         self.refuse_repeated_hosts(&raw.registries);
         self.refuse_shared_addresses(raw, listeners);
         self.refuse_managed_certificate_in_folder(raw);
+        self.refuse_writing_to_folder(raw);
     }
 
     /// Of two entries for one host the one with http, or without its certificate authorities, could win.
@@ -66,6 +67,25 @@ impl Check<'_> {
             let message = "'admission' needs 'tls.certFile' and 'tls.keyFile' beside 'cluster.folder': a folder has no \
                            Secret for a certificate of our own";
             self.problems.push(folder.place, message);
+        }
+    }
+}
+
+impl Check<'_> {
+    /// A folder that stands for a cluster takes neither objects nor Secrets.
+    fn refuse_writing_to_folder(&mut self, raw: &RawConfig) {
+        if raw.cluster.as_ref().is_none_or(|cluster| cluster.folder.is_none()) {
+            return;
+        }
+        let platform = raw.platform.as_ref().map(|platform| {
+            let named = platform.file.as_ref().or(platform.resource.as_ref());
+            ("platform", "deploy to", named.map_or(platform.place, |named| named.place))
+        });
+        let sync = raw.secrets.as_ref().and_then(|secrets| secrets.sync.first());
+        let sync = sync.map(|sync| ("secrets.sync", "write to", sync.file.place));
+        for (key, purpose, place) in platform.into_iter().chain(sync) {
+            let message = "and 'cluster.folder' names a folder; remove one of them";
+            self.problems.push(place, format!("'{key}' needs an API server to {purpose}, {message}"));
         }
     }
 }

@@ -21,7 +21,8 @@ use super::raw::{
 };
 use super::valid::{
     Admission, AdmissionScope, ClusterRead, ClusterSource, Config, CredentialsConfig, LeaderConfig, ManagedTls,
-    Namespaces, PlatformConfig, Posture, Registry, SecretSync, SecretTarget, SecretsConfig, SyncMode, Tls, TlsFiles,
+    Namespaces, PlatformConfig, PlatformSource, Posture, Registry, SecretSync, SecretTarget, SecretsConfig, SyncMode,
+    Tls, TlsFiles,
 };
 use super::{defaults, duration};
 
@@ -255,7 +256,30 @@ impl Check<'_> {
 
     fn platform(&mut self, raw: &RawPlatform) -> Option<PlatformConfig> {
         let interval = self.interval(raw.interval.as_ref(), "platform.interval", defaults::PLATFORM_INTERVAL)?;
-        Some(PlatformConfig { file: self.base.join(&raw.file.value), interval })
+        Some(PlatformConfig { source: self.platform_source(raw)?, interval })
+    }
+
+    fn platform_source(&mut self, raw: &RawPlatform) -> Option<PlatformSource> {
+        let (place, problem) = match (&raw.file, &raw.resource, &raw.folder) {
+            (Some(file), None, None) => return Some(PlatformSource::File(self.base.join(&file.value))),
+            (None, Some(name), Some(folder)) => match dns_name(&name.value, NameForm::Label) {
+                Ok(name) => return Some(PlatformSource::Resource { name, folder: self.base.join(&folder.value) }),
+                Err(error) => (name.place, format!("'platform.resource': {error}")),
+            },
+            (Some(_), Some(name), _) => {
+                (name.place, "'platform.resource' and 'platform.file' exclude each other: keep one of them".to_owned())
+            }
+            (Some(_), None, Some(folder)) => {
+                let message =
+                    "'platform.folder' goes with 'platform.resource'; the folders of a file are relative to it";
+                (folder.place, message.to_owned())
+            }
+            (None, Some(name), None) => {
+                (name.place, "'platform.resource' needs 'platform.folder', where its components come from".to_owned())
+            }
+            (None, None, _) => (raw.place, "'platform' needs 'file', or 'resource' with 'folder'".to_owned()),
+        };
+        self.fail(place, problem)
     }
 
     /// How often something is compared.

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::files::NamedFile;
 use super::load::parse;
 use super::schema::schema;
-use super::valid::{AdmissionScope, ClusterRead, LeaderConfig, SecretTarget, SyncMode};
+use super::valid::{AdmissionScope, ClusterRead, LeaderConfig, PlatformSource, SecretTarget, SyncMode};
 use super::{LoadedConfig, duration, show};
 
 fn environment(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -92,12 +92,32 @@ fn the_sections_of_what_writes_are_read_with_their_defaults() {
     assert_eq!((hub.mode, hub.secret_type.as_deref()), (SyncMode::Correct, Some("Opaque")));
     assert_eq!((&whole.target, whole.mode), (&None, SyncMode::Detect));
     let platform = config.platform.unwrap();
-    assert_eq!((platform.file, platform.interval), ("conf/platform.yaml".into(), Duration::from_secs(60)));
+    assert_eq!(
+        (platform.source, platform.interval),
+        (PlatformSource::File("conf/platform.yaml".into()), Duration::from_secs(60))
+    );
     assert_eq!(config.credentials.max_token_lifetime, Duration::from_secs(24 * 3600));
     assert_eq!(config.credentials.warn_before_expiry, Duration::from_secs(14 * 24 * 3600));
     let leader = LeaderConfig { namespace: "portreeve-system".into(), lease: "portreeve".into() };
     assert_eq!(config.leader, leader);
     assert_eq!(parsed("", &[]).unwrap().config.platform, None);
+}
+
+#[test]
+fn a_platform_is_a_file_or_a_resource_with_a_folder() {
+    let platform = |keys: &str| parsed(&format!("platform: {{{keys}}}\n"), &[]);
+    let source = platform("resource: demo, folder: manifests").unwrap().config.platform.unwrap().source;
+    assert_eq!(source, PlatformSource::Resource { name: "demo".into(), folder: "conf/manifests".into() });
+    for (keys, said) in [
+        ("file: a, resource: demo", "1:31: 'platform.resource' and 'platform.file' exclude each other"),
+        ("file: a, folder: b", "1:29: 'platform.folder' goes with 'platform.resource'"),
+        ("resource: demo", "1:22: 'platform.resource' needs 'platform.folder'"),
+        ("resource: a.b, folder: b", "1:22: 'platform.resource': 'a.b' is not a DNS-1123 label"),
+        ("interval: 1m", "1:11: 'platform' needs 'file', or 'resource' with 'folder'"),
+    ] {
+        let refused = platform(keys).unwrap_err();
+        assert!(refused.contains(said), "{keys}: {refused}");
+    }
 }
 
 #[test]
@@ -209,8 +229,15 @@ fn the_schema_has_the_keys_that_are_read_and_no_other() {
     let schema = schema();
     let said = parsed(&everything(&schema).to_string(), &[]).unwrap_err();
     let said: Vec<&str> = said.lines().filter(|line| !line.contains("not supported yet")).collect();
-    assert_eq!(said.len(), 3, "a key that is not read, or a default that is not valid: {said:#?}");
-    for expected in ["'cluster' takes one of", "'posture.frameworks[0]': there is", "'posture.enforce[0]': there is"] {
+    assert_eq!(said.len(), 6, "a key that is not read, or a default that is not valid: {said:#?}");
+    for expected in [
+        "'cluster' takes one of",
+        "'posture.frameworks[0]': there is",
+        "'posture.enforce[0]': there is",
+        "'platform' needs an API server",
+        "'platform.resource' and 'platform.file' exclude each other",
+        "'secrets.sync' needs an API server",
+    ] {
         assert!(said.iter().any(|line| line.contains(expected)), "{said:#?}");
     }
     let mut known = BTreeSet::new();

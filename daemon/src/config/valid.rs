@@ -167,11 +167,25 @@ pub struct CredentialsConfig {
     pub warn_before_expiry: Duration,
 }
 
+/// Where the platform is declared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PlatformSource {
+    /// In a file; folders of components are relative to it.
+    File(PathBuf),
+    /// In a `Platform` resource of the cluster.
+    Resource {
+        /// Its name.
+        name: String,
+        /// What folders of components are relative to.
+        folder: PathBuf,
+    },
+}
+
 /// The platform that is deployed and kept as declared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlatformConfig {
-    /// The platform's file.
-    pub file: PathBuf,
+    /// Where it is declared.
+    pub source: PlatformSource,
     /// How often what is there is compared with what is declared.
     pub interval: Duration,
 }

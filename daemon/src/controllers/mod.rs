@@ -16,6 +16,7 @@ pub mod images;
 pub mod platform;
 mod record;
 pub mod resources;
+mod said;
 pub mod scans;
 pub mod secrets;
 pub mod workloads;

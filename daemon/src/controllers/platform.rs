@@ -10,9 +10,9 @@ use portreeve_reports::{Finding, SubjectKey};
 use tokio_util::sync::CancellationToken;
 
 use super::dice;
+use super::said::Said;
 use crate::cluster::apply::Applier;
 use crate::config::Config;
-use crate::config::valid::PlatformConfig;
 use crate::judge::CurrentJudge;
 use crate::platform::budget::{Budget, pause};
 use crate::platform::build::{Part, Validated};
@@ -25,14 +25,21 @@ use crate::runtime::leader::{LeadershipWatch, Leading};
 use crate::runtime::metrics::PlatformMetrics;
 use crate::runtime::supervisor::blocking;
 use crate::store::{Record, RecorderHandle, Store, SubjectFindings};
+use declaration::{Loaded, Unusable};
+
+mod declaration;
+
+pub use declaration::Declaration;
 
 /// The first pause while something is under way.
 const SOON: Duration = Duration::from_secs(1);
 
 /// What the controller works with.
 pub struct PlatformController {
-    /// The file, and how often it is looked at.
-    pub platform: PlatformConfig,
+    /// Where it is declared.
+    pub declaration: Declaration,
+    /// How often that is compared with what is there.
+    pub interval: Duration,
     /// Where the rules of the gate are.
     pub config: Config,
     /// Whose image policy and exceptions are in force.
@@ -58,6 +65,8 @@ struct Memory {
     writes: u64,
     /// The platform whose former names were looked for.
     tidied: Option<String>,
+    /// Why the file could not be used in the last round.
+    unusable: Option<String>,
 }
 
 /// What is remembered of a component.
@@ -69,6 +78,7 @@ struct Known {
     digest: String,
     not_before: Option<Instant>,
     unhealthy_since: Option<Instant>,
+    said: Said,
 }
 
 impl PlatformController {
@@ -103,10 +113,11 @@ impl PlatformController {
             // Whoever asked for the lease gets it between two rounds.
             drop(leading);
             busy_rounds = if is_busy { busy_rounds + 1 } else { 0 };
-            let soon = pause(SOON, busy_rounds, dice()).min(self.platform.interval);
-            let next = if is_busy { soon } else { pause(self.platform.interval, 0, dice()) };
+            let soon = pause(SOON, busy_rounds, dice()).min(self.interval);
+            let next = if is_busy { soon } else { pause(self.interval, 0, dice()) };
             tokio::select! {
                 () = tokio::time::sleep(next) => {}
+                () = self.declaration.changed() => {}
                 () = shutdown.cancelled() => return,
             }
         }
@@ -114,29 +125,28 @@ impl PlatformController {
 
     /// One look at everything; whether something is under way.
     async fn round(&self, leading: &Leading, memory: &mut Memory) -> bool {
-        let file = self.platform.file.clone();
-        let loaded = blocking(move || {
-            let validated = Validated::load(&file)?;
-            let parts = validated.build();
-            Ok::<_, crate::platform::build::InvalidPlatform>((validated, parts))
-        });
-        let (validated, parts) = match loaded.await {
-            Ok(read) => read,
-            Err(invalid) => {
-                self.unusable(leading, &invalid.to_string()).await;
+        let started = Instant::now();
+        let Loaded { validated, parts, generation } = match self.declaration.load().await {
+            Ok(loaded) => loaded,
+            Err(Unusable::NotKnown) => return false,
+            Err(Unusable::Because(why)) => {
+                self.unusable(leading, why, &mut memory.unusable).await;
                 return false;
             }
         };
         if let Err(why) = self.read_gate(&validated, memory).await {
-            self.unusable(leading, &why).await;
+            self.declaration.tell(generation, (false, "GateUnusable"), why.clone());
+            self.unusable(leading, why, &mut memory.unusable).await;
             return false;
         }
+        memory.unusable = None;
         let Memory { gate: Some((_, gate)), budget, components, tidied, .. } = memory else { return false };
         let gate = gate.in_force(self.judge.now().rules());
         let look = match Look::take(&self.applier, &validated, &gate, parts).await {
             Ok(look) => look,
             Err(failure) => {
-                self.file_findings(leading, None, None).await;
+                self.whole_findings(leading, None, None).await;
+                self.declaration.tell(generation, (false, "NotLookedAt"), failure.to_string());
                 for component in &validated.spec.components {
                     let outcome = Outcome::not_looked_at(component, failure.clone());
                     let known = components.entry(component.name.clone()).or_default();
@@ -145,13 +155,19 @@ impl PlatformController {
                 return false;
             }
         };
-        self.file_findings(leading, None, Some(&look.former)).await;
+        self.whole_findings(leading, None, Some(&look.former)).await;
         if tidied.as_ref() != Some(&validated.name) {
             self.forget_others(leading, (&validated.name, &look)).await;
             *tidied = Some(validated.name.clone());
         }
         let is_busy = self.components(leading, (&validated, &look), budget, components).await;
         self.count(memory);
+        if !self.applier.is_closed() {
+            let states = memory.components.iter().filter_map(|(name, known)| Some((name.as_str(), known.state?)));
+            let (is_ready, reason, message) = declaration::summary(states);
+            self.declaration.tell(generation, (is_ready, reason), message);
+        }
+        self.metrics.round.set(started.elapsed().as_secs_f64());
         is_busy
     }
 
@@ -214,7 +230,7 @@ impl PlatformController {
             return false;
         }
         let now = Instant::now();
-        known.note(outcome, now, self.platform.interval);
+        known.note(outcome, now, self.interval);
         spend(budget, outcome, now);
         let is_late =
             known.unhealthy_since.is_some_and(|since| now.duration_since(since) > outcome.component.health_timeout);
@@ -224,7 +240,7 @@ impl PlatformController {
         if let Some(applied) = outcome.applied.as_ref().filter(|applied| !applied.written.is_empty()) {
             tracing::info!(platform, component, objects = applied.written.len(), "applied");
         }
-        for finding in found.iter().filter(|finding| finding.verdict.is_open()) {
+        for finding in known.said.news(&found) {
             tracing::warn!(platform, component, code = %finding.code, message = finding.message, "platform");
         }
         self.findings(leading, platform, component, found).await;
@@ -233,15 +249,19 @@ impl PlatformController {
         has_written || (matches!(outcome.state, State::Progressing) && !is_late_or_final)
     }
 
-    async fn unusable(&self, leading: &Leading, why: &str) {
-        tracing::warn!(file = %self.platform.file.display(), why, "the platform file cannot be used; nothing is changed");
-        self.file_findings(leading, Some(why.to_owned()), None).await;
+    async fn unusable(&self, leading: &Leading, why: String, said: &mut Option<String>) {
+        if said.as_ref() != Some(&why) {
+            let platform = self.declaration.shown();
+            tracing::warn!(platform, why, "the platform cannot be used; nothing is changed");
+            *said = Some(why.clone());
+        }
+        self.whole_findings(leading, Some(why), None).await;
     }
 
-    /// About the file as a whole; its platform has no name that could be relied on.
-    async fn file_findings(&self, leading: &Leading, problem: Option<String>, former: Option<&[Former]>) {
-        let shown = self.shown();
-        let found = findings::file(&shown, problem, former);
+    /// About the platform as a whole; that of a file has no name that could be relied on.
+    async fn whole_findings(&self, leading: &Leading, problem: Option<String>, former: Option<&[Former]>) {
+        let shown = self.declaration.shown();
+        let found = findings::whole(&shown, self.declaration.file().as_deref(), problem, former);
         if let Some(former) =
             found.iter().find(|finding| finding.code == FORMER_PLATFORM.code() && finding.verdict.is_open())
         {
@@ -255,7 +275,7 @@ impl PlatformController {
         let declared = look.parts.iter().map(|part| part.component.name.clone());
         let removed = look.removed().into_iter().map(|component| component.name);
         let components = declared.chain(removed).map(|name| findings::subject(platform, &name).key());
-        let known = components.chain([findings::subject(&self.shown(), "").key()]).collect();
+        let known = components.chain([findings::subject(&self.declaration.shown(), "").key()]).collect();
         match self.store.subjects().await {
             Ok(stored) => {
                 for subject in findings::forgotten(stored, &known) {
@@ -264,12 +284,6 @@ impl PlatformController {
             }
             Err(error) => tracing::warn!(%error, "findings about components that are not kept any more stay open"),
         }
-    }
-
-    /// The file, as findings name it.
-    fn shown(&self) -> String {
-        let root = crate::judge::source::repository_root();
-        crate::judge::source::repository_path(&self.platform.file, root.as_deref())
     }
 
     async fn findings(&self, leading: &Leading, platform: &str, component: &str, findings: Vec<Finding>) {

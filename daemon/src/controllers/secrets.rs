@@ -15,6 +15,7 @@ use portreeve_secrets::sync::{Difference, Kept, Origin, State};
 use tokio_util::sync::CancellationToken;
 
 use super::dice;
+use super::said::Said;
 use crate::cluster::apply::{ApiFailure, Applier, Force};
 use crate::config::valid::{SecretSync, SecretsConfig, SyncMode};
 use crate::judge::source::{repository_path, repository_root};
@@ -65,6 +66,8 @@ struct Memory {
     budget: Budget,
     /// By the place in the configuration.
     known: BTreeMap<usize, Known>,
+    /// By file.
+    said: BTreeMap<String, Said>,
     writes: u64,
 }
 
@@ -168,7 +171,8 @@ impl SecretsController {
         }
         if has_drift {
             let seen = looks.iter().flatten().map(|looked| looked.findings(&group.shown, looked.seen()));
-            self.record(leading, group, opened.findings.iter().cloned().map(Ok).chain(flat(seen)).collect()).await;
+            let findings = opened.findings.iter().cloned().map(Ok).chain(flat(seen)).collect();
+            self.record(leading, group, findings, memory).await;
         }
         let mut findings: Vec<Result<Finding, BuildError>> = opened.findings.into_iter().map(Ok).collect();
         for (looked, (index, sync)) in looks.iter().zip(&group.items) {
@@ -179,7 +183,7 @@ impl SecretsController {
             let kept = self.keep(leading, (looked, sync), (*index, memory)).await;
             findings.extend(flat(std::iter::once(looked.findings(&group.shown, kept))));
         }
-        self.record(leading, group, findings).await;
+        self.record(leading, group, findings, memory).await;
     }
 
     /// Writes the Secret where it differs and may be written; what came of it.
@@ -229,7 +233,7 @@ impl SecretsController {
                 Kept::Written(state)
             }
             Err(failure) => {
-                tracing::warn!(secret = %key, %failure, "a declared Secret could not be written");
+                tracing::debug!(secret = %key, %failure, "a declared Secret could not be written");
                 known.failed(SyncState::Refused, self.secrets.interval);
                 refused(Some(state), &failure)
             }
@@ -249,7 +253,13 @@ impl SecretsController {
         self.applier.apply(leading, &looked.address, &looked.declared.manifest(), force).await.map(drop)
     }
 
-    async fn record(&self, leading: &Leading, group: &Group<'_>, findings: Vec<Result<Finding, BuildError>>) {
+    async fn record(
+        &self,
+        leading: &Leading,
+        group: &Group<'_>,
+        findings: Vec<Result<Finding, BuildError>>,
+        memory: &mut Memory,
+    ) {
         let (subject, at) = (subject(&group.shown), Timestamp::now());
         let mut whole = Vec::with_capacity(findings.len());
         for finding in findings {
@@ -258,7 +268,7 @@ impl SecretsController {
                 Err(error) => tracing::error!(%error, file = group.shown, "a finding could not be made; this is a bug"),
             }
         }
-        for finding in whole.iter().filter(|finding| finding.verdict.is_open()) {
+        for finding in memory.said.entry(group.shown.clone()).or_default().news(&whole) {
             tracing::warn!(code = %finding.code, message = finding.message, "declared Secret");
         }
         let recorder = self.recorder.of_leader(leading.epoch());

@@ -51,7 +51,7 @@ impl Daemon {
             Arc::clone(&tally),
             metrics,
         );
-        let workloads = Workloads(Means {
+        let means = Means {
             judge: judge.clone(),
             cluster: cluster.clone(),
             feed: workload_feed,
@@ -59,7 +59,8 @@ impl Daemon {
             tally: Arc::clone(&tally),
             rescan: Trigger::default(),
             scans: scans.clone(),
-        });
+        };
+        let workloads = Workloads { means, opening: Arc::default() };
         let images =
             Images(Means { judge, cluster, feed: image_feed, recorder, tally, rescan: Trigger::default(), scans });
         let shutdown = CancellationToken::new();

@@ -1,6 +1,7 @@
 //! Posture of what is in the cluster: on every change, and all of it when the rescan is due.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -12,6 +13,7 @@ use crate::cluster::index::SubjectState;
 use crate::controllers::Means;
 use crate::controllers::record::{Round, is_image, is_rule};
 use crate::judge::JudgeOptions;
+use crate::judge::secrets::Opening;
 use crate::registry::Deadline;
 use crate::runtime::metrics::Scanner;
 use crate::runtime::supervisor::blocking;
@@ -28,9 +30,14 @@ const RETRY: Duration = Duration::from_secs(5);
 /// How long nothing to do is slept through; events and rescans end it.
 const IDLE: Duration = Duration::from_secs(3_600);
 
-/// Judges the posture of objects.
+/// Judges the posture of objects, and encrypted files among manifests.
 #[derive(Clone)]
-pub struct Workloads(pub Means);
+pub struct Workloads {
+    /// What every controller works with.
+    pub means: Means,
+    /// What encrypted files are judged with.
+    pub opening: Arc<Opening>,
+}
 
 /// What is to be judged.
 struct Waiting {
@@ -52,41 +59,41 @@ impl Workloads {
     pub async fn run(self, stored: Vec<SubjectKey>, shutdown: CancellationToken) {
         let is_synced = tokio::select! {
             is_synced = async {
-                self.0.judge.settled().await;
-                self.0.cluster.synced().await
+                self.means.judge.settled().await;
+                self.means.cluster.synced().await
             } => is_synced,
             () = shutdown.cancelled() => false,
         };
         if !is_synced {
             return shutdown.cancelled().await;
         }
-        let others = self.0.scans.subjects();
+        let others = self.means.scans.subjects();
         let is_other = |subject: &SubjectKey| is_image(subject) || is_rule(subject) || others.contains(subject);
         let mut waiting = Waiting::new(stored.into_iter().filter(|subject| !is_other(subject)).collect());
         self.plan_rescan(&mut waiting);
         loop {
             if waiting.scan_ended() {
-                self.0.scans.ended(Scanner::Posture).await;
+                self.means.scans.ended(Scanner::Posture).await;
             }
             let pause = waiting.pause(Instant::now());
             // In no fixed order: a stream of events must not keep the rounds from their turn.
             tokio::select! {
                 () = shutdown.cancelled() => return,
-                change = self.0.feed.take() => {
+                change = self.means.feed.take() => {
                     waiting.changed(change.subjects, Instant::now());
                     self.prove_gone(&mut waiting);
                 }
-                () = self.0.rescan.fired() => self.plan_rescan(&mut waiting),
+                () = self.means.rescan.fired() => self.plan_rescan(&mut waiting),
                 () = tokio::time::sleep(pause) => self.round(&mut waiting).await,
             }
         }
     }
 
     fn plan_rescan(&self, waiting: &mut Waiting) {
-        self.0.scans.begin(Scanner::Posture);
+        self.means.scans.begin(Scanner::Posture);
         waiting.is_scanning = true;
         let now = Instant::now();
-        for subject in self.0.cluster.everything().subjects {
+        for subject in self.means.cluster.everything().subjects {
             waiting.rescan.push(subject, now);
         }
         self.prove_gone(waiting);
@@ -96,8 +103,8 @@ impl Workloads {
     /// takes for a deletion. A kind that is hidden now may be listed later, and prove it then.
     fn prove_gone(&self, waiting: &mut Waiting) {
         let now = Instant::now();
-        waiting.unproven.retain(|subject| !self.0.cluster.is_known(subject));
-        let is_gone = |subject: &mut SubjectKey| self.0.cluster.is_proven_absent(subject);
+        waiting.unproven.retain(|subject| !self.means.cluster.is_known(subject));
+        let is_gone = |subject: &mut SubjectKey| self.means.cluster.is_proven_absent(subject);
         for subject in waiting.unproven.extract_if(.., is_gone) {
             waiting.rescan.push(subject, now);
         }
@@ -116,24 +123,31 @@ impl Workloads {
     /// Judges the subjects and records the outcome; those that were not stored come back.
     async fn judge(&self, subjects: Vec<SubjectKey>) -> BTreeSet<SubjectKey> {
         let at = Timestamp::now();
-        let (world, states) = self.0.cluster.subjects(subjects);
-        let mut round = Round::new(&self.0.recorder, &self.0.tally, at);
-        let mut objects: Vec<Object> = Vec::new();
+        let (world, states) = self.means.cluster.subjects(subjects);
+        let mut round = Round::new(&self.means.recorder, &self.means.tally, at);
+        let (mut objects, mut encrypted) = (Vec::<Object>::new(), Vec::new());
         let mut batches: BTreeMap<SubjectKey, Vec<Finding>> = BTreeMap::new();
         for (subject, state) in states {
             match state {
-                Some(SubjectState { objects: members, findings }) => {
+                Some(SubjectState { objects: members, findings, encrypted: file }) => {
                     objects.extend(members);
+                    encrypted.extend(file);
                     batches.insert(subject, findings);
                 }
                 None => round.deleted(subject).await,
             }
         }
-        let judge = self.0.judge.now();
+        let judge = self.means.judge.now();
         let version = judge.version();
         // Posture waits for nothing; the deadline is for images.
         let options = JudgeOptions { now: at, deadline: Deadline::after(Duration::ZERO) };
-        let judged = blocking(move || judge.posture(&objects, &world, &options)).await;
+        let opening = Arc::clone(&self.opening);
+        let judged = blocking(move || {
+            let mut judged = judge.posture(&objects, &world, &options);
+            judged.merge(judge.encrypted(encrypted.iter().map(Arc::as_ref), &opening, &options));
+            judged
+        })
+        .await;
         for finding in judged.findings {
             batches.entry(finding.subject.key()).or_default().push(finding);
         }
@@ -141,7 +155,7 @@ impl Workloads {
             round.judged(subject, findings).await;
         }
         let failed = round.finish().await;
-        self.0.scans.judged(Scanner::Posture, (version, &judged.usage), failed.is_empty()).await;
+        self.means.scans.judged(Scanner::Posture, (version, &judged.usage), failed.is_empty()).await;
         failed
     }
 }

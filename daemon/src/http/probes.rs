@@ -1,11 +1,11 @@
 //! `/healthz`, `/readyz`, `/metrics`.
 
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::Parts;
-use crate::runtime::metrics::CONTENT_TYPE;
+use crate::runtime::metrics::Exposition;
 
 /// The process answers.
 pub(super) async fn healthz() -> &'static str {
@@ -31,13 +31,18 @@ pub(super) async fn not_ready() -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, "waiting for the API server\n").into_response()
 }
 
-/// OpenMetrics text of what is counted anyway.
-pub(super) async fn metrics(State(parts): State<Parts>) -> Response {
+/// What is counted anyway, in the text that the scraper asks for.
+pub(super) async fn metrics(State(parts): State<Parts>, headers: HeaderMap) -> Response {
+    let accepted: Vec<&str> = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
+    let exposition = Exposition::asked(&accepted.join(","));
     let counts = parts.store.counts();
     let counts = counts.borrow().clone();
     parts.metrics.set_findings(|severity, verdict| counts.of(severity, verdict));
-    match parts.metrics.encode() {
-        Ok(text) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
+    match parts.metrics.encode(exposition) {
+        Ok(text) => {
+            let head = [(header::CONTENT_TYPE, exposition.content_type()), (header::VARY, "accept")];
+            (head, text).into_response()
+        }
         Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "the metrics could not be written\n").into_response(),
     }
 }

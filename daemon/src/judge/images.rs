@@ -3,6 +3,7 @@
 //! An image's identity is its repository, so all uses of one repository that are judged together make one finding a
 //! question: the worst verdict counts, and every reference is in the evidence.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 
@@ -105,6 +106,23 @@ fn stage(_stage: Stage) {
     tests::break_at(_stage);
 }
 
+/// A 404 for a manifest. Whoever could have had the image cannot, so it is unknown for a cause that counts in exits;
+/// it is not unsigned, of which there would be proof.
+const NO_SUCH_IMAGE: (Cause, Cow<'static, str>) =
+    (Cause::Unreachable, Cow::Borrowed("the registry has no such image; correct the reference, or push the image"));
+
+/// Whether an image that is named by its digest has no signature because it does not exist at all. A tag was resolved
+/// before.
+async fn is_missing(
+    registry: &RegistryClient,
+    (reference, judgement): (&ImageReference, &ImageJudgement),
+    options: &JudgeOptions,
+) -> bool {
+    reference.digest.is_some()
+        && judgement.fact() == ImageFact::Unsigned
+        && matches!(resolve(registry, reference, options.deadline).await, Lookup::Absent)
+}
+
 async fn judge_one(
     policy: &ImagePolicy,
     registry: &RegistryClient,
@@ -127,10 +145,13 @@ async fn judge_one(
             };
             stage(Stage::Verifying);
             let judgement = judge_evidence(policy, &pinned, group.namespace, evidence.as_deref(), options.now);
-            return (Some(digest), judgement);
+            if !is_missing(registry, (group.reference, &judgement), options).await {
+                return (Some(digest), judgement);
+            }
+            NO_SUCH_IMAGE
         }
-        Lookup::Absent => (Cause::Unreachable, "the registry has no such image".to_owned()),
-        Lookup::Indeterminate(cause, why) => (cause, why),
+        Lookup::Absent => NO_SUCH_IMAGE,
+        Lookup::Indeterminate(cause, why) => (cause, why.into()),
     };
     // The policy still says what a failure would do, and whether anything is asked of this repository at all.
     let judgement = judge_evidence(policy, group.reference, group.namespace, None, options.now);

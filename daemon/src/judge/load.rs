@@ -19,6 +19,7 @@ use portreeve_trust::policy::{ImagePolicy, ImagePolicySpec, InvalidKeys};
 
 use crate::config::Config;
 
+use super::explain::known_codes;
 use super::source::{FileSource, FileSourceError, repository_path, repository_root};
 
 /// What to judge by, as named on the command line or in the configuration.
@@ -41,11 +42,13 @@ pub struct JudgeSettings {
 }
 
 impl JudgeSettings {
-    /// What the configuration says.
+    /// What the configuration says. Frameworks that deny are asked, whether or not they stand among those asked.
     pub fn of(config: &Config) -> Self {
         let posture = &config.posture;
+        let asks_all = posture.frameworks.is_empty();
+        let enforced = posture.enforce.iter().filter(|id| !asks_all && !posture.frameworks.contains(id));
         Self {
-            frameworks: posture.frameworks.clone(),
+            frameworks: posture.frameworks.iter().chain(enforced).cloned().collect(),
             controls: Vec::new(),
             params: posture.params.clone(),
             image_policy: config.image_policy.clone(),
@@ -85,7 +88,39 @@ pub(super) struct Written {
     pub(super) invalid: Vec<InvalidException>,
 }
 
-/// Why the rules could not be loaded. All of these are exit 2.
+/// All that keeps rules from being loaded, over all files, a line each at least. All of it is exit 2.
+#[derive(Debug, Default)]
+pub struct LoadErrors(Vec<LoadError>);
+
+impl LoadErrors {
+    /// Puts an error aside, so that the others are found too.
+    fn take<T, E: Into<LoadError>>(&mut self, read: Result<T, E>) -> Option<T> {
+        read.map_err(|error| self.0.push(error.into())).ok()
+    }
+
+    /// With the exceptions that have mistakes.
+    fn and_exceptions(mut self, exceptions: &Exceptions) -> Self {
+        self.0.extend(exceptions.invalid().iter().map(|invalid| LoadError::Exception(invalid.to_string())));
+        self
+    }
+}
+
+impl std::fmt::Display for LoadErrors {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (index, error) in self.0.iter().enumerate() {
+            f.write_str(if index > 0 { "\n" } else { "" })?;
+            let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+            for (depth, cause) in causes.enumerate() {
+                write!(f, "{}{cause}", if depth > 0 { ": " } else { "" })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for LoadErrors {}
+
+/// One thing that keeps rules from being loaded.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// A file could not be read.
@@ -108,6 +143,17 @@ pub enum LoadError {
         /// A did-you-mean, or nothing.
         hint: String,
     },
+    /// A control that none of the frameworks named beside it has.
+    #[error(
+        "{name} is in none of the frameworks named beside it, so that nothing would be asked; name one or the other"
+    )]
+    NotInFrameworks {
+        /// The control.
+        name: String,
+    },
+    /// Exceptions with mistakes, for those who ask whether all is well, or where something else is wrong too.
+    #[error("{0}")]
+    Exception(String),
     /// A file that is not the kind it should be.
     #[error("{file}: {message}")]
     WrongKind {
@@ -119,13 +165,53 @@ pub enum LoadError {
 }
 
 impl Rules {
-    /// Reads all files from `source` and compiles the chosen controls.
-    pub fn load(settings: &JudgeSettings, source: &FileSource) -> Result<Self, LoadError> {
+    /// Reads all files from `source` and compiles the chosen controls. All that is wrong comes at once. Exceptions with
+    /// mistakes are no error of their own: they except nothing and become findings.
+    pub fn load(settings: &JudgeSettings, source: &FileSource) -> Result<Self, LoadErrors> {
+        let mut errors = LoadErrors::default();
         let mut inputs = Inputs { source, list: Vec::new() };
-        let params = match &settings.params {
-            Some(file) => Params::read(&file.display().to_string(), &inputs.read(file)?)?,
-            None => Params::default(),
+        let params = settings.params.as_deref().map(|file| read_params(file, &mut inputs));
+        let params = params.and_then(|read| errors.take(read)).unwrap_or_default();
+        let questions = errors.take(Questions::choose(settings, &params));
+        let image_policy = settings.image_policy.as_deref().map(|file| read_image_policy(file, &mut inputs));
+        let image_policy = image_policy.and_then(|read| errors.take(read));
+        let written =
+            settings.exceptions.iter().fold(Written { image_policy, ..Written::default() }, |written, file| {
+                written.with_exceptions(file, &mut inputs, &mut errors)
+            });
+        let exceptions = Exceptions::new(written.exceptions.clone(), written.invalid.clone());
+        let Some(questions) = questions.filter(|_| errors.0.is_empty()) else {
+            return Err(errors.and_exceptions(&exceptions));
         };
+        Ok(Self {
+            engine: Arc::new(questions.engine),
+            image_policy: written.image_policy.as_ref().map(|(_, policy)| policy.clone()),
+            exceptions,
+            written: Arc::new(written),
+            unimplemented: deduplicated(questions.unimplemented),
+            enforced: deduplicated(questions.enforced),
+            credentials: settings.controls.is_empty().then_some(settings.credentials),
+            inputs: inputs.list,
+        })
+    }
+
+    /// Whether all files of rules are without mistakes, exceptions included.
+    pub fn check(settings: &JudgeSettings, source: &FileSource) -> Result<(), LoadErrors> {
+        let rules = Self::load(settings, source)?;
+        let errors = LoadErrors::default().and_exceptions(&rules.exceptions);
+        if errors.0.is_empty() { Ok(()) } else { Err(errors) }
+    }
+}
+
+/// What is asked of objects.
+struct Questions {
+    engine: Engine,
+    unimplemented: Vec<Code>,
+    enforced: Vec<Code>,
+}
+
+impl Questions {
+    fn choose(settings: &JudgeSettings, params: &Params) -> Result<Self, LoadError> {
         let controls = portreeve_policies::control::builtin_controls()?;
         let frameworks = builtin_frameworks()?;
         let chosen = choose_frameworks(&settings.frameworks, &frameworks)?;
@@ -134,19 +220,8 @@ impl Rules {
         let filter = if settings.frameworks.iter().any(|name| name == ALL) { &[][..] } else { &chosen };
         let selected = select(&controls, &settings.controls, filter)?;
         let unimplemented = chosen.iter().flat_map(|framework| framework.unimplemented(&controls)).collect();
-        let image_policy = settings.image_policy.as_deref().map(|file| read_image_policy(file, &mut inputs));
-        let (exceptions, invalid) = read_exceptions(&settings.exceptions, &mut inputs)?;
-        let written = Written { image_policy: image_policy.transpose()?, exceptions, invalid };
-        Ok(Self {
-            engine: Arc::new(Engine::new(selected, &params)?),
-            image_policy: written.image_policy.as_ref().map(|(_, policy)| policy.clone()),
-            exceptions: Exceptions::new(written.exceptions.clone(), written.invalid.clone()),
-            written: Arc::new(written),
-            unimplemented: deduplicated(unimplemented),
-            enforced: deduplicated(enforced),
-            credentials: settings.controls.is_empty().then_some(settings.credentials),
-            inputs: inputs.list,
-        })
+        // Parameters may be those of controls that are not asked.
+        Ok(Self { engine: Engine::new(controls, params)?.only(&selected), unimplemented, enforced })
     }
 }
 
@@ -217,30 +292,43 @@ fn enforced(names: &[String], controls: &[Control], frameworks: &[Framework]) ->
     Ok(named.chain(every).collect())
 }
 
+/// Whether all of these are names of frameworks.
+pub(super) fn check_frameworks(names: &[String]) -> Result<(), LoadError> {
+    choose_frameworks(names, &builtin_frameworks()?).map(drop)
+}
+
 fn choose_frameworks(names: &[String], all: &[Framework]) -> Result<Vec<Framework>, LoadError> {
     let found = names.iter().map(|name| Ok(framework::find(name, all)?.cloned()));
     found.filter_map(Result::transpose).collect()
 }
 
 /// The controls named, or those of the frameworks named, or all.
-fn select(controls: &[Control], ids: &[String], frameworks: &[Framework]) -> Result<Vec<Control>, LoadError> {
+fn select(controls: &[Control], ids: &[String], frameworks: &[Framework]) -> Result<Vec<Code>, LoadError> {
     let known: Vec<&str> = controls.iter().map(|control| control.code.as_str()).collect();
     if let Some(unknown) = ids.iter().find(|id| !known.contains(&id.as_str())) {
         let hint = did_you_mean(unknown, &known).map_or_else(String::new, |near| format!(" (did you mean '{near}'?)"));
         return Err(LoadError::NoSuchControl { name: unknown.clone(), hint });
     }
-    let by_framework = |control: &Control| {
+    let by_framework = |control: &&Control| {
         frameworks.is_empty() || frameworks.iter().any(|framework| framework.controls.contains(&control.code))
     };
-    let by_id = |control: &Control| ids.is_empty() || ids.iter().any(|id| id == control.code.as_str());
-    Ok(controls.iter().filter(|control| by_framework(control) && by_id(control)).cloned().collect())
+    let by_id = |control: &&Control| ids.is_empty() || ids.iter().any(|id| id == control.code.as_str());
+    let named = controls.iter().filter(by_id);
+    match named.clone().find(|control| !ids.is_empty() && !by_framework(control)) {
+        Some(outside) => Err(LoadError::NotInFrameworks { name: outside.code.to_string() }),
+        None => Ok(named.filter(by_framework).map(|control| control.code.clone()).collect()),
+    }
+}
+
+fn read_params(file: &Path, inputs: &mut Inputs<'_>) -> Result<Params, LoadError> {
+    Ok(Params::read(&file.display().to_string(), &inputs.read(file)?)?)
 }
 
 fn read_image_policy(file: &Path, inputs: &mut Inputs<'_>) -> Result<(ImagePolicySpec, ImagePolicy), LoadError> {
     let shown = file.display().to_string();
     let bytes = inputs.read(file)?;
     let wrong = |message: &str| LoadError::WrongKind { file: shown.clone(), message: message.to_owned() };
-    let mut documents = portreeve_api::documents(&shown, &bytes, &source::Limits::default());
+    let mut documents = portreeve_api::documents(&shown, &bytes, &source::Limits::default(), known_codes());
     if documents.len() != 1 {
         return Err(wrong("an image policy file holds exactly one ImagePolicy"));
     }
@@ -253,43 +341,36 @@ fn read_image_policy(file: &Path, inputs: &mut Inputs<'_>) -> Result<(ImagePolic
         Fields::of(&node, "spec", &mut problems).and_then(|fields| fields.finish_with(ImagePolicySpec::decode));
     let spec = problems.into_result(decoded)?.ok_or_else(|| wrong("'spec' is missing"))?;
     let folder = file.parent().unwrap_or(Path::new(""));
-    let mut keys = BTreeMap::new();
-    for name in spec.key_files() {
-        keys.insert(name.to_owned(), inputs.read(&folder.join(name))?);
-    }
+    let mut key = |name: &str| inputs.read(&folder.join(name)).map_err(|error| error.to_string());
+    let keys = spec.key_files().into_iter().map(|name| (name.to_owned(), key(name))).collect();
     let policy = ImagePolicy::build(&spec, &keys)?;
     Ok((spec, policy))
 }
 
-/// A file that cannot be read is an error; an exception with a mistake excepts nothing and becomes a finding.
-fn read_exceptions(
-    files: &[PathBuf],
-    inputs: &mut Inputs<'_>,
-) -> Result<(Vec<Exception>, Vec<InvalidException>), LoadError> {
-    let (mut valid, mut invalid) = (Vec::new(), Vec::new());
-    let root = repository_root();
-    for file in files {
-        let shown = repository_path(file, root.as_deref());
-        let bytes = inputs.read(file)?;
-        for document in portreeve_api::documents(&shown, &bytes, &source::Limits::default()) {
+impl Written {
+    /// Reads a file of exceptions. One that cannot be read, or holds something else, is an error; an exception with a
+    /// mistake excepts nothing and becomes a finding.
+    fn with_exceptions(mut self, file: &Path, inputs: &mut Inputs<'_>, errors: &mut LoadErrors) -> Self {
+        let shown = repository_path(file, repository_root().as_deref());
+        let bytes = errors.take(inputs.read(file)).unwrap_or_default();
+        for document in portreeve_api::documents(&shown, &bytes, &source::Limits::default(), known_codes()) {
             match document {
-                Ok(Document::Exception(exception)) => valid.push(exception),
+                Ok(Document::Exception(exception)) => self.exceptions.push(exception),
                 Ok(Document::ImagePolicy { .. } | Document::Platform { .. }) => {
-                    return Err(LoadError::WrongKind {
-                        file: shown,
-                        message: "kind Exception or ClusterException is needed here, not another".to_owned(),
-                    });
+                    let message = "kind Exception or ClusterException is needed here, not another".to_owned();
+                    errors.0.push(LoadError::WrongKind { file: shown.clone(), message });
                 }
-                Err(problems) => invalid.push(problems.into()),
+                Err(problems) => self.invalid.push(problems.into()),
             }
         }
+        self
     }
-    Ok((valid, invalid))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::load::parse;
 
     fn loaded(settings: &JudgeSettings) -> Rules {
         Rules::load(settings, &FileSource::WorkingTree).unwrap()
@@ -308,6 +389,34 @@ mod tests {
             loaded(&JudgeSettings { frameworks: names(&["nsa"]), ..JudgeSettings::default() }).engine.controls().len()
                 < every
         );
+    }
+
+    #[test]
+    fn a_control_outside_of_the_frameworks_named_beside_it_is_an_error() {
+        let settings = |control: &str| JudgeSettings {
+            frameworks: vec!["nsa".to_owned()],
+            controls: vec!["C-0057".to_owned(), control.to_owned()],
+            ..JudgeSettings::default()
+        };
+        assert_eq!(loaded(&settings("C-0016")).engine.controls().len(), 2);
+        let said = Rules::load(&settings("PR-7001"), &FileSource::WorkingTree).map(|_| ()).unwrap_err().to_string();
+        assert!(said.starts_with("PR-7001 is in none of the frameworks"), "{said}");
+    }
+
+    #[test]
+    fn a_framework_that_denies_is_asked_though_it_is_not_among_those_asked() {
+        let asked = |text: &str| {
+            let read = parse(None, text.as_bytes().to_vec(), &BTreeMap::new(), &|_| Ok(())).unwrap();
+            let rules = loaded(&JudgeSettings::of(&read.config));
+            let asked = rules.engine.controls().iter().map(|control| control.code.clone()).collect::<Vec<_>>();
+            assert!(rules.enforced.iter().all(|code| asked.contains(code)), "{text}");
+            asked.len()
+        };
+        assert_eq!(
+            asked("posture: {enforce: [pss-baseline]}\n"),
+            loaded(&JudgeSettings::default()).engine.controls().len()
+        );
+        assert_eq!(asked("posture: {frameworks: [nsa], enforce: [pss-baseline]}\n"), 12 + 9);
     }
 
     #[test]

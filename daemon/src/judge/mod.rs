@@ -3,6 +3,7 @@
 //! Every door (admission, watch, schedule, CI) goes through [`Judge`]; nothing else calls the rules. Fetching image
 //! evidence is the only thing here that waits; the judging itself is pure.
 
+pub mod content;
 pub mod credentials;
 pub mod current;
 pub mod explain;
@@ -29,7 +30,7 @@ use portreeve_secrets::credentials::rules::TOKEN_REQUEST;
 
 use crate::registry::{Deadline, RegistryClient};
 pub use current::CurrentJudge;
-pub use load::{JudgeSettings, LoadError, Rules};
+pub use load::{JudgeSettings, LoadError, LoadErrors, Rules};
 pub use source::{FileSource, FileSourceError};
 
 /// The rules and the way to evidence. It never changes: where rules do, another takes its seat ([`CurrentJudge`]).
@@ -155,9 +156,7 @@ impl Judge {
 
     /// Findings about the exceptions themselves, given what all judging so far needed of them.
     pub fn audit_exceptions(&self, usage: &Usage, now: Timestamp) -> Vec<Finding> {
-        // A code that nobody knows is a mistake in the exception, not a question for another day.
-        let asks = |code: &Code| self.asks(code) || explain::text(code.as_str()).is_none();
-        self.rules.exceptions.audit(usage, now, &asks)
+        self.rules.exceptions.audit(usage, now, &|code| self.asks(code))
     }
 
     /// A report of what was judged.

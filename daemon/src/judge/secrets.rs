@@ -21,21 +21,48 @@ const RULES: &str = ".sops.yaml";
 pub struct EncryptedFile {
     /// Its path, as findings show it.
     pub shown: String,
-    /// Where it is.
-    pub path: PathBuf,
+    /// Where it is; `None` of standard input.
+    pub path: Option<PathBuf>,
     /// The file, read.
     pub document: Document,
 }
 
+/// Without the document: it has clear values too.
+impl std::fmt::Debug for EncryptedFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EncryptedFile").field("shown", &self.shown).finish_non_exhaustive()
+    }
+}
+
+/// What encrypted files are judged with.
+#[derive(Default)]
+pub struct Opening {
+    identities: Identities,
+    ruled: Option<Ruled>,
+    /// The first file of identities that is not on this machine, when none is.
+    pub missing: Option<PathBuf>,
+}
+
+impl Opening {
+    /// The identities of the configuration that are on this machine, and the creation rules of `source`. In CI there is
+    /// usually no identity, and what needs one is then unknown.
+    pub fn load(identity_files: &[PathBuf], source: &FileSource) -> Result<Self, String> {
+        let (here, missing): (Vec<_>, Vec<_>) = identity_files.iter().cloned().partition(|file| file.exists());
+        let missing = missing.into_iter().next().filter(|_| here.is_empty());
+        let identities = identities(&here).map_err(|why| format!("secrets.identities: {why}"))?;
+        Ok(Self { identities, ruled: Ruled::find(source)?, missing })
+    }
+}
+
 /// Creation rules, and the folder that their paths are relative to.
-pub struct Ruled {
+struct Ruled {
     folder: PathBuf,
     rules: CreationRules,
 }
 
 impl Ruled {
     /// The next `.sops.yaml` from the working folder upward, as the source has it; `None` without one.
-    pub fn find(source: &FileSource) -> Result<Option<Self>, String> {
+    fn find(source: &FileSource) -> Result<Option<Self>, String> {
         let working = std::env::current_dir().map_err(|error| format!("the working folder cannot be told: {error}"))?;
         for folder in working.ancestors() {
             let file = folder.join(RULES);
@@ -97,26 +124,26 @@ pub fn kept(shown: &str, target: &Target, kept: &Kept<'_>) -> Result<Vec<Finding
 impl Judge {
     /// Encrypted files among those that are judged. None is asked about where single controls were chosen. Without
     /// identities nothing is opened.
-    pub fn encrypted(
+    pub fn encrypted<'a>(
         &self,
-        files: &[EncryptedFile],
-        (identities, ruled): (&Identities, Option<&Ruled>),
+        files: impl IntoIterator<Item = &'a EncryptedFile>,
+        opening: &Opening,
         options: &JudgeOptions,
     ) -> Judged {
         if self.rules.credentials.is_none() {
             return Judged::default();
         }
         let about = |file: &EncryptedFile| {
-            let opened = (!identities.is_empty()).then(|| file.document.decrypt(identities));
+            let opened = (!opening.identities.is_empty()).then(|| file.document.decrypt(&opening.identities));
             let checked = match &opened {
                 None => Checked::NotTried,
                 Some(Ok(_)) => Checked::Whole,
                 Some(Err(error)) => Checked::Failed(error),
             };
-            let rule = ruled.and_then(|ruled| ruled.of(&file.path));
+            let rule = opening.ruled.as_ref().zip(file.path.as_ref()).and_then(|(ruled, path)| ruled.of(path));
             sops::findings(&Facts { file: &file.shown, document: &file.document, checked, rule })
         };
-        let findings = files.iter().filter_map(|file| about(file).ok()).flatten().collect();
+        let findings = files.into_iter().filter_map(|file| about(file).ok()).flatten().collect();
         self.excepted(findings, Vec::new(), options)
     }
 }

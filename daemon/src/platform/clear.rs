@@ -11,7 +11,7 @@ use portreeve_reports::{Effect, Finding, Verdict};
 
 use super::build::{Built, Part};
 use crate::config::Config;
-use crate::judge::{FileSource, Judge, JudgeOptions, JudgeSettings, LoadError, Rules};
+use crate::judge::{FileSource, Judge, JudgeOptions, JudgeSettings, LoadErrors, Rules};
 use crate::registry::RegistryClient;
 
 /// The rules of a platform's gate.
@@ -62,7 +62,7 @@ const MAX_TOLD: usize = 10;
 impl GateRules {
     /// Reads the rules: those the platform names, with parameters, image policy and exceptions of the configuration's
     /// files.
-    pub fn load(gate: &Gate, config: &Config, registry: RegistryClient) -> Result<Self, LoadError> {
+    pub fn load(gate: &Gate, config: &Config, registry: RegistryClient) -> Result<Self, LoadErrors> {
         let posture = &config.posture;
         let standard = if posture.enforce.is_empty() { &posture.frameworks } else { &posture.enforce };
         let settings = JudgeSettings {

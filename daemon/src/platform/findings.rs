@@ -48,9 +48,9 @@ pub fn findings(platform: &str, outcome: &Outcome, place: &Location, is_late: bo
     answered.filter_map(|(entry, answer)| finding(entry, answer, subject.clone(), place)).collect()
 }
 
-/// The findings about a platform file: that it cannot be used at all, or that it can be; and, where the cluster was
-/// looked at, platforms that it may have been before.
-pub fn file(shown: &str, problem: Option<String>, former: Option<&[Former]>) -> Vec<Finding> {
+/// The findings about a platform: that it cannot be used at all, or that it can be; and, where the cluster was looked at,
+/// platforms that it may have been before. `file` is that of it, where it is one.
+pub fn whole(platform: &str, file: Option<&str>, problem: Option<String>, former: Option<&[Former]>) -> Vec<Finding> {
     let invalid = match problem {
         Some(message) => fail(message, Vec::new()),
         None => pass(),
@@ -63,10 +63,15 @@ pub fn file(shown: &str, problem: Option<String>, former: Option<&[Former]>) -> 
             fail(format!("{first}{}", more(former.len())), evidence)
         }
     });
-    let place = Location { file: Some(shown.into()), line: Some(1), column: Some(1), ..Location::default() };
+    let place = file.map_or_else(Location::default, |file| Location {
+        file: Some(file.into()),
+        line: Some(1),
+        column: Some(1),
+        ..Location::default()
+    });
     let asked = [(&codes::PLATFORM_INVALID, Some(invalid)), (&codes::FORMER_PLATFORM, former)];
     let answered = asked.into_iter().filter_map(|(entry, answer)| Some((entry, answer?)));
-    answered.filter_map(|(entry, answer)| finding(entry, answer, subject(shown, ""), &place)).collect()
+    answered.filter_map(|(entry, answer)| finding(entry, answer, subject(platform, ""), &place)).collect()
 }
 
 fn finding(

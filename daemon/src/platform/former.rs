@@ -80,7 +80,7 @@ mod tests {
     use super::*;
     use crate::cluster::apply::Address;
     use crate::cluster::key::ObjectKey;
-    use crate::platform::graph::tests::component;
+    use crate::platform::keep::removed_component;
 
     fn other(component: &str, namespace: &str) -> BTreeMap<String, Inventories> {
         let key =
@@ -92,8 +92,7 @@ mod tests {
 
     #[test]
     fn a_platform_with_a_component_of_the_same_name_and_namespace_may_be_this_one_under_its_former_name() {
-        // A component of the tests is in the namespace of its name.
-        let ours = [component("hub", &[])];
+        let ours = [Component { namespace: "hub".to_owned(), ..removed_component("hub", None) }];
         let found = Former::of(&other("hub", "hub"), &ours);
         let [former] = &found[..] else { panic!("{found:?}") };
         assert_eq!((former.objects, &former.inventories[..]), (1, &["platform.old.hub".to_owned()][..]));

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use portreeve_api::platform::{Component, Drift};
+use portreeve_api::platform::{Component, Drift, last_first};
 use portreeve_policies::world::World;
 use portreeve_reports::report::Report;
 
@@ -16,7 +16,6 @@ use super::claims::Claims;
 use super::clear::{self, Cleared, GateRules, KeptBack};
 use super::deploy::{Applied, Deployer, Patience};
 use super::former::{Former, Inventories, inventories};
-use super::graph;
 use super::inventory::{DamagedInventory, Inventory, Policy, WHOLE};
 use super::plan::{ComponentPlan, Leftover, Planner, Promised, drifted};
 use super::prune::{Fate, Sweep, Whose};
@@ -218,14 +217,14 @@ impl<'a> Look<'a> {
     pub fn removed(&self) -> Vec<Component> {
         let is_declared = |name: &str| self.parts.iter().any(|part| part.component.name == name);
         let removed = self.inventories.iter().filter(|(name, _)| *name != WHOLE && !is_declared(name));
-        graph::last_first(removed.map(|(name, known)| removed_component(name, known.as_ref().ok())).collect())
+        last_first(removed.map(|(name, known)| removed_component(name, known.as_ref().ok())).collect())
     }
 
     /// Every component that has something in the cluster, in the order they are taken down.
     pub fn standing(&self) -> Vec<Component> {
         let declared = self.parts.iter().map(|part| part.component.clone());
         let all = declared.chain(self.removed()).filter(|component| self.inventories.contains_key(&component.name));
-        graph::last_first(all.collect())
+        last_first(all.collect())
     }
 
     /// Takes a component as far as the aim says.
@@ -380,7 +379,7 @@ const KEEPING: Patience = Patience { waves: Duration::from_secs(2), health: Dura
 
 /// What stands for a component that is not in the file any more: what its inventory remembers of it. One that does not
 /// say whether it may be pruned keeps what it has.
-fn removed_component(name: &str, inventory: Option<&Inventory>) -> Component {
+pub(super) fn removed_component(name: &str, inventory: Option<&Inventory>) -> Component {
     let unknown = Policy { prune: false, retain: true, max_prune: 0, depends_on: Vec::new() };
     let policy = inventory.and_then(|inventory| inventory.policy.clone()).unwrap_or(unknown);
     Component {

@@ -4,7 +4,7 @@
 //! waves), then [`clear::Cleared`] (it has passed the gate, by the same evaluation as the doors), then
 //! [`deploy::Applied`]. A component that does not get to a step stays as it runs.
 //!
-//! * Pure: [`claims`], [`graph`], [`waves`], [`diff`], [`fields`], [`path`], [`health`], [`inventory`], [`prune`].
+//! * Pure: [`claims`], [`waves`], [`diff`], [`fields`], [`path`], [`health`], [`inventory`], [`prune`].
 //! * [`plan`] looks at the cluster and writes nothing; [`deploy`] writes, by [`crate::cluster::apply`], with the proof
 //!   that this process leads.
 //! * The command line and the controller use this room alike.
@@ -18,7 +18,6 @@ pub mod diff;
 pub mod fields;
 pub mod findings;
 pub mod former;
-pub mod graph;
 pub mod health;
 pub mod inventory;
 pub mod keep;

@@ -150,7 +150,7 @@ impl Transport {
         let mut url = request.url.clone();
         let mut authorization = authorization;
         for _ in 0..=options::REDIRECTS {
-            match self.hop(request, &url, authorization).await? {
+            match self.hop(request, &url, authorization).await.map_err(|failure| redirected(request, &url, failure))? {
                 Step::Done(answer) => return Ok(answer),
                 Step::Redirected(next) => {
                     authorization = authorization.filter(|_| next.origin() == request.url.origin());
@@ -158,7 +158,15 @@ impl Transport {
                 }
             }
         }
-        Err(request.fail(Cause::Unreadable, format_args!("more than {} redirects", options::REDIRECTS)))
+        Err(request.fail(
+            Cause::Unreadable,
+            format_args!(
+                "the registry answers with redirects that do not end (more than {}, the last to {}); set right the \
+                 registry, or the proxy before it",
+                options::REDIRECTS,
+                url.origin().ascii_serialization()
+            ),
+        ))
     }
 
     async fn hop(
@@ -201,17 +209,41 @@ fn connection_failure(request: &Request<'_>, error: &reqwest::Error) -> Failure 
     request.fail(Cause::Unreachable, root_cause(error))
 }
 
+/// What went wrong at another host than the one that was named.
+fn redirected(request: &Request<'_>, url: &Url, failure: Failure) -> Failure {
+    if url.origin() == request.url.origin() {
+        return failure;
+    }
+    let host = url.origin().ascii_serialization();
+    Failure::new(failure.cause, format!("{}; the registry redirects there, to {host}", failure.message))
+}
+
 /// Where a redirect leads: https, or http when the redirecting address was http itself.
 fn next_url(request: &Request<'_>, from: &Url, headers: &HeaderMap) -> Result<Url, Failure> {
     let location = headers.get(LOCATION).and_then(|value| value.to_str().ok());
     let next = location.and_then(|location| from.join(location).ok());
     match next {
         Some(next) if next.scheme() == "https" || (next.scheme() == "http" && from.scheme() == "http") => Ok(next),
-        Some(_) => {
-            Err(request.fail(Cause::Unreadable, "redirected from https to another scheme, which is not followed"))
-        }
-        None => Err(request.fail(Cause::Unreadable, "redirected to nowhere")),
+        Some(next) => Err(request.fail(
+            Cause::Unreadable,
+            format_args!(
+                "the registry redirects from {} to {}, which is not followed: what comes without TLS could be \
+                 anybody's; set right the registry, or the proxy before it",
+                from.origin().ascii_serialization(),
+                address(&next)
+            ),
+        )),
+        None => Err(request.fail(
+            Cause::Unreadable,
+            "the registry answers with a redirect that names no address (Location); set right the registry, or the \
+             proxy before it",
+        )),
     }
+}
+
+/// Scheme and host: what comes behind them can be signatures of storage services.
+fn address(url: &Url) -> String {
+    url.host_str().map_or_else(|| format!("{}:", url.scheme()), |host| format!("{}://{host}", url.scheme()))
 }
 
 async fn read(request: &Request<'_>, url: &Url, mut response: Response) -> Result<Answer, Failure> {
@@ -253,6 +285,18 @@ mod tests {
         let request = Request::head(from.clone(), "");
         let headers = HeaderMap::from_iter([(LOCATION, HeaderValue::from_str(location).unwrap())]);
         next_url(&request, &from, &headers).ok().map(Into::into)
+    }
+
+    #[test]
+    fn a_redirect_that_is_not_followed_is_told_with_both_ends_and_what_to_set_right() {
+        let from = Url::parse("https://a.io/v2/x").unwrap();
+        let said =
+            |headers: HeaderMap| next_url(&Request::head(from.clone(), ""), &from, &headers).unwrap_err().message;
+        let leaving = said(HeaderMap::from_iter([(LOCATION, HeaderValue::from_static("http://b.io/y?sig=secret"))]));
+        assert!(leaving.contains("from https://a.io to http://b.io, which is not followed"), "{leaving}");
+        assert!(leaving.contains("set right the registry") && !leaving.contains("secret"), "{leaving}");
+        let nowhere = said(HeaderMap::new());
+        assert!(nowhere.contains("names no address (Location)"), "{nowhere}");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! known series exist from the start, at 0. A scrape reads atomics and never triggers work.
 
 mod credentials;
+mod exposition;
 mod platform;
 mod secrets;
 
@@ -18,15 +19,13 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 pub use credentials::CredentialMetrics;
+pub use exposition::Exposition;
 pub use platform::{ComponentState, DriftClass, PlatformMetrics};
 pub use secrets::{SecretMetrics, SyncState};
 
 use crate::judge::review::{DecisionReason, request};
 use crate::judge::tally::ImageOutcome;
 use crate::registry::RequestOutcome;
-
-/// The content type of [`Metrics::encode`].
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 type Ratio = Gauge<f64, AtomicU64>;
 
@@ -475,11 +474,14 @@ impl Metrics {
         }
     }
 
-    /// OpenMetrics text, with its end mark.
-    pub fn encode(&self) -> Result<String, std::fmt::Error> {
+    /// The text of all metrics.
+    pub fn encode(&self, exposition: Exposition) -> Result<String, std::fmt::Error> {
         let mut text = String::with_capacity(16 * 1024);
         prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
-        Ok(text)
+        Ok(match exposition {
+            Exposition::Classic => exposition::classic(&text),
+            Exposition::OpenMetrics => text,
+        })
     }
 }
 
@@ -500,7 +502,7 @@ mod tests {
 
     #[test]
     fn every_known_series_is_there_before_anything_happened() {
-        let text = Metrics::new("1.2.3").encode().unwrap();
+        let text = Metrics::new("1.2.3").encode(Exposition::OpenMetrics).unwrap();
         for line in [
             "portreeve_findings{severity=\"critical\",verdict=\"fail\"} 0",
             "portreeve_findings_opened_total 0",
@@ -539,19 +541,19 @@ mod tests {
     #[test]
     fn using_the_metrics_makes_no_new_series() {
         let metrics = Metrics::new("1");
-        let before = metrics.encode().unwrap().lines().count();
+        let before = metrics.encode(Exposition::OpenMetrics).unwrap().lines().count();
         metrics.set_findings(|_, _| 3);
         metrics.store.written(false);
         metrics.images.verified(ImageResult::Mismatch, Duration::from_millis(3));
         let held = metrics.admission.in_flight();
-        assert!(metrics.encode().unwrap().contains("portreeve_admission_in_flight 1\n"));
+        assert!(metrics.encode(Exposition::OpenMetrics).unwrap().contains("portreeve_admission_in_flight 1\n"));
         drop(held);
-        assert!(metrics.encode().unwrap().contains("portreeve_admission_in_flight 0\n"));
+        assert!(metrics.encode(Exposition::OpenMetrics).unwrap().contains("portreeve_admission_in_flight 0\n"));
         metrics.admission.answered(Operation::Unreadable, Decision::Error, Duration::ZERO);
         metrics.scans.scanned(Scanner::Posture, Outcome::Success, Timestamp::UNIX_EPOCH);
         metrics.credentials.set([(Class::Jwt, Some(Timestamp::UNIX_EPOCH)), (Class::Jwt, None)].into_iter());
-        assert!(metrics.encode().unwrap().contains("portreeve_credentials{class=\"jwt\"} 2\n"));
+        assert!(metrics.encode(Exposition::OpenMetrics).unwrap().contains("portreeve_credentials{class=\"jwt\"} 2\n"));
         metrics.sources.registry_requests(crate::registry::RequestOutcome::TimedOut, 1);
-        assert_eq!(metrics.encode().unwrap().lines().count(), before);
+        assert_eq!(metrics.encode(Exposition::OpenMetrics).unwrap().lines().count(), before);
     }
 }

@@ -287,7 +287,7 @@ fn panic_text(payload: &(dyn Any + Send)) -> &str {
 }
 
 /// An error and its sources, which a Display of ours does not repeat.
-fn chain(error: &dyn Error) -> String {
+pub fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

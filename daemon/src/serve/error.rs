@@ -6,16 +6,12 @@ use portreeve_reports::gate::ExitCode;
 
 use crate::admission::AdmissionError;
 use crate::cluster::client::ClientError;
-use crate::judge::LoadError;
 use crate::runtime::supervisor::RunError;
 use crate::store::StoreError;
 
 /// Why the daemon did not start, or ended other than by a signal.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// A file of rules cannot be used.
-    #[error(transparent)]
-    Rules(#[from] LoadError),
     /// The store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -71,8 +67,7 @@ impl ServeError {
     /// The exit code of the process.
     pub fn exit(&self) -> ExitCode {
         match self {
-            Self::Rules(_)
-            | Self::Store(StoreError::NoFolder(_))
+            Self::Store(StoreError::NoFolder(_))
             | Self::StoreUrl(_)
             | Self::Client(_)
             | Self::NoFolder(_)

@@ -1,5 +1,6 @@
 //! What can go wrong with a store, and what to do about it.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use sqlx::postgres::PgDatabaseError;
@@ -63,6 +64,14 @@ pub enum StoreError {
     /// Findings of a process that is the leader no more.
     #[error("another Portreeve has become the leader of this cluster; findings of this one are not stored any more")]
     Fenced,
+    /// The server of the database is not reached, or lets nobody in.
+    #[error("the store {store} cannot be opened: {why}")]
+    Away {
+        /// The database.
+        store: String,
+        /// What is wrong, and what to do about it.
+        why: String,
+    },
     /// Another failure of the database.
     #[error("the store {store} cannot be read or written")]
     Database {
@@ -88,6 +97,7 @@ impl StoreError {
             Self::Migrate { .. } => "migrate",
             Self::Full(_) => "full",
             Self::Fenced => "fenced",
+            Self::Away { .. } => "away",
             Self::Database { .. } => "database",
         }
     }
@@ -104,6 +114,9 @@ impl StoreError {
     /// Sorts a failure of the database by SQLite's primary result code or PostgreSQL's SQLSTATE.
     pub(super) fn of(store: &str, source: sqlx::Error) -> Self {
         let store = store.to_owned();
+        if let Some(why) = away(&source) {
+            return Self::Away { store, why };
+        }
         match kind(&source) {
             Kind::Full => Self::Full(store),
             Kind::Corrupt => Self::Corrupt { store, detail: source.to_string() },
@@ -115,6 +128,34 @@ impl StoreError {
 /// Classes of SQLSTATE that are about the server: connection, transactions that are read only (a standby), resources,
 /// locks, an operator's intervention, the system.
 const SERVER: [&str; 6] = ["08", "25", "53", "55", "57", "58"];
+
+/// Why the server of a database is not reached or lets nobody in; `None` of other failures. What was sent to it is not in
+/// these words, and so no password.
+fn away(error: &sqlx::Error) -> Option<String> {
+    match error {
+        sqlx::Error::Io(error) => Some(match error.kind() {
+            ErrorKind::ConnectionRefused => {
+                "connection refused: nothing listens there; start PostgreSQL, or correct store.url".to_owned()
+            }
+            ErrorKind::TimedOut => "it does not answer in time".to_owned(),
+            _ => format!("it is not reached ({error})"),
+        }),
+        sqlx::Error::Tls(error) => Some(format!("TLS failed ({error}); see sslmode and sslrootcert of store.url")),
+        _ => {
+            let error = error.as_database_error()?.try_downcast_ref::<PgDatabaseError>()?;
+            let code = error.code();
+            let why = match code {
+                "28P01" => "authentication failed: wrong or missing password; set PGPASSWORD, or correct ~/.pgpass",
+                code if code.starts_with("28") => {
+                    "authentication failed: the server does not let this user in from here; see its roles and pg_hba.conf"
+                }
+                "3D000" => "the database does not exist; create it, or correct store.url",
+                _ => return None,
+            };
+            Some(format!("{why} (SQLSTATE {code})"))
+        }
+    }
+}
 
 enum Kind {
     Full,

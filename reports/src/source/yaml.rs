@@ -36,7 +36,8 @@ pub fn read(bytes: &[u8], limits: &Limits) -> Vec<Result<Node, SourceError>> {
 pub(super) fn text_of<'input>(bytes: &'input [u8], limits: &Limits) -> Result<&'input str, SourceError> {
     let start = Place { line: 1, column: 1 };
     if bytes.len() > limits.bytes {
-        let message = format!("the input has {} bytes; at most {} are read", bytes.len(), limits.bytes);
+        // Readers stop behind the cap: how long the input is nobody knows.
+        let message = format!("the input has more than {}, the most that is read", size(limits.bytes));
         return Err(SourceError::too_large(start, message));
     }
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
@@ -46,6 +47,15 @@ pub(super) fn text_of<'input>(bytes: &'input [u8], limits: &Limits) -> Result<&'
         let valid = &bytes[..error.valid_up_to()];
         SourceError::unreadable(end_of(valid), "the input is not UTF-8 from here on; save it as UTF-8")
     })
+}
+
+/// A cap as people say it.
+fn size(bytes: usize) -> String {
+    match (bytes >> 20 << 20 == bytes, bytes >> 10 << 10 == bytes) {
+        (true, _) if bytes > 0 => format!("{} MiB", bytes >> 20),
+        (_, true) if bytes > 0 => format!("{} KiB", bytes >> 10),
+        _ => format!("{bytes} bytes"),
+    }
 }
 
 /// The place just behind these bytes, which are UTF-8.

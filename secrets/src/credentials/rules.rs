@@ -324,7 +324,11 @@ pub fn token_request(account: &ObjectRef, spec: Option<&Node>, limits: &Limits) 
         None => (Verdict::Unknown, "spec.expirationSeconds is no whole number".to_owned()),
         Some(seconds) => {
             let fails = SignedDuration::from_secs(seconds) > most && !of_pod;
-            let asked = span(SignedDuration::from_secs(seconds));
+            let asked = match span(SignedDuration::from_secs(seconds)) {
+                // Two units do not tell them apart.
+                same if fails && same == span(most) => format!("{same} and {}s", seconds - most.as_secs()),
+                asked => asked,
+            };
             let verdict = if fails { Verdict::Fail } else { Verdict::Pass };
             let message = format!(
                 "a token for {asked} is asked for; at most {} is allowed (credentials.maxTokenLifetime)",

@@ -419,6 +419,8 @@ fn a_token_request_is_held_to_the_limit_and_the_kubelet_gets_what_it_asks_for() 
     let refused = token_request(json!({"expirationSeconds": 315_360_000}));
     assert_eq!(refused.verdict, Verdict::Fail);
     assert!(refused.message.contains("at most 24h is allowed (credentials.maxTokenLifetime)"), "{}", refused.message);
+    let barely = token_request(json!({"expirationSeconds": 86_401}));
+    assert!(barely.message.contains("a token for 24h and 1s is asked for; at most 24h"), "{}", barely.message);
     let tight = Limits { max_token_lifetime: SignedDuration::from_mins(30), ..Limits::default() };
     let kubelet = json!({"expirationSeconds": 3607, "boundObjectRef": {"kind": "Pod"}});
     let of = |spec: &Value| rules::token_request(&holder("ServiceAccount"), Some(&read(spec)), &tight).unwrap().verdict;

@@ -18,11 +18,12 @@ pub struct PodMaker<'a> {
 }
 
 /// Fields of a pod spec, and how nothing is written in them.
-const POD_NOTHING: [(&str, &[&str]); 9] = [
+const POD_NOTHING: [(&str, &[&str]); 10] = [
     ("automountServiceAccountToken", &["null"]),
     ("hostIPC", &["null"]),
     ("hostNetwork", &["null"]),
     ("hostPID", &["null"]),
+    ("hostUsers", &["null"]),
     ("imagePullSecrets", &["null", "[]"]),
     ("initContainers", &["null", "[]"]),
     ("securityContext", &["null", "{}"]),
@@ -31,9 +32,10 @@ const POD_NOTHING: [(&str, &[&str]); 9] = [
 ];
 
 /// The same of containers.
-const CONTAINER_NOTHING: [(&str, &[&str]); 5] = [
+const CONTAINER_NOTHING: [(&str, &[&str]); 6] = [
     ("args", &["null", "[]"]),
     ("imagePullPolicy", &["null", "\"\""]),
+    ("lifecycle", &["null"]),
     ("livenessProbe", &["null"]),
     ("readinessProbe", &["null"]),
     ("securityContext", &["null", "{}"]),
@@ -44,14 +46,17 @@ const RESOURCES_NOTHING: [(&str, &[&str]); 1] =
     [("resources", &["null", "{}", r#"{"limits": null}"#, r#"{"limits": {}, "requests": null}"#])];
 
 /// The same of security contexts.
-const SECURITY_NOTHING: [(&str, &[&str]); 7] = [
+const SECURITY_NOTHING: [(&str, &[&str]); 10] = [
     ("allowPrivilegeEscalation", &["null"]),
     ("capabilities", &["null", "{}", r#"{"add": null, "drop": []}"#]),
     ("privileged", &["null"]),
+    ("procMount", &["null"]),
     ("readOnlyRootFilesystem", &["null"]),
     ("runAsNonRoot", &["null"]),
     ("runAsUser", &["null"]),
+    ("seLinuxOptions", &["null", "{}"]),
     ("seccompProfile", &["null"]),
+    ("windowsOptions", &["null", "{}"]),
 ];
 
 /// Which list a container stands in.
@@ -146,9 +151,17 @@ impl PodMaker<'_> {
         } else if self.dice.percent(40) {
             spec["automountServiceAccountToken"] = true.into();
         }
-        let context = self.pod_security();
-        if !context.is_empty() {
-            spec["securityContext"] = context.into();
+        let mut context = self.pod_security();
+        // The API server refuses a sysctl of a namespace that is shared, and HostProcess beside a network of its own.
+        if spec["hostNetwork"] != json!(true) && spec["hostIPC"] != json!(true) {
+            let name = if self.dice.percent(30) { "kernel.msgmax" } else { "kernel.shm_rmid_forced" };
+            context.insert("sysctls".to_owned(), json!([{"name": name, "value": "1"}]));
+        } else if spec["hostNetwork"] == json!(true) {
+            context.insert("windowsOptions".to_owned(), json!({"hostProcess": true}));
+        }
+        spec["securityContext"] = context.into();
+        if self.dice.percent(15) {
+            spec["hostUsers"] = true.into();
         }
     }
 
@@ -171,7 +184,8 @@ impl PodMaker<'_> {
         match self.dice.below(20) {
             0 => set("appArmorProfile", json!({"type": "RuntimeDefault"})),
             1 => set("appArmorProfile", json!({"type": "Unconfined"})),
-            2 => set("seLinuxOptions", json!({"level": "s0:c1"})),
+            2 => set("seLinuxOptions", json!({"level": "s0:c1", "type": "container_t"})),
+            3 | 4 => set("seLinuxOptions", json!({"role": "sysadm_r"})),
             _ => None,
         };
         context
@@ -230,7 +244,14 @@ impl PodMaker<'_> {
         for probe in ["livenessProbe", "readinessProbe"] {
             if !self.bad() {
                 container[probe] = json!({"httpGet": {"path": "/healthz", "port": port}});
+            } else if self.dice.percent(30) {
+                container[probe] = json!({"tcpSocket": {"port": port, "host": "127.0.0.1"}});
             }
+        }
+        if self.bad() && self.dice.percent(30) {
+            let call = json!({"httpGet": {"port": port, "host": "169.254.169.254"}});
+            let hook = *self.dice.pick(&["postStart", "preStop"]);
+            container["lifecycle"] = json!({hook: call});
         }
     }
 
@@ -316,6 +337,13 @@ impl PodMaker<'_> {
             context.insert("seccompProfile".to_owned(), json!({"type": "RuntimeDefault"}));
         } else if self.dice.percent(30) {
             context.insert("seccompProfile".to_owned(), json!({"type": "Unconfined"}));
+        }
+        if self.dice.percent(15) {
+            let kind = if self.bad() { "spc_t" } else { "container_t" };
+            context.insert("seLinuxOptions".to_owned(), json!({"type": kind}));
+        }
+        if self.dice.percent(15) {
+            context.insert("procMount".to_owned(), "Default".into());
         }
         context
     }

@@ -197,3 +197,41 @@ async fn a_definition_that_never_establishes_is_waited_for_in_vain_and_told() {
     site.component("retain: false");
     assert_eq!(site.run(&["destroy", "--yes"]).code, Some(0));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_that_is_out_of_date_deletes_nothing_that_came_in_its_place() {
+    let (site, proxy) = proxied("stale").await;
+    manifests(&site, &[("a", "1"), ("b", "1")]);
+    assert_eq!(site.run_async(&["apply", "--yes"]).await.code, Some(0));
+    // From here on `b` is read as it is now, whatever becomes of it.
+    proxy.fault(Match::path("/configmaps/b").method("GET"), Fault::Stale, None);
+    assert_eq!(site.run_async(&["plan"]).await.code, Some(0));
+    site.api().delete(&site.config_map("b")).await.or_fail("a deletion by hand");
+    let theirs = json!({"apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "b", "namespace": site.namespace}, "data": {"value": "theirs"}});
+    site.api().create(&theirs).await.or_fail("an object of somebody else");
+    site.remove("app/b.yaml");
+    let output = site.run_async(&["apply", "--yes"]).await;
+    let both = vec![("a".to_owned(), "1".to_owned()), ("b".to_owned(), "theirs".to_owned())];
+    assert_eq!(end_state(&site).await.0, both, "{}{}", output.stdout, output.stderr);
+    proxy.heal();
+    let output = site.run_async(&["apply", "--yes"]).await;
+    assert_eq!(output.code, Some(0), "{}{}", output.stdout, output.stderr);
+    assert_eq!(end_state(&site).await, (both, true), "and it is not listed as ours");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_api_server_and_lost_connections_change_nothing_but_the_time() {
+    let (site, proxy) = proxied("lossy").await;
+    manifests(&site, &[("a", "1"), ("b", "1")]);
+    proxy.fault(Match::path("/configmaps/a").method("PATCH"), Fault::Drop, None);
+    let output = site.run_async(&["apply", "--yes"]).await;
+    assert_ne!(output.code, Some(0), "a connection that is lost is told: {}{}", output.stdout, output.stderr);
+    assert!(output.stdout.contains("the API server could not be asked"), "{}{}", output.stdout, output.stderr);
+    proxy.heal();
+    proxy.fault(Match::path("/configmaps/"), Fault::Delay(std::time::Duration::from_millis(100)), None);
+    let output = site.run_async(&["apply", "--yes"]).await;
+    assert_eq!(output.code, Some(0), "{}{}", output.stdout, output.stderr);
+    let end = vec![("a".to_owned(), "1".to_owned()), ("b".to_owned(), "1".to_owned())];
+    assert_eq!(end_state(&site).await, (end, true));
+}

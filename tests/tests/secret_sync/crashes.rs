@@ -1,6 +1,8 @@
 //! Two daemons, and one that dies after each of its writes.
 
 use portreeve_tests::api_proxy::{Kill, Match, Run, after_each_write};
+use portreeve_tests::daemon::Daemon;
+use portreeve_tests::postgres::Postgres;
 use portreeve_tests::process::{START, until};
 use serde_json::{Value, json};
 
@@ -23,10 +25,21 @@ async fn a_follower_writes_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_after_any_write_leaves_the_same_end() {
+    crash_after_each_write(|config| Daemon::configured(config, &[])).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_after_any_write_leaves_the_same_end_with_a_store_on_postgresql() {
+    let server = Postgres::start().await;
+    crash_after_each_write(|config| Daemon::on_postgres(&server, config)).await;
+}
+
+async fn crash_after_each_write(daemon: impl Fn(&Value) -> Daemon) {
     let site = &Site::new("crash").await;
+    let daemon = &daemon;
     site.map("one.yaml", "password: one\n");
     site.map("two.yaml", "password: two\n");
-    let config = &json!([site.item("one.yaml", "one"), site.item("two.yaml", "two")]);
+    let config = &site.config(json!([site.item("one.yaml", "one"), site.item("two.yaml", "two")]), json!({}));
     let (one, two) = (&json!({"password": "one"}), &json!({"password": "two"}));
     let is_kept = async || {
         let live: (Option<Value>, Option<Value>) = (site.data("one").await, site.data("two").await);
@@ -41,7 +54,7 @@ async fn a_crash_after_any_write_leaves_the_same_end() {
             let _gone = site.api().delete(&site.path(name)).await;
         }
         site.forget_lease().await;
-        let mut daemon = site.configured(config.clone(), json!({}));
+        let mut daemon = daemon(config);
         let id = daemon.launch().id();
         site.proxy.kill_at(n, id, when);
         until_kept().await.expect("both are made, or the daemon is killed");
@@ -58,7 +71,7 @@ async fn a_crash_after_any_write_leaves_the_same_end() {
     };
     let again = |n| async move {
         site.forget_lease().await;
-        let mut daemon = site.configured(config.clone(), json!({}));
+        let mut daemon = daemon(config);
         daemon.launch();
         let kept = until(START, || async { is_kept().await.then_some(()) }).await;
         assert!(kept.is_some(), "write {n}: {:?} {:?}", site.data("one").await, site.data("two").await);

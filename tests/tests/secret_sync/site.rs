@@ -64,16 +64,20 @@ impl Site {
 
     /// A daemon that keeps these, with `extra` laid over `secrets`.
     pub(crate) fn configured(&self, sync: Value, extra: Value) -> Daemon {
+        Daemon::configured(&self.config(sync, extra), &[])
+    }
+
+    /// The configuration of such a daemon.
+    pub(crate) fn config(&self, sync: Value, extra: Value) -> Value {
         let mut secrets = json!({"identities": [{"file": self.key.file}], "interval": "1s", "sync": sync});
         let extra = extra.as_object().or_fail("a map").clone();
         extra.into_iter().for_each(|(key, value)| secrets[key] = value);
-        let config = json!({
+        json!({
             "cluster": {"kubeconfig": self.proxy.kubeconfig()},
             "leader": {"lease": self.namespace},
             "posture": {"frameworks": ["nsa"]},
             "secrets": secrets,
-        });
-        Daemon::configured(&config, &[])
+        })
     }
 
     /// The same, started.

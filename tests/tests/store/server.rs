@@ -68,15 +68,26 @@ async fn a_killed_server_loses_nothing_that_was_acknowledged_and_its_return_is_t
 }
 
 #[tokio::test]
-async fn a_wrong_password_ends_the_daemon_with_the_server_and_without_the_password() {
-    let server = Postgres::start().await;
+async fn a_store_that_cannot_be_opened_ends_the_daemon_with_the_reason_and_without_the_password() {
+    let mut server = Postgres::start().await;
     let cluster = FolderCluster::on_postgres(&server, "");
-    let mut command = cluster.command();
-    command.env("PGPASSWORD", "not-the-password");
-    let refused = portreeve_tests::binary::Portreeve::finish(&mut command);
+    let refused = |password: &str, reason: &str| {
+        let refused = portreeve_tests::binary::Portreeve::finish(cluster.command().env("PGPASSWORD", password));
+        assert_eq!(refused.code, Some(1), "{refused:?}");
+        assert!(refused.stderr.contains(&server.url("")), "{}", refused.stderr);
+        assert!(refused.stderr.contains(reason), "{}", refused.stderr);
+        assert!(!refused.stderr.contains(password), "{}", refused.stderr);
+    };
+    refused("not-the-password", "authentication failed: wrong or missing password; set PGPASSWORD");
+    let config = std::fs::read_to_string(cluster.root().join("portreeve.yaml")).or_fail("the configuration");
+    let elsewhere = config.replace(&server.url(postgres::DATABASE), &server.url("nowhere"));
+    std::fs::write(cluster.root().join("portreeve.yaml"), elsewhere).or_fail("the configuration");
+    refused(postgres::PASSWORD, "the database does not exist; create it");
+    server.kill();
+    let refused = portreeve_tests::binary::Portreeve::finish(&mut cluster.command());
     assert_eq!(refused.code, Some(1), "{refused:?}");
-    assert!(refused.stderr.contains(&server.url(postgres::DATABASE)), "{}", refused.stderr);
-    assert!(!refused.stderr.contains("not-the-password"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("connection refused: nothing listens there"), "{}", refused.stderr);
+    assert!(!refused.stderr.contains(postgres::PASSWORD), "{}", refused.stderr);
 }
 
 #[tokio::test]

@@ -226,7 +226,10 @@ fn component() -> Value {
     let source = object(
         "Where its objects come from.",
         [
-            optional("folder", text("A folder of manifests.")),
+            optional(
+                "folder",
+                text("A folder of manifests, relative to platform.folder of Portreeve's configuration."),
+            ),
             optional("chart", text("A chart: a folder, an archive, or oci://.")),
         ],
     );

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::ByteString;
+use portreeve_reports::digest::hex;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
 };
@@ -54,8 +55,7 @@ impl Pair {
         authority.key_usages = vec![KeyUsagePurpose::KeyCertSign];
         let authority_key = KeyPair::generate()?;
         // No two authorities have the same name: a reader finds the one that signed.
-        let id: String =
-            authority_key.public_key_raw().iter().skip(1).take(8).map(|byte| format!("{byte:02x}")).collect();
+        let id = hex(authority_key.public_key_raw().get(1..9).unwrap_or_default());
         authority.distinguished_name.push(DnType::CommonName, format!("portreeve webhook CA {id}"));
         let authority_pem = authority.self_signed(&authority_key)?.pem();
         let mut serving = params(names.to_vec(), expires)?;

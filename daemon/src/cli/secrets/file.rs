@@ -9,6 +9,7 @@ use portreeve_secrets::sops::SecretBytes;
 
 use super::super::output;
 use super::{Refusal, exits};
+use crate::runtime::files::{folder_of, put_in_place};
 
 /// Most bytes that are read; what is a document is told by the reader, which has the same bound.
 const MAX_BYTES: u64 = 33 << 20;
@@ -134,14 +135,8 @@ impl Staged {
 
     /// Puts it in the file's place.
     pub(super) fn commit(self) -> Result<(), Refusal> {
-        let failed = unwritable(&self.target);
-        std::fs::rename(&self.staged, &self.target).map_err(&failed)?;
-        File::open(folder_of(&self.target)).and_then(|folder| folder.sync_all()).map_err(&failed)
+        put_in_place(&self.staged, &self.target).map_err(unwritable(&self.target))
     }
-}
-
-fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 impl Drop for Staged {

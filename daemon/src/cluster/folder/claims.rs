@@ -4,13 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use portreeve_policies::object::{ReadOptions, Unreadable, read_objects};
+use portreeve_policies::object::Unreadable;
 use portreeve_reports::{Cause, Finding};
 use portreeve_secrets::credentials::Values;
 
 use crate::cluster::index::Item;
 use crate::cluster::key::ObjectKey;
 use crate::cluster::writer::Event;
+use crate::judge::content::Content;
 
 /// What the files of a folder say.
 #[derive(Debug, Default)]
@@ -21,9 +22,8 @@ pub(super) struct Claims {
 
 impl Claims {
     /// A file was read. Objects that it no longer has are gone, unless a part of it could not be read.
-    pub(super) fn file_read(&mut self, name: &str, bytes: &[u8], options: &ReadOptions) -> Vec<Event> {
+    pub(super) fn file_read(&mut self, name: &str, read: Content) -> Vec<Event> {
         let name: Arc<str> = name.into();
-        let read = read_objects(Some(&name), bytes, options);
         let mut problems: Vec<Finding> = Vec::new();
         let mut items: Vec<Item> = read.objects.into_iter().map(|object| Item::good(object, Values::Read)).collect();
         for unreadable in read.unreadable {
@@ -42,7 +42,7 @@ impl Claims {
         }
         events.extend(items.into_iter().filter_map(|item| self.claim(&name, item)));
         self.files.insert(Arc::clone(&name), &before | &now);
-        events.push(Event::FileRead(name, problems));
+        events.push(Event::FileRead(name, problems, read.encrypted.map(Arc::new)));
         events
     }
 
@@ -75,5 +75,5 @@ impl Claims {
 
 /// The event of a file or folder that could not be read at all: what it said before is kept.
 pub(super) fn unreadable(name: &str, cause: Cause, why: &str) -> Event {
-    Event::FileRead(name.into(), vec![Unreadable::of_file(name, cause, why).finding()])
+    Event::FileRead(name.into(), vec![Unreadable::of_file(name, cause, why).finding()], None)
 }

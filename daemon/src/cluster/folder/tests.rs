@@ -133,14 +133,14 @@ async fn a_folder_that_is_away_at_first_deletes_nothing_and_is_no_proof() {
 }
 
 fn claimed(claims: &mut Claims, file: &str, text: &str) -> Vec<String> {
-    described(claims.file_read(file, text.as_bytes(), &ReadOptions::default()))
+    described(claims.file_read(file, Content::read(file, None, text.as_bytes(), &ReadOptions::default())))
 }
 
 fn described(events: Vec<Event>) -> Vec<String> {
     let one = |event| match event {
         Event::Applied(item) => format!("applied {}", item.key().name),
         Event::Deleted(key) => format!("deleted {}", key.name),
-        Event::FileRead(file, problems) => format!("read {file} with {} problems", problems.len()),
+        Event::FileRead(file, problems, _) => format!("read {file} with {} problems", problems.len()),
         Event::FileGone(file) => format!("gone {file}"),
         other => format!("{other:?}"),
     };

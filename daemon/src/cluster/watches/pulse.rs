@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::raw::RawObject;
 use crate::cluster::apply::chain;
+use crate::cluster::request::{Failed, within_time};
 
 /// How long failures may go on before they are told: a restart of one of several API servers is over by then.
 pub(super) const GRACE: Duration = Duration::from_secs(10);
@@ -96,12 +97,14 @@ impl Pulse {
 /// Asks for one object of the kind. A refusal is an answer, too: the watch is told what is refused.
 pub(super) async fn ask(client: &Client, kind: &ApiResource) -> Result<(), String> {
     let api: Api<RawObject> = Api::all_with(client.clone(), kind);
-    match tokio::time::timeout(PATIENCE, api.list(&ListParams::default().limit(1))).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(kube::Error::Api(status))) if matches!(status.code, 400..500) => Ok(()),
-        Ok(Err(kube::Error::Api(status))) => Err(super::said(&status)),
-        Ok(Err(error)) => Err(chain(&error)),
-        Err(_) => Err(format!("no answer within {} s", PATIENCE.as_secs())),
+    match within_time(PATIENCE, api.list(&ListParams::default().limit(1))).await {
+        Ok(_) | Err(Failed::Changed) => Ok(()),
+        Err(failed) if matches!(failed.code(), Some(400..500)) => Ok(()),
+        Err(Failed::TimedOut) => Err(format!("no answer within {} s", PATIENCE.as_secs())),
+        Err(Failed::Refused(error)) => match *error {
+            kube::Error::Api(status) => Err(super::said(&status)),
+            error => Err(chain(&error)),
+        },
     }
 }
 

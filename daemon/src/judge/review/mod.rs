@@ -197,19 +197,21 @@ fn passes_unjudged(request: &ReviewRequest, scope: &AdmissionScope) -> Option<De
 }
 
 /// The object of a review that was read from a file; `None` for a deletion.
-pub fn object_of_document(document: &Node) -> Result<Option<Object>, Box<Finding>> {
+pub fn object_of_document(file: &str, document: &Node) -> Result<Option<Object>, Box<Unreadable>> {
     let request = ReviewRequest::from_node(document).map_err(|error| {
-        Box::new(Unreadable::of_file("AdmissionReview", Cause::Unreadable, error.to_string()).finding())
+        let why = format!("an AdmissionReview that cannot be read: {error}");
+        Box::new(Unreadable::of_file(file, Cause::Unreadable, why))
     })?;
     if request.operation == Operation::Delete {
         return Ok(None);
     }
-    object_of(&request).map(Some)
+    object_of(&request, Some(file)).map(Some)
 }
 
-fn object_of(request: &ReviewRequest) -> Result<Object, Box<Finding>> {
+fn object_of(request: &ReviewRequest, file: Option<&str>) -> Result<Object, Box<Unreadable>> {
     let root = request.object.clone().unwrap_or_else(Node::null);
-    Object::from_node(root, Origin::default(), &request.namespace).map_err(|unreadable| Box::new(unreadable.finding()))
+    let origin = file.map_or_else(Origin::default, |file| Origin { file: Some(file.into()), place: root.place });
+    Object::from_node(root, origin, &request.namespace).map_err(Box::new)
 }
 
 async fn judged(
@@ -222,9 +224,9 @@ async fn judged(
         let spec = request.object.clone().unwrap_or_else(Node::null);
         return Ok(judge.token_request(&request.service_account(), &spec, options).findings);
     }
-    match object_of(request) {
+    match object_of(request, None) {
         Ok(object) => Ok(judge.objects(&[object], world, options).await.findings),
-        Err(unreadable) => Ok(vec![*unreadable]),
+        Err(unreadable) => Ok(vec![unreadable.finding()]),
     }
 }
 
@@ -324,7 +326,7 @@ fn sentence(finding: &Finding) -> String {
 /// The images of a Pod that have a tag and no digest, with the digests their tags have now. What cannot be resolved
 /// stays as it is: `/validate` says why.
 async fn pins(judge: &Judge, request: &ReviewRequest, options: &JudgeOptions) -> Vec<Pin> {
-    let Ok(object) = object_of(request) else { return Vec::new() };
+    let Ok(object) = object_of(request, None) else { return Vec::new() };
     if &*object.kind != "Pod" || !object.group().is_empty() || !judge.has_image_policy() {
         return Vec::new();
     }

@@ -11,7 +11,7 @@ use super::{object_of, pointer};
 /// Images of a Pod that were verified, whose failure would have blocked, and that have no digest: the tag may be
 /// another image by the time it is pulled. `/mutate` pins them; here it could not, or was not asked.
 pub(super) fn unpinned(request: &ReviewRequest, findings: &[Finding]) -> Vec<ImageUse> {
-    let Ok(object) = object_of(request) else { return Vec::new() };
+    let Ok(object) = object_of(request, None) else { return Vec::new() };
     if &*object.kind != "Pod" || !object.group().is_empty() {
         return Vec::new();
     }
@@ -60,7 +60,7 @@ mod tests {
             "operation": "UPDATE", "namespace": "n", "object": pod("q.io/a:1"), "oldObject": pod("q.io/a:1")}});
         let is_as_before = |review: &Value| {
             let request = ReviewRequest::parse(review.to_string().as_bytes()).unwrap();
-            let object = object_of(&request).unwrap();
+            let object = object_of(&request, None).unwrap();
             is_as_before(&request, &image_uses(&object, &object.reference(None))[0])
         };
         assert!(is_as_before(&review));

@@ -248,5 +248,6 @@ async fn t15_an_unconfigured_loopback_host_is_not_asked_and_not_redirected_to() 
     let redirecting = Registry::start(move |_| Reply::Answer(302, vec![("Location", target.clone())], vec![])).await;
     let answer = redirecting.client().resolve(&redirecting.image(":1"), later()).await;
     assert_eq!(cause(&answer), Cause::Unreachable);
+    assert!(message(&answer).contains(&format!("redirects there, to http://{}", hidden.host())), "{answer:?}");
     assert!(hidden.seen().is_empty(), "{:?}", hidden.seen());
 }

@@ -156,6 +156,8 @@ async fn all_evidence_about_one_image_has_a_cap_too() {
 async fn redirects_in_a_circle_end_after_the_fifth() {
     let registry =
         Registry::start(|seen| Reply::Answer(307, vec![("Location", format!("{}x", seen.target))], vec![])).await;
-    assert_eq!(cause(&registry.client().resolve(&registry.image(":1"), later()).await), Cause::Unreadable);
+    let answer = registry.client().resolve(&registry.image(":1"), later()).await;
+    assert_eq!(cause(&answer), Cause::Unreadable);
+    assert!(message(&answer).contains("redirects that do not end (more than 5"), "{answer:?}");
     assert_eq!(registry.seen().len(), 6);
 }

@@ -6,7 +6,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use super::closed_label;
+use super::{Ratio, closed_label};
 
 closed_label! {
     /// Where a component of the platform is.
@@ -64,6 +64,8 @@ pub struct PlatformMetrics {
     drift: Family<DriftLabel, Gauge>,
     /// Requests that could have changed the cluster.
     pub writes: Counter,
+    /// How long the last look at all components took, in seconds.
+    pub round: Ratio,
 }
 
 impl PlatformMetrics {
@@ -91,5 +93,7 @@ impl PlatformMetrics {
         registry.register("platform_drift", help, self.drift.clone());
         let help = "Requests of the platform that could have changed the cluster";
         registry.register("platform_writes", help, self.writes.clone());
+        let help = "Time of the last look at all components, what it wrote included";
+        registry.register("platform_round_duration_seconds", help, self.round.clone());
     }
 }

@@ -16,6 +16,7 @@ use super::super::error::StoreError;
 use super::super::url::{beside, lock_path};
 use super::super::writer::{self, Target, Writer};
 use super::{MIGRATIONS, Opened, READERS, check_schema, migrate_error};
+use crate::runtime::files::{folder_of, put_in_place};
 
 /// `PRTV`: marks the file as ours in SQLite's header.
 const APPLICATION_ID: i64 = 0x5052_5456;
@@ -58,7 +59,7 @@ fn of(path: &Path, source: sqlx::Error) -> StoreError {
 }
 
 fn lock(database: &Path) -> Result<File, StoreError> {
-    let folder = folder(database);
+    let folder = folder_of(database);
     if !folder.is_dir() {
         return Err(StoreError::NoFolder(folder.to_owned()));
     }
@@ -85,13 +86,7 @@ async fn create(path: &Path) -> Result<(), StoreError> {
     sqlx::query("PRAGMA application_id = 1347572822").execute(&mut connection).await.map_err(failed)?;
     MIGRATIONS.run(&mut connection).await.map_err(|source| migrate_error(&shown(&fresh), source))?;
     connection.close().await.map_err(failed)?;
-    std::fs::rename(&fresh, path).map_err(file_error)?;
-    // The name itself must survive a power cut.
-    File::open(folder(path)).and_then(|folder| folder.sync_all()).map_err(file_error)
-}
-
-fn folder(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+    put_in_place(&fresh, path).map_err(file_error)
 }
 
 /// Refuses a damaged, foreign or newer database before anything is written to it.

@@ -186,9 +186,12 @@ pub enum InvalidKeys {
     },
 }
 
+/// The bytes of key files, or why they could not be read, by their names in a policy.
+pub type KeyBytes = BTreeMap<String, Result<Vec<u8>, String>>;
+
 impl ImagePolicy {
-    /// Completes a decoded policy with the bytes of its key files, by their names in it.
-    pub fn build(spec: &ImagePolicySpec, keys: &BTreeMap<String, Vec<u8>>) -> Result<Self, Problems> {
+    /// Completes a decoded policy with its key files.
+    pub fn build(spec: &ImagePolicySpec, keys: &KeyBytes) -> Result<Self, Problems> {
         let mut problems = Problems::new(&spec.file);
         let rules = spec.rules.iter().filter_map(|rule| build_rule(rule, spec.mode, keys, &mut problems)).collect();
         let policy = Self::new(spec.mode, spec.no_match, rules);
@@ -371,7 +374,7 @@ impl StaticAllow {
     }
 }
 
-fn build_rule(spec: &RuleSpec, mode: Mode, keys: &BTreeMap<String, Vec<u8>>, problems: &mut Problems) -> Option<Rule> {
+fn build_rule(spec: &RuleSpec, mode: Mode, keys: &KeyBytes, problems: &mut Problems) -> Option<Rule> {
     let basis = match &spec.basis {
         BasisSpec::Allow(allow) => Basis::Allow(allow.clone()),
         BasisSpec::Deny { reason } => Basis::Deny { reason: reason.clone() },
@@ -396,19 +399,22 @@ fn build_rule(spec: &RuleSpec, mode: Mode, keys: &BTreeMap<String, Vec<u8>>, pro
     })
 }
 
-fn build_authority(
-    spec: &AuthoritySpec,
-    keys: &BTreeMap<String, Vec<u8>>,
-    problems: &mut Problems,
-) -> Option<KeyAuthority> {
+fn build_authority(spec: &AuthoritySpec, keys: &KeyBytes, problems: &mut Problems) -> Option<KeyAuthority> {
     let KeySpec { place, source, not_before, not_after } = &spec.key;
     let (what, bytes) = match source {
-        KeySource::File(file) => (format!("key file '{file}'"), keys.get(file).map(Vec::as_slice)),
-        KeySource::Data(data) => (format!("key '{}'", spec.name), Some(data.as_bytes())),
+        KeySource::File(file) => (format!("key file '{file}'"), keys.get(file).map(Result::as_deref)),
+        KeySource::Data(data) => (format!("key '{}'", spec.name), Some(Ok(data.as_bytes()))),
     };
-    let Some(bytes) = bytes else {
-        problems.push(*place, format!("{what} could not be read"));
-        return None;
+    let bytes = match bytes {
+        Some(Ok(bytes)) => bytes,
+        Some(Err(reason)) => {
+            problems.push(*place, format!("{what}: {reason}"));
+            return None;
+        }
+        None => {
+            problems.push(*place, format!("{what} could not be read"));
+            return None;
+        }
     };
     match TrustedKey::from_pem(bytes) {
         Ok(key) => Some(KeyAuthority {

@@ -23,7 +23,7 @@ fn key() -> Vec<u8> {
 }
 
 fn built(text: &str) -> ImagePolicy {
-    let keys = BTreeMap::from([("a.pub".to_owned(), key()), ("b.pub".to_owned(), key())]);
+    let keys = BTreeMap::from([("a.pub".to_owned(), Ok(key())), ("b.pub".to_owned(), Ok(key()))]);
     ImagePolicy::build(&decode(text).unwrap(), &keys).unwrap()
 }
 
@@ -191,14 +191,17 @@ fn too_many_patterns_are_refused_before_they_are_compared() {
 #[test]
 fn a_policy_is_not_built_without_its_keys() {
     let spec = decode(SUPPORTED).unwrap();
-    let keys = BTreeMap::from([("a.pub".to_owned(), b"".to_vec())]);
+    let keys = BTreeMap::from([
+        ("a.pub".to_owned(), Ok(b"".to_vec())),
+        ("b.pub".to_owned(), Err("b.pub is not there".to_owned())),
+    ]);
     let said = ImagePolicy::build(&spec, &keys).unwrap_err().to_string();
     insta::assert_snapshot!(said, @r"
     policy.yaml:13:48: key file 'a.pub': it holds no PEM block; a public key reads '-----BEGIN PUBLIC KEY-----' …
-    policy.yaml:14:31: key file 'b.pub' could not be read
+    policy.yaml:14:31: key file 'b.pub': b.pub is not there
     ");
     let same = key();
-    let twice = BTreeMap::from([("a.pub".to_owned(), same.clone()), ("b.pub".to_owned(), same)]);
+    let twice = BTreeMap::from([("a.pub".to_owned(), Ok(same.clone())), ("b.pub".to_owned(), Ok(same))]);
     let said = ImagePolicy::build(&spec, &twice).unwrap_err().to_string();
     assert_eq!(said, "policy.yaml:11:7: rule 'platform images': a threshold of 2 cannot be met by 1 different key(s)");
     assert!(matches!(ImagePolicy::for_keys(&BTreeMap::new(), 1), Err(InvalidKeys::NoKey)));
@@ -210,7 +213,7 @@ fn a_policy_is_not_built_without_its_keys() {
 fn the_digest_changes_with_everything_that_can_change_a_verdict() {
     let (a, b) = (key(), key());
     let digest = |text: &str, a: &[u8], b: &[u8]| {
-        let keys = BTreeMap::from([("a.pub".to_owned(), a.to_vec()), ("b.pub".to_owned(), b.to_vec())]);
+        let keys = BTreeMap::from([("a.pub".to_owned(), Ok(a.to_vec())), ("b.pub".to_owned(), Ok(b.to_vec()))]);
         ImagePolicy::build(&decode(text).unwrap(), &keys).unwrap().digest().to_owned()
     };
     let original = digest(SUPPORTED, &a, &b);

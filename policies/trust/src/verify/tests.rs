@@ -15,7 +15,7 @@ fn policy(text: &str, keys: &[(&str, &SigningKey)]) -> ImagePolicy {
     let spec = Fields::of(&document, "spec", &mut problems).and_then(|map| map.finish_with(ImagePolicySpec::decode));
     let spec = problems.into_result(spec).unwrap().unwrap();
     let pem = |key: &SigningKey| key.public_key_pem().unwrap().into_bytes();
-    let keys = keys.iter().map(|(name, key)| ((*name).to_owned(), pem(key))).collect();
+    let keys = keys.iter().map(|(name, key)| ((*name).to_owned(), Ok(pem(key)))).collect();
     ImagePolicy::build(&spec, &keys).unwrap()
 }
 

@@ -37,7 +37,8 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Vec<Branch>, Error> {
 
 fn text_of(bytes: &[u8]) -> Result<&str, Error> {
     if bytes.len() > limits::BYTES {
-        let message = format!("the file has {} bytes; at most {} are read", bytes.len(), limits::BYTES);
+        // Readers stop behind the cap: how long the file is nobody knows.
+        let message = format!("the file has more than {} MiB, the most that is read", limits::BYTES >> 20);
         return Err(Error::new(Kind::TooLarge, message));
     }
     let text = std::str::from_utf8(bytes)

@@ -2,15 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use portreeve_api::platform::Component;
+use super::Component;
 
 /// Components that wait for each other.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("components depend on each other in a circle: {}; remove one 'dependsOn'", .0.join(" -> "))]
-pub struct Cycle(pub Vec<String>);
+pub(super) struct Cycle(Vec<String>);
 
 /// Positions of the components, each after those it depends on and else as in the file.
-pub fn order(components: &[Component]) -> Result<Vec<usize>, Cycle> {
+pub(super) fn order(components: &[Component]) -> Result<Vec<usize>, Cycle> {
     let mut ordered = Vec::with_capacity(components.len());
     let is_done = |done: &[usize], name: &str| done.iter().any(|index| components[*index].name == name);
     while ordered.len() < components.len() {
@@ -63,16 +63,16 @@ fn circle(components: &[Component], done: &[usize]) -> Cycle {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use std::time::Duration;
 
-    use portreeve_api::platform::Drift;
     use portreeve_reports::source::Place;
 
     use super::*;
+    use crate::platform::Drift;
 
     /// A component, in the namespace of its name.
-    pub(in super::super) fn component(name: &str, depends_on: &[&str]) -> Component {
+    fn component(name: &str, depends_on: &[&str]) -> Component {
         Component {
             name: name.to_owned(),
             namespace: name.to_owned(),

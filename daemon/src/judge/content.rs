@@ -1,0 +1,61 @@
+//! What is in a file of manifests: the one reading behind `check`, `gate` and the folder that is watched as a cluster.
+
+use std::path::Path;
+
+use portreeve_policies::object::{Object, ReadOptions, Unreadable, read_objects};
+use portreeve_reports::Cause;
+use portreeve_secrets::sops::{self, Document};
+
+use super::review::object_of_document;
+use super::secrets::EncryptedFile;
+
+/// What was read of one file.
+#[derive(Default)]
+pub struct Content {
+    /// Objects in their order; then those that AdmissionReviews ask about.
+    pub objects: Vec<Object>,
+    /// What could not be read.
+    pub unreadable: Vec<Unreadable>,
+    /// The file as one that sops encrypted; a manifest is among the objects too.
+    pub encrypted: Option<EncryptedFile>,
+}
+
+impl Content {
+    /// Reads bytes that findings call `name`. `path` is where they are on disk; without one no creation rule is for
+    /// them.
+    pub fn read(name: &str, path: Option<&Path>, bytes: &[u8], options: &ReadOptions) -> Self {
+        let document = match encrypted(bytes) {
+            Ok(document) => document,
+            Err(error) => return Self::unread(name, Cause::Unreadable, &error.to_string()),
+        };
+        let is_manifest = document.as_ref().is_none_or(Document::is_manifest);
+        let mut content = if is_manifest { Self::manifests(name, bytes, options) } else { Self::default() };
+        content.encrypted =
+            document.map(|document| EncryptedFile { shown: name.to_owned(), path: path.map(Path::to_owned), document });
+        content
+    }
+
+    /// A file that could not be read at all.
+    pub fn unread(name: &str, cause: Cause, why: &str) -> Self {
+        Self { unreadable: vec![Unreadable::of_file(name, cause, why)], ..Self::default() }
+    }
+
+    fn manifests(name: &str, bytes: &[u8], options: &ReadOptions) -> Self {
+        let read = read_objects(Some(name), bytes, options);
+        let mut content = Self { objects: read.objects, unreadable: read.unreadable, encrypted: None };
+        for review in &read.reviews {
+            // A deletion has no object to judge.
+            match object_of_document(name, review) {
+                Ok(object) => content.objects.extend(object),
+                Err(unreadable) => content.unreadable.push(*unreadable),
+            }
+        }
+        content
+    }
+}
+
+/// The file, when sops encrypted it. Looking for its block first spares most files a second reading.
+fn encrypted(bytes: &[u8]) -> Result<Option<Document>, sops::Error> {
+    let has_block = bytes.starts_with(b"sops:") || bytes.windows(6).any(|window| window == b"\nsops:");
+    has_block.then(|| Document::read(bytes)).transpose()
+}

@@ -109,7 +109,7 @@ fn a_platform_with_a_mistake_is_told_all_of_them() {
     for (right, wrong, words) in [
         ("folder: a", "folder: ../../etc", "'a': the folder '../../etc' is not inside"),
         ("folder: a", "folder: /etc", "'a': the folder '/etc' is not inside"),
-        ("name: a,", "name: a, dependsOn: [a],", "in a circle: a -> a"),
+        ("name: a,", "name: a, dependsOn: [a],", "'a' depends on itself"),
         ("namespace: a", "namespace: kube-system", "'kube-system' belongs to the cluster"),
         ("gate:", "gaet:", "unknown key 'spec.gaet'; did you mean 'gate'?"),
         ("[nsa]", "[nas]", "did you mean 'nsa'"),

@@ -160,6 +160,60 @@ fn the_configuration_of_the_base_is_the_nearest_one_above_the_working_directory(
     assert!(name.contains("team/portreeve.yaml from main"), "{name}");
 }
 
+/// Whoever opens a pull request may push tags and branches of any name.
+#[test]
+fn a_change_cannot_put_a_ref_of_its_own_in_the_place_of_the_base() {
+    let upstream = Desk::new();
+    upstream.file("web.yaml", PRIVILEGED);
+    upstream.git(&["init", "--quiet", "--initial-branch", "main"]);
+    upstream.git(&["add", "."]);
+    upstream.git(&["commit", "--quiet", "--message", "base"]);
+    upstream.git(&["checkout", "--quiet", "-b", "change"]);
+    upstream.file("portreeve.yaml", "posture: {failOn: none}\n");
+    upstream.git(&["add", "."]);
+    upstream.git(&["commit", "--quiet", "--message", "no gate"]);
+    let base = upstream.git(&["rev-parse", "main"]);
+    for tag in ["main", "origin/main", "refs/remotes/origin/main", &base[..9]] {
+        upstream.git(&["update-ref", &format!("refs/tags/{tag}"), "change"]);
+    }
+    let desk = Desk::new();
+    desk.git(&["clone", "--quiet", "--branch", "change", &upstream.folder().display().to_string(), "."]);
+    let gate = |branch: &str, arguments: &[&str]| {
+        let mut command = desk.command(&[&["gate", "web.yaml"], arguments].concat());
+        Portreeve::finish(command.env("GITHUB_BASE_REF", branch))
+    };
+    gate("main", &[]).expect_exit(10);
+    gate("", &["--base", "refs/remotes/origin/main"]).expect_exit(10);
+    gate("", &["--base", base.trim()]).expect_exit(10);
+    gate("", &[]).expect_exit(0);
+    desk.git(&["branch", "--quiet", "origin/main"]);
+    desk.git(&["branch", "--quiet", "main", "origin/change"]);
+    for (name, other) in
+        [("origin/main", "refs/heads/origin/main"), ("main", "refs/heads/main"), (&base[..9], "a commit")]
+    {
+        let said = gate("", &["--base", name]).expect_exit(2).stderr;
+        let tag = format!("refs/tags/{name}");
+        assert!(said.contains("ambiguous") && said.contains(&tag) && said.contains(other), "{said}");
+    }
+    // Without the branch itself, a tag that is called like it in full is not it.
+    desk.git(&["update-ref", "-d", "refs/remotes/origin/main"]);
+    assert!(gate("main", &[]).expect_exit(2).stderr.contains("not in this clone; fetch it first"));
+    gate("", &["--base", "refs/remotes/origin/main"]).expect_exit(2);
+}
+
+#[test]
+fn a_configuration_of_the_base_that_is_a_link_is_told_as_one() {
+    let desk = Desk::new();
+    desk.file("web.yaml", PRIVILEGED);
+    desk.file("real.yaml", "posture: {failOn: none}\n");
+    std::os::unix::fs::symlink("real.yaml", desk.folder().join("portreeve.yaml")).or_fail("a link");
+    desk.git(&["init", "--quiet", "--initial-branch", "main"]);
+    desk.git(&["add", "."]);
+    desk.git(&["commit", "--quiet", "--message", "base"]);
+    let said = desk.run(&["gate", "web.yaml", "--base", "main"]).expect_exit(2).stderr;
+    assert!(said.contains("portreeve.yaml could not be read from main: it is a symbolic link there"), "{said}");
+}
+
 #[test]
 fn a_ref_that_is_not_there_is_exit_2_with_the_command_that_fetches_it() {
     let desk = Desk::new();

@@ -122,13 +122,13 @@ fn what_is_named_twice_is_read_once() {
     let folder = desk.folder().display().to_string();
     let named = ["web.yaml", "./web.yaml", ".", &folder];
     let report = desk.run(&with(&ONE, &named)).expect_exit(10).json();
-    assert_eq!((report["findings"].as_array().unwrap().len(), &report["inputs"]["objects"]), (1, &json!(1)));
+    assert_eq!(verdicts(&report), ["C-0057 fail"]);
 }
 
 #[test]
 fn a_namespace_that_no_object_can_be_in_is_a_usage_error() {
     let desk = desk();
-    for namespace in ["", "A/B", "a.b", "-a", &"a".repeat(64)] {
+    for namespace in ["", "A/B", "a.b", "a-", &"a".repeat(64)] {
         for command in [&["check", "web.yaml"][..], &["gate", "web.yaml"], &["credentials", "list", "web.yaml"]] {
             let said = desk.run(&with(command, &["-n", namespace])).expect_exit(2).stderr;
             assert!(said.contains("is not a DNS-1123 label"), "{said}");

@@ -160,6 +160,30 @@ fn the_configuration_of_the_base_is_the_nearest_one_above_the_working_directory(
     assert!(name.contains("team/portreeve.yaml from main"), "{name}");
 }
 
+#[test]
+fn each_object_that_uses_a_denied_image_is_a_place_of_the_finding() {
+    let desk = Desk::new();
+    let digest = "0a".repeat(32);
+    let pod = |namespace: &str, name: &str| {
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: {namespace}}}\nspec:\n  containers:\n  - name: \
+             main\n    image: quay.io/org/app@sha256:{digest}\n---\n"
+        )
+    };
+    desk.file("pods.yaml", [pod("dev", "a"), pod("dev", "b"), pod("prod", "c"), pod("prod", "d")].concat());
+    desk.file("image-policy.yaml", policy("registry.example"));
+    desk.file("cosign.pub", rcgen::KeyPair::generate().or_fail("a key").public_key_pem());
+    let arguments = ["gate", "--control", "C-0057", "--image-policy", "image-policy.yaml", "--format", "json"];
+    let report = desk.run(&[&arguments[..], &["pods.yaml"]].concat()).expect_exit(13).json();
+    let findings = report["findings"].as_array().or_fail("findings");
+    let denied = findings.iter().find(|finding| finding["code"] == "PR-1003").or_fail("PR-1003");
+    let place = |place: &Value| (place["object"].as_str().map(str::to_owned), place["line"].as_u64());
+    let mut places: Vec<_> = denied["locations"].as_array().or_fail("places").iter().map(place).collect();
+    places.sort();
+    let expected = [("dev/Pod/a", 7), ("dev/Pod/b", 15), ("prod/Pod/c", 23), ("prod/Pod/d", 31)];
+    assert_eq!(places, expected.map(|(object, line)| (Some(object.to_owned()), Some(line))), "{denied:#}");
+}
+
 /// Whoever opens a pull request may push tags and branches of any name.
 #[test]
 fn a_change_cannot_put_a_ref_of_its_own_in_the_place_of_the_base() {

@@ -1,5 +1,6 @@
 //! Reading what a command line names: files, folders, standard input.
 
+use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
@@ -22,6 +23,8 @@ pub(super) struct Inputs {
     pub unreadable: Vec<Finding>,
     /// Files that sops encrypted, manifests among the objects included.
     pub encrypted: Vec<EncryptedFile>,
+    /// What was looked at, by its own path: what is named twice is read once.
+    seen: BTreeSet<PathBuf>,
 }
 
 /// Reads all paths; `-` is standard input. A named path that does not exist is a usage error; a file that is there
@@ -42,7 +45,9 @@ pub(super) fn read(paths: &[PathBuf], namespace: &str) -> Result<Inputs, Failure
         let metadata = std::fs::metadata(path);
         let metadata = metadata.map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
         if metadata.is_dir() {
-            inputs.add_folder(path, &roots, (root.as_deref(), &options));
+            if inputs.is_new(path) {
+                inputs.add_folder(path, &roots, (root.as_deref(), &options));
+            }
         } else {
             inputs.add_file(path, &repository_path(path, root.as_deref()), &options);
         }
@@ -55,6 +60,10 @@ impl Inputs {
         self.objects.extend(content.objects);
         self.unreadable.extend(content.unreadable.iter().map(Unreadable::finding));
         self.encrypted.extend(content.encrypted);
+    }
+
+    fn is_new(&mut self, path: &Path) -> bool {
+        self.seen.insert(path.canonicalize().unwrap_or_else(|_| path.to_owned()))
     }
 
     /// The manifests of a folder, in the order of their names.
@@ -72,6 +81,9 @@ impl Inputs {
     }
 
     fn add_file(&mut self, file: &Path, name: &str, options: &ReadOptions) {
+        if !self.is_new(file) {
+            return;
+        }
         match walk::bytes(file, options.limits.bytes) {
             Ok(bytes) => self.add(Content::read(name, Some(file), &bytes, options)),
             Err((cause, why)) => self.unread(name, cause, &why),

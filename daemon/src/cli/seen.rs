@@ -72,7 +72,7 @@ impl Looking<'_> {
         let inputs = input::read(paths, self.namespace)?;
         let world = World::of_files(&inputs.objects, self.partial);
         let credentials = of_objects(&inputs.objects);
-        let input::Inputs { objects, unreadable, encrypted } = inputs;
+        let input::Inputs { objects, unreadable, encrypted, .. } = inputs;
         Ok(Seen { objects, unreadable, world, credentials, encrypted })
     }
 }

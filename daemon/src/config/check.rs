@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use portreeve_api::{NameForm, dns_name};
 use portreeve_policies::framework::{self, builtin_frameworks};
 use portreeve_reports::source::decode::did_you_mean;
@@ -138,7 +140,8 @@ impl Check<'_> {
     fn registry(&self, raw: &RawRegistry) -> Registry {
         let credentials = raw.credentials.as_ref();
         Registry {
-            host: raw.host.value.clone(),
+            // A reference has its host in lower case; names of hosts have no case.
+            host: raw.host.value.to_ascii_lowercase(),
             plain_http: raw.plain_http.unwrap_or(false),
             ca_file: self.path(raw.ca_file.as_ref()),
             docker_config: self.path(credentials.and_then(|credentials| credentials.docker_config.as_ref())),
@@ -389,6 +392,10 @@ impl Check<'_> {
             return self.fail(place, format!("'{key}': '{text}' has {fields} fields; a cron schedule {message}"));
         }
         match text.parse::<croner::Cron>() {
+            Ok(cron) if cron.find_next_occurrence(&Timestamp::UNIX_EPOCH.to_zoned(TimeZone::UTC), false).is_err() => {
+                let advice = "no year has such a day; correct day and month";
+                self.fail(place, format!("'{key}': '{text}' is a time that never comes: {advice}"))
+            }
             Ok(cron) => Some(cron),
             Err(error) => self.fail(place, format!("'{key}': '{text}' is not a cron schedule: {error}")),
         }

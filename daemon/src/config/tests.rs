@@ -192,6 +192,11 @@ fn values_that_do_not_go_together_are_problems_with_places() {
     ];
     let expected: Vec<String> = expected.iter().map(|line| format!("conf/portreeve.yaml:{line}")).collect();
     assert_eq!(said.lines().collect::<Vec<_>>(), expected);
+    let said = parsed("posture: {rescan: '0 0 30 2 *'}\n", &[]).unwrap_err();
+    assert!(said.contains("yaml:1:19: 'posture.rescan': '0 0 30 2 *' is a time that never comes"), "{said}");
+    parsed("posture: {rescan: '0 0 29 2 *'}\n", &[]).unwrap();
+    let hosts = parsed("registries: [{host: 'A.Example:443'}]\n", &[]).unwrap();
+    assert_eq!(hosts.config.registries[0].host, "a.example:443", "as references write it");
     parsed("http: {listen: '127.0.0.1:0', metricsListen: '127.0.0.1:0'}\nimages: {rescan: '@daily'}\n", &[]).unwrap();
 }
 

@@ -281,12 +281,13 @@ fn a_file_without_mistakes_passes_where_it_failed_before() {
     assert_eq!(failing.verdict, Verdict::Fail);
     assert_eq!(
         failing.message,
-        "exceptions.yaml:9:3: 'spec.owner' is missing\nexceptions.yaml:20:3: 'spec.owner' is missing"
+        "exceptions.yaml:9:3: 'spec.owner' is missing; exceptions.yaml:20:3: 'spec.owner' is missing"
     );
     let passing = validity(Exceptions::new(vec![valid()], vec![]));
     assert_eq!((passing.verdict, &passing.fingerprint), (Verdict::Pass, &failing.fingerprint));
     let many = validity(Exceptions::new(vec![], (1..=100).map(invalid).collect()));
-    assert_eq!((many.message.lines().count(), many.message.lines().last()), (21, Some("and 80 more")));
+    let told: Vec<&str> = many.message.split("; ").collect();
+    assert_eq!((told.len(), told.last()), (21, Some(&"and 80 more")));
 }
 
 #[test]

@@ -28,7 +28,7 @@ fn image_use(reference: &str, digest: &str) -> ImageUse {
         repository: parsed.repository,
         digest: Some(Digest::parse(digest).unwrap()),
         objects: vec![object],
-        location: Location { object_path: "spec.containers[0].image".into(), ..Location::default() },
+        locations: vec![Location { object_path: "spec.containers[0].image".into(), ..Location::default() }],
     }
 }
 

@@ -28,6 +28,13 @@ fn doctor(desk: &Desk, configuration: &str) -> Output {
     desk.run(&["doctor", "--format", "json"])
 }
 
+#[test]
+fn outside_of_a_pod_what_is_missing_is_told_once() {
+    let answer = doctor(&Desk::new(), "{}\n").expect_exit(10).json();
+    let message = checks(&answer, "cluster")[0][1];
+    assert_eq!(message.matches("environment variable not found").count(), 1, "{message}");
+}
+
 #[tokio::test]
 async fn connection_clock_and_each_right_are_asked_of_the_api_server() {
     let plane = ControlPlane::shared().await;

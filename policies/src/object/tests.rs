@@ -216,6 +216,12 @@ fn a_field_of_the_wrong_type_is_named_and_its_object_is_unknown() {
 }
 
 #[test]
+fn a_number_with_a_point_is_told_from_a_whole_one() {
+    let found = problem("apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {securityContext: {runAsUser: 80.0}}\n");
+    assert!(found.message.ends_with("must be a whole number, not a decimal number; correct it"), "{}", found.message);
+}
+
+#[test]
 fn a_word_that_kubernetes_reads_as_a_boolean_is_to_be_quoted() {
     let found =
         problem("apiVersion: v1\nkind: Pod\nmetadata: {name: p, labels: {a: on}}\nspec: {containers: [{name: c}]}\n");

@@ -252,7 +252,8 @@ impl Row {
 pub(super) fn status(rows: &[Row]) -> String {
     let mut text = String::new();
     for row in rows {
-        let _ = writeln!(text, "{:<24} {:<12} {} objects", row.name, row.state.as_str(), row.objects);
+        let objects = if row.objects == 1 { "object" } else { "objects" };
+        let _ = writeln!(text, "{:<24} {:<12} {} {objects}", row.name, row.state.as_str(), row.objects);
         for (key, words) in &row.unhealthy {
             let _ = writeln!(text, "  {key}: {words}");
         }

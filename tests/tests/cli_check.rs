@@ -87,7 +87,7 @@ fn files_of_rules_in_a_folder_are_no_manifests_unless_they_may_be_applied() {
     let desk = desk();
     desk.file(".sops.yaml", "creation_rules: []\n");
     desk.file("portreeve.yaml", "posture: {params: params.yaml}\n");
-    desk.file("params.yaml", "imageRepositoryAllowList: [registry.example.com]\n");
+    desk.file("params.yaml", "postureControlInputs: {}\n");
     let of_folder = || verdicts(&desk.run(&with(&ONE, &["."])).expect_exit(10).json());
     assert_eq!(of_folder(), ["C-0057 fail"]);
     // Who names one asks about it.

@@ -23,15 +23,15 @@ pub(super) struct Login {
 pub(super) fn logins(text: &str) -> Option<Vec<Login>> {
     // Cheap to say no: most texts are not.
     let has = |word: &&str| text.contains(word);
-    if !(text.contains("users") && HOLDING.iter().any(has)) {
+    let is_likely = FRAME.iter().any(has);
+    if !(text.contains("users") && (is_likely || HOLDING.iter().any(has))) {
         return None;
     }
     let limits = Limits { bytes: 1 << 20, depth: 32, nodes: 100_000, documents: 1 };
     let root = match yaml::read(text.as_bytes(), &limits).into_iter().next()? {
         Ok(root) => root,
         Err(error) => {
-            let is_likely = error.cause == Cause::TooLarge && ["clusters", "contexts", "Config"].iter().any(has);
-            return is_likely.then(|| vec![too_large()]);
+            return (is_likely && error.cause == Cause::TooLarge).then(|| vec![too_large()]);
         }
     };
     // Clients read one without a kind, and without clusters, too.
@@ -44,6 +44,8 @@ pub(super) fn logins(text: &str) -> Option<Vec<Login>> {
     (kind.is_some() || !logins.is_empty()).then_some(logins)
 }
 
+/// What most of them have.
+const FRAME: [&str; 3] = ["clusters", "contexts", "Config"];
 /// The fields of a user that hold something.
 const HOLDING: [&str; 4] = ["token", "password", "client-certificate-data", "client-key-data"];
 

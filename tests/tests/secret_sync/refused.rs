@@ -3,6 +3,7 @@
 use portreeve_tests::OrFail as _;
 use portreeve_tests::age::AgeKey;
 use portreeve_tests::api_proxy::{Fault, Match};
+use portreeve_tests::binary::Portreeve;
 use serde_json::{Value, json};
 
 use crate::site::{Site, finding, resolved};
@@ -59,11 +60,18 @@ async fn a_file_that_cannot_be_used_changes_nothing_until_it_is_mended() {
 #[tokio::test]
 async fn what_no_mac_covers_is_not_written_and_a_pipe_stops_no_other_secret() {
     let site = Site::new("open").await;
-    site.key.encrypt(
-        "user: clear\ndata_pass: one\n",
-        &site.file("open.yaml"),
-        &["--mac-only-encrypted", "--encrypted-regex", "pass"],
-    );
+    std::fs::write(site.file("open.yaml"), "user: clear\ndata_pass: one\n").unwrap();
+    let mut encrypt = Portreeve::command();
+    encrypt.args([
+        "secrets",
+        "encrypt",
+        "--age",
+        &site.key.recipient,
+        "--mac-only-encrypted",
+        "--encrypted-regex",
+        "pass",
+    ]);
+    Portreeve::finish(encrypt.arg("--in-place").arg(site.file("open.yaml"))).expect_exit(0);
     let tampered = std::fs::read_to_string(site.file("open.yaml")).unwrap().replace("user: clear", "user: mallory");
     std::fs::write(site.file("open.yaml"), tampered).unwrap();
     portreeve_tests::process::run(std::process::Command::new("mkfifo").arg(site.file("pipe.yaml")));

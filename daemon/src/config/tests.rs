@@ -102,9 +102,9 @@ fn the_sections_of_what_writes_are_read_with_their_defaults() {
 
 #[test]
 fn mistakes_behind_an_item_that_is_left_out_name_their_own_item() {
-    let text = "secrets:\n  sync:\n    - {namespace: ns, name: s}\n    - [a]\n    - {file: c, namespace: N, name: s}\n";
+    let text = "secrets:\n  sync:\n    - {namespace: ns, name: s}\n    - [a]\n    - {file: c, namespace: J, name: s}\n";
     let said = parsed(text, &[]).unwrap_err();
-    assert!(said.contains("'secrets.sync[2].namespace': 'N'"), "{said}");
+    assert!(said.contains("'secrets.sync[2].namespace': 'J'"), "{said}");
 }
 
 #[test]

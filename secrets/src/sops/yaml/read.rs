@@ -54,7 +54,7 @@ const ODD_BREAKS: [char; 3] = ['\u{85}', '\u{2028}', '\u{2029}'];
 fn is_read_elsewise(source: Option<&str>, style: ScalarStyle) -> bool {
     let source = source.unwrap_or_default();
     let is_quoted = matches!(style, ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted);
-    let is_space = |letter: Option<char>| letter.is_some_and(|letter| letter.is_whitespace());
+    let is_space = |letter: Option<char>| letter.is_some_and(char::is_whitespace);
     source.char_indices().filter(|(_, letter)| ODD_BREAKS.contains(letter)).any(|(at, letter)| {
         let (before, behind) = (source.get(..at).unwrap_or_default(), source.get(at + letter.len_utf8()..));
         let is_alone = !is_space(before.chars().next_back()) && !is_space(behind.and_then(|rest| rest.chars().next()));

@@ -24,12 +24,12 @@ use crate::cluster::kinds::RULE_KINDS;
 use crate::cluster::lease::{self, Campaign};
 use crate::cluster::writer::{self, ClusterView};
 use crate::config::Config;
-use crate::config::valid::{Admission, Namespaces, SecretsConfig, Tls};
+use crate::config::valid::{Admission, PlatformSource, Tls};
 use crate::controllers::Means;
 use crate::controllers::credentials::Credentials;
 use crate::controllers::images::Images;
-use crate::controllers::platform::{self, PlatformController};
-use crate::controllers::resources::{Heard, RuleResources, StatusWriter, Teller};
+use crate::controllers::platform::{self, Declaration, PlatformController};
+use crate::controllers::resources::{Declared, Heard, Ready, RuleResources, StatusWriter, Teller};
 use crate::controllers::scans::Scans;
 use crate::controllers::secrets::{self, SecretsController};
 use crate::controllers::workloads::Workloads;
@@ -116,11 +116,11 @@ async fn daemon(options: ServeOptions) -> Result<(), ServeError> {
         }
         _ => None,
     };
-    shared.keep_platform(&options.config, &source, leadership.clone(), &mut supervisor)?;
+    let (following, kept) = Following::new();
+    shared.keep_platform((&options.config, kept), &source, leadership.clone(), &mut supervisor)?;
     shared.keep_secrets(&options.config, (&source, &cluster), leadership.clone(), &mut supervisor)?;
-    let allowed = &options.config.exception_namespaces;
-    let source = (source, &options.config.secrets, opening);
-    let watching = shared.start_watching(source, (&leadership, parts), allowed, &mut supervisor);
+    let source = (source, &options.config, opening);
+    let watching = shared.start_watching(source, (&leadership, parts), following, &mut supervisor);
     shared.start_schedule(&options.config, &watching, &mut supervisor);
     if let Some((webhook, certificates, admission, permit)) = door {
         let state = shared.admission_state(admission, &watching.view);
@@ -220,7 +220,7 @@ impl Shared {
     /// Starts what keeps the platform, when there is one; without, what was said of one is over.
     fn keep_platform(
         &self,
-        config: &Config,
+        (config, kept): (&Config, Kept),
         source: &Source,
         leadership: LeadershipWatch,
         supervisor: &mut Supervisor,
@@ -233,8 +233,15 @@ impl Shared {
             return Ok(());
         };
         let Source::Api(client) = source else { return Err(ServeError::PlatformWithoutApiServer) };
+        let declaration = match platform.source {
+            PlatformSource::File(file) => Declaration::File(file),
+            PlatformSource::Resource { name, folder } => {
+                Declaration::Resource { name, folder, declared: kept.declared, ready: kept.ready }
+            }
+        };
         let controller = PlatformController {
-            platform,
+            declaration,
+            interval: platform.interval,
             config: config.clone(),
             judge: self.judge.clone(),
             applier: Applier::new(client.clone(), &config.leader),
@@ -274,9 +281,9 @@ impl Shared {
     /// Starts the watch and schedule doors.
     fn start_watching(
         &self,
-        (source, secrets, opening): (Source, &SecretsConfig, Arc<Opening>),
+        (source, config, opening): (Source, &Config, Arc<Opening>),
         (leadership, mut parts): (&LeadershipWatch, Parts),
-        allowed: &Namespaces,
+        following: Following,
         supervisor: &mut Supervisor,
     ) -> Watching {
         let feeds = [Feed::default(), Feed::default(), Feed::default()];
@@ -290,23 +297,26 @@ impl Shared {
             Source::Api(client) => {
                 let rules = RuleResources {
                     judge: self.judge.clone(),
-                    allowed: allowed.clone(),
+                    allowed: config.exception_namespaces.clone(),
                     cluster: view.clone(),
                     feeds: feeds.clone(),
                     rescans: triggers.clone(),
                     heard: watch::Sender::new(Arc::new(Heard::default())),
+                    platform: config.platform.as_ref().map(|platform| platform.source.clone()),
+                    declared: following.declared,
+                    clock: Timestamp::now,
                     permit: Some(parts.permit("custom resources")),
                 };
-                self.start_rules(rules, client, (leadership, &turn), supervisor);
+                self.start_rules((rules, following.ready), client, (leadership, &turn), supervisor);
             }
         }
-        source.start(secrets.cluster_read, events, &self.metrics, supervisor);
+        source.start(config.secrets.cluster_read, events, &self.metrics, supervisor);
         let [workload_feed, image_feed, credential_feed] = feeds;
         let [posture_rescan, image_rescan, credential_rescan] = triggers.clone();
         let shared_scans = self.scans(&view);
         let (judge, tally, cluster) = (self.judge.clone(), Arc::clone(&self.tally), view.clone());
         let (scans, shutdown) = (Arc::clone(&shared_scans), supervisor.shutdown());
-        let declared = secrets::subjects(secrets);
+        let declared = secrets::subjects(&config.secrets);
         let workloads = turn.clone().write(move |recorder, mut stored| {
             let scans = scans(&recorder);
             stored.retain(|subject| !declared.contains(subject));
@@ -337,7 +347,7 @@ impl Shared {
     /// Starts what follows custom resources, tells the store of them, and writes their status.
     fn start_rules(
         &self,
-        rules: RuleResources,
+        (rules, ready): (RuleResources, watch::Receiver<Option<Arc<Ready>>>),
         client: &kube::Client,
         (leadership, turn): (&LeadershipWatch, &Turn),
         supervisor: &mut Supervisor,
@@ -348,7 +358,7 @@ impl Shared {
             supervisor.spawn(TaskName::Watch(kind.plural), watches.clone().run(kind));
         }
         let (heard, leadership) = (rules.heard.subscribe(), leadership.clone());
-        let writer = StatusWriter { client: client.clone(), heard: heard.clone(), leadership };
+        let writer = StatusWriter { client: client.clone(), heard: heard.clone(), ready, leadership };
         supervisor.spawn(TaskName::Status, writer.run(supervisor.shutdown()));
         let shutdown = supervisor.shutdown();
         let teller = turn.clone().write(move |recorder, stored| Teller { heard, recorder }.run(stored, shutdown));
@@ -427,6 +437,26 @@ impl Shared {
         };
         supervisor.spawn(TaskName::Metrics, carrier.run(shutdown.clone()));
         supervisor.spawn(TaskName::Announcer, announce_when_ready(watching.readiness, announce, shutdown));
+    }
+}
+
+/// The ends of what follows the resource of a platform: what it asks for goes out, what became of it comes in.
+struct Following {
+    declared: watch::Sender<Declared>,
+    ready: watch::Receiver<Option<Arc<Ready>>>,
+}
+
+/// The ends of what keeps the platform.
+struct Kept {
+    declared: watch::Receiver<Declared>,
+    ready: watch::Sender<Option<Arc<Ready>>>,
+}
+
+impl Following {
+    fn new() -> (Self, Kept) {
+        let (declared, of_kept) = watch::channel(Declared::Waiting);
+        let (ready, of_following) = watch::channel(None);
+        (Self { declared, ready: of_following }, Kept { declared: of_kept, ready })
     }
 }
 

@@ -164,10 +164,14 @@ fn is_lower_hex(byte: u8) -> bool {
 }
 
 /// The first component is a host when it has a dot, a port or a capital or is `localhost`; all else is on Docker Hub.
+/// All names of one registry are one: a rule about it must not depend on how an image writes it.
 fn split_host(name: &str) -> (&str, String) {
     match name.split_once('/') {
         Some((first, rest)) if is_host_like(first) => {
-            let host = if first == "index.docker.io" { "docker.io" } else { first };
+            let host = match first.strip_suffix(":443").unwrap_or(first) {
+                "index.docker.io" | "registry-1.docker.io" => "docker.io",
+                host => host,
+            };
             let path = if host == "docker.io" && !rest.contains('/') { format!("library/{rest}") } else { rest.into() };
             (host, path)
         }
@@ -242,7 +246,15 @@ mod tests {
         assert_eq!(display("busybox"), "docker.io/library/busybox:latest");
         assert_eq!(display("bitnami/git"), "docker.io/bitnami/git:latest");
         assert_eq!(display("docker.io/busybox:1.36"), "docker.io/library/busybox:1.36");
-        assert_eq!(display("index.docker.io/a/b"), "docker.io/a/b:latest");
+        for host in ["index.docker.io", "registry-1.docker.io", "docker.io:443", "registry-1.docker.io:443"] {
+            assert_eq!(display(&format!("{host}/a/b")), "docker.io/a/b:latest");
+        }
+    }
+
+    #[test]
+    fn the_port_that_https_has_anyway_is_no_other_registry() {
+        assert_eq!(display("quay.io:443/bad/x:1"), "quay.io/bad/x:1");
+        assert_eq!(display("quay.io:4430/bad/x:1"), "quay.io:4430/bad/x:1");
     }
 
     #[test]

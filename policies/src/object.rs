@@ -1,5 +1,6 @@
 //! Kubernetes objects as subjects.
 
+mod builtin;
 mod read;
 mod scope;
 mod shape;

@@ -49,11 +49,6 @@ pub fn template_path(group: &str, kind: &str) -> Option<&'static str> {
     WORKLOADS.iter().find(|workload| (workload.0, workload.1) == (group, kind)).map(|workload| workload.2)
 }
 
-/// Whether a kind is a workload's name in some group, in any case of letters.
-pub(crate) fn is_like_workload(kind: &str) -> bool {
-    WORKLOADS.iter().any(|workload| workload.1.eq_ignore_ascii_case(kind))
-}
-
 /// The pod template of a workload. `None` for all other kinds; an object of a workload kind without one is unreadable
 /// and does not get here.
 pub fn pod_template(object: &Object) -> Option<PodTemplate<'_>> {

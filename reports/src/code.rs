@@ -5,11 +5,13 @@
 //! which names the topic (0 input and policy problems, 1 image trust, 2 image contract, 3 secrets, 4 credentials,
 //! 5 platform, 6 repository hygiene, 7 posture beyond Kubescape).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::severity::Severity;
+use crate::source::decode::did_you_mean;
 
 /// The checked name of a question.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -91,6 +93,39 @@ impl TryFrom<String> for Code {
 impl From<Code> for String {
     fn from(code: Code) -> Self {
         code.0.as_ref().to_owned()
+    }
+}
+
+/// The codes that there are. Each room has its own list; whoever decodes what people write is given all of them.
+#[derive(Clone, Debug, Default)]
+pub struct KnownCodes(BTreeSet<Code>);
+
+/// A code that nobody ever asks.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("there is no code '{code}'{hint}; `portreeve list codes` prints them")]
+pub struct UnknownCode {
+    /// The code as written.
+    code: Code,
+    /// A did-you-mean, or nothing.
+    hint: String,
+}
+
+impl KnownCodes {
+    /// Whether there is such a code; the nearest one is in the error.
+    pub fn check(&self, code: &Code) -> Result<(), UnknownCode> {
+        if self.0.contains(code) {
+            return Ok(());
+        }
+        let known: Vec<&str> = self.0.iter().map(Code::as_str).collect();
+        let near = did_you_mean(code.as_str(), &known);
+        let hint = near.map_or_else(String::new, |near| format!(" (did you mean '{near}'?)"));
+        Err(UnknownCode { code: code.clone(), hint })
+    }
+}
+
+impl FromIterator<Code> for KnownCodes {
+    fn from_iter<I: IntoIterator<Item = Code>>(codes: I) -> Self {
+        Self(codes.into_iter().collect())
     }
 }
 

@@ -132,6 +132,8 @@ fn the_rights_are_the_least_that_watching_and_writing_need() {
         "portreeve.dev/exceptions/status",
         "portreeve.dev/imagepolicies",
         "portreeve.dev/imagepolicies/status",
+        "portreeve.dev/platforms",
+        "portreeve.dev/platforms/status",
     ];
     assert_eq!(rights(&objects).iter().map(String::as_str).collect::<Vec<_>>(), expected);
     assert_eq!(rights(&rendered(&json!({}))), rights(&objects), "off is the default");

@@ -112,8 +112,17 @@ fn a_pipe_is_read_only_where_the_shell_handed_it_over() {
 }
 
 #[test]
-fn a_workload_kind_in_the_wrong_group_or_case_is_unknown_and_never_passes() {
-    for (version, kind) in [("v1", "Deployment"), ("apps/v1", "deployment"), ("apps/v1", "Pod")] {
+fn a_kind_that_its_group_does_not_have_is_unknown_and_never_passes() {
+    let wrong = [
+        ("v1", "Deployment"),
+        ("apps/v1", "deployment"),
+        ("apps/v1", "Pod"),
+        ("apps/v1", "Deployments"),
+        ("apps/v1", "Deploymnet"),
+        ("v1", "Podd"),
+        ("batch/v1", "CronJobs"),
+    ];
+    for (version, kind) in wrong {
         let desk = Desk::new();
         desk.file("web.yaml", PRIVILEGED.replace("apps/v1", version).replace("Deployment", kind));
         let report = desk.run(&with(&ONE, &["web.yaml"])).expect_exit(5).json();
@@ -131,8 +140,29 @@ fn an_object_without_a_namespace_is_where_n_says_else_in_default() {
 #[test]
 fn two_objects_of_one_identity_are_both_judged() {
     let desk = desk();
-    let report = desk.run(&with(&ONE, &["web.yaml", "web.yaml"])).expect_exit(10).json();
+    desk.file("again.yaml", desk.read("web.yaml"));
+    let report = desk.run(&with(&ONE, &["web.yaml", "again.yaml"])).expect_exit(10).json();
     assert_eq!(report["findings"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn what_is_named_twice_is_read_once() {
+    let desk = desk();
+    let folder = desk.folder().display().to_string();
+    let named = ["web.yaml", "./web.yaml", ".", &folder];
+    let report = desk.run(&with(&ONE, &named)).expect_exit(10).json();
+    assert_eq!(verdicts(&report), ["C-0057 fail"]);
+}
+
+#[test]
+fn a_namespace_that_no_object_can_be_in_is_a_usage_error() {
+    let desk = desk();
+    for namespace in ["", "A/B", "a.b", "a-", &"a".repeat(64)] {
+        for command in [&["check", "web.yaml"][..], &["gate", "web.yaml"], &["credentials", "list", "web.yaml"]] {
+            let said = desk.run(&with(command, &["-n", namespace])).expect_exit(2).stderr;
+            assert!(said.contains("is not a DNS-1123 label"), "{said}");
+        }
+    }
 }
 
 #[test]
@@ -174,6 +204,9 @@ fn parameters_are_ours_or_kubescapes() {
     desk.file("wrong.yaml", "imageRepositoryAlowList: [x]\n");
     let refused = desk.run(&with(&base, &["--params", "wrong.yaml"])).expect_exit(2);
     assert!(refused.stderr.contains("wrong.yaml:1:1"), "{}", refused.stderr);
+    desk.file("wrong.yaml", "imageRepositoryAllowList: [1]\n");
+    let said = desk.run(&with(&base, &["--params", "wrong.yaml"])).expect_exit(2).stderr;
+    assert!(said.contains("must be a list of strings, not one with an integer"), "{said}");
     assert!(refused.stderr.contains("did you mean 'imageRepositoryAllowList'"), "{}", refused.stderr);
 }
 
@@ -200,6 +233,12 @@ fn exceptions_except_and_the_unused_expired_and_invalid_are_findings() {
     desk.file("invalid.yaml", exception("invalid", "C-0057", "2999-01-31").replace("owner: team-web", "owned: x"));
     let report = desk.run(&with(&ONE, &["--exceptions", "invalid.yaml", "web.yaml"])).expect_exit(10).json();
     assert_eq!(verdicts(&report), ["C-0057 fail", "PR-0004 fail"]);
+    desk.file("unknown.yaml", exception("unknown", "C-1057", "2999-01-31"));
+    let report = desk.run(&with(&ONE, &["--exceptions", "unknown.yaml", "web.yaml"])).expect_exit(10).json();
+    assert_eq!(verdicts(&report), ["C-0057 fail", "PR-0004 fail"]);
+    let said = report["findings"][1]["message"].as_str().unwrap();
+    let words = "unknown.yaml:6:11: 'spec.codes[0]': there is no code 'C-1057' (did you mean 'C-0057'?)";
+    assert!(said.contains(words), "{said}");
     let none = ["--fail-on", "none", "--exceptions", "used.yaml", "--exceptions", "missing.yaml", "web.yaml"];
     desk.run(&with(&ONE, &none)).expect_exit(2);
 }

@@ -161,6 +161,84 @@ fn the_configuration_of_the_base_is_the_nearest_one_above_the_working_directory(
 }
 
 #[test]
+fn each_object_that_uses_a_denied_image_is_a_place_of_the_finding() {
+    let desk = Desk::new();
+    let digest = "0a".repeat(32);
+    let pod = |namespace: &str, name: &str| {
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: {namespace}}}\nspec:\n  containers:\n  - name: \
+             main\n    image: quay.io/org/app@sha256:{digest}\n---\n"
+        )
+    };
+    desk.file("pods.yaml", [pod("dev", "a"), pod("dev", "b"), pod("prod", "c"), pod("prod", "d")].concat());
+    desk.file("image-policy.yaml", policy("registry.example"));
+    desk.file("cosign.pub", rcgen::KeyPair::generate().or_fail("a key").public_key_pem());
+    let arguments = ["gate", "--control", "C-0057", "--image-policy", "image-policy.yaml", "--format", "json"];
+    let report = desk.run(&[&arguments[..], &["pods.yaml"]].concat()).expect_exit(13).json();
+    let findings = report["findings"].as_array().or_fail("findings");
+    let denied = findings.iter().find(|finding| finding["code"] == "PR-1003").or_fail("PR-1003");
+    let place = |place: &Value| (place["object"].as_str().map(str::to_owned), place["line"].as_u64());
+    let mut places: Vec<_> = denied["locations"].as_array().or_fail("places").iter().map(place).collect();
+    places.sort();
+    let expected = [("dev/Pod/a", 7), ("dev/Pod/b", 15), ("prod/Pod/c", 23), ("prod/Pod/d", 31)];
+    assert_eq!(places, expected.map(|(object, line)| (Some(object.to_owned()), Some(line))), "{denied:#}");
+}
+
+/// Whoever opens a pull request may push tags and branches of any name.
+#[test]
+fn a_change_cannot_put_a_ref_of_its_own_in_the_place_of_the_base() {
+    let upstream = Desk::new();
+    upstream.file("web.yaml", PRIVILEGED);
+    upstream.git(&["init", "--quiet", "--initial-branch", "main"]);
+    upstream.git(&["add", "."]);
+    upstream.git(&["commit", "--quiet", "--message", "base"]);
+    upstream.git(&["checkout", "--quiet", "-b", "change"]);
+    upstream.file("portreeve.yaml", "posture: {failOn: none}\n");
+    upstream.git(&["add", "."]);
+    upstream.git(&["commit", "--quiet", "--message", "no gate"]);
+    let base = upstream.git(&["rev-parse", "main"]);
+    for tag in ["main", "origin/main", "refs/remotes/origin/main", &base[..9]] {
+        upstream.git(&["update-ref", &format!("refs/tags/{tag}"), "change"]);
+    }
+    let desk = Desk::new();
+    desk.git(&["clone", "--quiet", "--branch", "change", &upstream.folder().display().to_string(), "."]);
+    let gate = |branch: &str, arguments: &[&str]| {
+        let mut command = desk.command(&[&["gate", "web.yaml"], arguments].concat());
+        Portreeve::finish(command.env("GITHUB_BASE_REF", branch))
+    };
+    gate("main", &[]).expect_exit(10);
+    gate("", &["--base", "refs/remotes/origin/main"]).expect_exit(10);
+    gate("", &["--base", base.trim()]).expect_exit(10);
+    gate("", &[]).expect_exit(0);
+    desk.git(&["branch", "--quiet", "origin/main"]);
+    desk.git(&["branch", "--quiet", "main", "origin/change"]);
+    for (name, other) in
+        [("origin/main", "refs/heads/origin/main"), ("main", "refs/heads/main"), (&base[..9], "a commit")]
+    {
+        let said = gate("", &["--base", name]).expect_exit(2).stderr;
+        let tag = format!("refs/tags/{name}");
+        assert!(said.contains("ambiguous") && said.contains(&tag) && said.contains(other), "{said}");
+    }
+    // Without the branch itself, a tag that is called like it in full is not it.
+    desk.git(&["update-ref", "-d", "refs/remotes/origin/main"]);
+    assert!(gate("main", &[]).expect_exit(2).stderr.contains("not in this clone; fetch it first"));
+    gate("", &["--base", "refs/remotes/origin/main"]).expect_exit(2);
+}
+
+#[test]
+fn a_configuration_of_the_base_that_is_a_link_is_told_as_one() {
+    let desk = Desk::new();
+    desk.file("web.yaml", PRIVILEGED);
+    desk.file("real.yaml", "posture: {failOn: none}\n");
+    std::os::unix::fs::symlink("real.yaml", desk.folder().join("portreeve.yaml")).or_fail("a link");
+    desk.git(&["init", "--quiet", "--initial-branch", "main"]);
+    desk.git(&["add", "."]);
+    desk.git(&["commit", "--quiet", "--message", "base"]);
+    let said = desk.run(&["gate", "web.yaml", "--base", "main"]).expect_exit(2).stderr;
+    assert!(said.contains("portreeve.yaml could not be read from main: it is a symbolic link there"), "{said}");
+}
+
+#[test]
 fn a_ref_that_is_not_there_is_exit_2_with_the_command_that_fetches_it() {
     let desk = Desk::new();
     desk.file("web.yaml", PRIVILEGED);

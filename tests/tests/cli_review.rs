@@ -48,6 +48,27 @@ fn enforcing(registry: &Registry, signer: &Cosign) -> Desk {
     desk
 }
 
+#[test]
+fn an_object_that_is_not_what_the_request_says_is_refused() {
+    let desk = Desk::new();
+    let answers = |exit: i32, change: &dyn Fn(&mut Value)| {
+        let mut review = review_of("v1", "example.org/web:1");
+        change(&mut review["request"]);
+        desk.file("review.json", review.to_string());
+        desk.run(&["review", "review.json"]).expect_exit(exit)
+    };
+    answers(0, &|_| {});
+    answers(0, &|request| request["kind"] = Value::Null);
+    let said = answers(2, &|request| request["object"]["kind"] = "ConfigMap".into());
+    assert!(
+        said.stderr.contains("'request.kind' says v1 Pod, and 'request.object' is v1 ConfigMap"),
+        "{}",
+        said.stderr
+    );
+    answers(2, &|request| request["kind"] = json!({"group": "apps", "version": "v1", "kind": "Pod"}));
+    answers(2, &|request| request["object"]["apiVersion"] = "v2".into());
+}
+
 #[tokio::test]
 async fn the_response_has_the_version_and_uid_of_the_request_allowed_or_not() {
     let registry = Registry::with_referrers().await;

@@ -5,12 +5,15 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use portreeve_tests::OrFail;
 use portreeve_tests::age::AgeKey;
 use portreeve_tests::binary::Portreeve;
-use portreeve_tests::folder_cluster::{FolderCluster, PATIENCE, pod, review_of};
+use portreeve_tests::folder_cluster::{FolderCluster, PATIENCE, is_about, pod, review_of};
 use portreeve_tests::process::{run, until};
+use portreeve_tests::{OrFail, fail};
 use serde_json::{Value, json};
+
+/// Scans of all objects since the start of a daemon.
+const SCANS: &str = "portreeve_scans_total{scanner=\"posture\",result=\"success\"}";
 
 /// `CODE verdict subject path fingerprint`.
 fn identity(finding: &Value) -> String {
@@ -72,7 +75,7 @@ async fn watched_is(cluster: &FolderCluster, checked: &BTreeSet<String>) {
     if found.await.is_none() {
         let watched = identities(&cluster.doors().open().await);
         let differ: Vec<&String> = checked.symmetric_difference(&watched).collect();
-        panic!("{differ:#?}");
+        fail(format!("{differ:#?}"));
     }
 }
 
@@ -116,6 +119,37 @@ async fn encrypted_files_and_admission_reviews_are_the_same_to_check_and_to_the_
     let after = checked(&cluster, 14);
     assert!(after != before);
     watched_is(&cluster, &after).await;
+}
+
+#[tokio::test]
+async fn after_a_restart_a_file_that_cannot_be_read_resolves_nothing() {
+    let cluster = FolderCluster::new("");
+    let container = json!({"name": "app", "image": "quay.io/a/b:1", "securityContext": {"privileged": true}});
+    let good = pod("dev", "web", container).to_string();
+    cluster.write("web.yaml", &good);
+    cluster.write("other.yaml", "{apiVersion: v1, kind: ConfigMap, metadata: {name: other, namespace: dev}}\n");
+    let has = |open: &[Value], code: &str, name: &str| open.iter().any(|finding| is_about(finding, code, name));
+    let mut daemon = cluster.serve().await;
+    cluster.doors().until_open("a finding", |open| has(open, "C-0057", "web")).await;
+    let file = cluster.manifests().join("web.yaml");
+    let breaks: [&dyn Fn(); 2] = [&|| cluster.write("web.yaml", "a: [\n"), &|| {
+        fs::write(cluster.root().join("moved.yaml"), &good).or_fail("a manifest");
+        // In one step: a moment without the file would prove that it went away.
+        let link = cluster.root().join("link");
+        symlink("../moved.yaml", &link).and_then(|()| fs::rename(&link, &file)).or_fail("a link");
+    }];
+    for break_it in breaks {
+        break_it();
+        cluster.doors().until_open("unreadable", |open| has(open, "PR-0001", "web.yaml")).await;
+        daemon.kill();
+        daemon = cluster.serve().await;
+        // What is not kept is resolved before the first scan ends.
+        cluster.doors().until_sample(SCANS, |scans| scans >= 1.0).await;
+        let open = cluster.doors().open().await;
+        assert!(has(&open, "PR-0001", "web.yaml") && has(&open, "C-0057", "web"), "{open:#?}");
+    }
+    fs::remove_file(&file).or_fail("the link");
+    cluster.doors().until_open("what went away", |open| !has(open, "C-0057", "web")).await;
 }
 
 /// Changes a byte of an encrypted file's MAC.

@@ -5,7 +5,5 @@ mod site;
 
 #[path = "platform/command.rs"]
 mod command;
-#[path = "platform/faults.rs"]
-mod faults;
 #[path = "platform/kept.rs"]
 mod kept;

@@ -5,7 +5,11 @@ mod site;
 
 #[path = "resources/following.rs"]
 mod following;
+#[path = "resources/platforms.rs"]
+mod platforms;
 #[path = "resources/poison.rs"]
 mod poison;
 #[path = "resources/schema.rs"]
 mod schema;
+#[path = "resources/statuses.rs"]
+mod statuses;

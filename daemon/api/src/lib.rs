@@ -11,6 +11,7 @@ mod schema;
 
 use std::sync::Arc;
 
+use portreeve_reports::code::KnownCodes;
 use portreeve_reports::exceptions::{Exception, ExceptionSpec, Origin, Scope};
 use portreeve_reports::source::decode::did_you_mean;
 use portreeve_reports::source::{Fields, Limits, Node, Place, Problems, yaml};
@@ -50,23 +51,23 @@ pub enum Document {
 }
 
 /// All documents of a YAML or JSON file, each with its own problems; empty documents are skipped. `file` is the path
-/// that problems and findings name.
-pub fn documents(file: &str, bytes: &[u8], limits: &Limits) -> Vec<Result<Document, Problems>> {
+/// that problems and findings name; `codes` are those that an exception may name.
+pub fn documents(file: &str, bytes: &[u8], limits: &Limits, codes: &KnownCodes) -> Vec<Result<Document, Problems>> {
     let origin: Arc<str> = file.into();
     yaml::read(bytes, limits)
         .into_iter()
         .filter(|read| !matches!(read, Ok(node) if node.is_null()))
         .map(|read| match read {
-            Ok(node) => document(Some(&origin), &node),
+            Ok(node) => document(Some(&origin), &node, codes),
             Err(error) => refuse(file, error.place, error.message),
         })
         .collect()
 }
 
 /// One document, of a file or (`None`) of the cluster.
-pub fn document(file: Option<&Arc<str>>, node: &Node) -> Result<Document, Problems> {
+pub fn document(file: Option<&Arc<str>>, node: &Node, codes: &KnownCodes) -> Result<Document, Problems> {
     let mut problems = Problems::new(file.map_or("cluster", |file| &**file));
-    let decoded = decode(file, node, &mut problems);
+    let decoded = decode(file, node, codes, &mut problems);
     match (problems.into_result(()), decoded) {
         (Err(problems), _) => Err(problems),
         (Ok(()), Some(document)) => Ok(document),
@@ -81,7 +82,7 @@ fn refuse<T>(file: &str, place: Place, message: impl Into<String>) -> Result<T, 
     Err(problems)
 }
 
-fn decode(file: Option<&Arc<str>>, node: &Node, problems: &mut Problems) -> Option<Document> {
+fn decode(file: Option<&Arc<str>>, node: &Node, codes: &KnownCodes, problems: &mut Problems) -> Option<Document> {
     Fields::of(node, "", problems)?.finish_with(|fields| {
         let header = Header::decode(fields);
         let spec = fields.required("spec");
@@ -92,7 +93,7 @@ fn decode(file: Option<&Arc<str>>, node: &Node, problems: &mut Problems) -> Opti
         match header.kind {
             "ImagePolicy" => image_policy(&header, spec, fields),
             "Platform" => platform_document(&header, spec, fields),
-            _ => exception(file, header, spec, fields),
+            _ => exception((file, codes), header, spec, fields),
         }
     })
 }
@@ -130,7 +131,7 @@ fn platform_document(header: &Header<'_>, spec: &Node, fields: &mut Fields<'_, '
 }
 
 fn exception(
-    file: Option<&Arc<str>>,
+    (file, codes): (Option<&Arc<str>>, &KnownCodes),
     header: Header<'_>,
     spec: &Node,
     fields: &mut Fields<'_, '_>,
@@ -140,7 +141,7 @@ fn exception(
         "Exception" => namespaced(&header, fields),
         _ => cluster_scoped(&header, fields).map(|name| (Scope::Cluster, name)),
     };
-    let spec = ExceptionSpec::decode(spec, fields.problems());
+    let spec = ExceptionSpec::decode(spec, codes, fields.problems());
     let (scope, name) = scoped?;
     let origin = Origin { file: file.cloned(), place };
     Some(Document::Exception(Exception { name, scope, spec: spec?, origin }))

@@ -1,15 +1,18 @@
 //! `Platform`: the components that are deployed and kept, as written in the file or the custom resource.
 
 mod codes;
+mod graph;
 #[cfg(test)]
 mod tests;
 
+use std::path::{Component as PathPart, Path};
 use std::time::Duration;
 
 use portreeve_reports::source::{Fields, Node, Place, Problems};
 use portreeve_reports::{Effect, FailOn, Severity};
 
 pub use codes::*;
+pub use graph::last_first;
 
 use crate::{InvalidName, NameForm, dns_name};
 
@@ -19,7 +22,7 @@ pub const MAX_COMPONENTS: usize = 200;
 const MAX_IGNORED: usize = 200;
 /// How long a component may take to become healthy unless it says otherwise.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(300);
-/// How many objects one run deletes from a component unless it says otherwise.
+/// How many objects one run deletes from a component, or from all, unless the file says otherwise.
 pub const MAX_PRUNE: usize = 50;
 
 /// The `spec` of a Platform.
@@ -29,8 +32,12 @@ pub struct PlatformSpec {
     pub profile: Option<Profile>,
     /// What every component passes before it is applied.
     pub gate: Gate,
+    /// The most objects that one run deletes from all components together without being told so.
+    pub max_prune: usize,
     /// The components, in the order of the file.
     pub components: Vec<Component>,
+    /// Positions of the components, each after those it depends on.
+    pub order: Vec<usize>,
 }
 
 /// The size of a platform.
@@ -73,7 +80,7 @@ pub struct Component {
     pub namespace: String,
     /// Components that must be healthy before this one is applied.
     pub depends_on: Vec<String>,
-    /// Folder of manifests, relative to the platform file.
+    /// Folder of manifests, relative to the platform file or to the folder that is configured beside a resource.
     pub folder: String,
     /// What is done about drift.
     pub drift: Drift,
@@ -127,9 +134,26 @@ impl PlatformSpec {
             if components.len() > MAX_COMPONENTS {
                 fields.problem(place, format!("more than {MAX_COMPONENTS} components; split the platform"));
             }
-            check_names(&components, fields);
-            Some(Self { profile, gate, components })
+            let order = ordered(&components, fields);
+            let most = components.iter().map(|component| component.max_prune).fold(MAX_PRUNE, usize::max);
+            let max_prune = count(fields, "maxPrune").unwrap_or(most);
+            Some(Self { profile, gate, max_prune, components, order: order? })
         })
+    }
+
+    /// The spec of a custom resource: whoever writes one must not have the daemon read what is outside of the folder
+    /// that is configured for it. Places in an object of the API server mean nothing, and change with its status.
+    #[must_use]
+    pub fn of_resource(mut self, problems: &mut Problems) -> Self {
+        for component in &mut self.components {
+            component.place = Place::default();
+            let (name, folder) = (&component.name, &component.folder);
+            if !is_inside(folder) {
+                let message = format!("'{name}': the folder '{folder}' is not inside of the one that is configured");
+                problems.push(component.place, message);
+            }
+        }
+        self
     }
 }
 
@@ -324,18 +348,42 @@ fn is_pointer(text: &str) -> bool {
     starts && text.len() > 1 && tokens.all(is_token) && text != "/metadata" && text != "/metadata/labels"
 }
 
-fn check_names(components: &[Component], fields: &mut Fields<'_, '_>) {
+/// Whether a path stays in the folder that it is relative to.
+fn is_inside(path: &str) -> bool {
+    let mut parts = Path::new(path).components();
+    parts.all(|part| matches!(part, PathPart::Normal(_) | PathPart::CurDir))
+}
+
+/// Positions of the components, each after those it depends on; `None` where there is no such order, which is a problem.
+fn ordered(components: &[Component], fields: &mut Fields<'_, '_>) -> Option<Vec<usize>> {
+    if !check_names(components, fields) {
+        return None;
+    }
+    let place = components.first().map_or_else(Place::default, |first| first.place);
+    graph::order(components).map_err(|cycle| fields.problem(place, cycle.to_string())).ok()
+}
+
+/// Whether every name is there once and every dependency is a component.
+fn check_names(components: &[Component], fields: &mut Fields<'_, '_>) -> bool {
+    let mut is_sound = true;
+    let mut wrong = |place, message: String| {
+        is_sound = false;
+        fields.problem(place, message);
+    };
     for (index, component) in components.iter().enumerate() {
         if components[..index].iter().any(|other| other.name == component.name) {
-            fields.problem(component.place, format!("there are two components '{}'", component.name));
+            wrong(component.place, format!("there are two components '{}'", component.name));
         }
         for name in &component.depends_on {
-            if !components.iter().any(|other| other.name == *name) {
+            if *name == component.name {
+                wrong(component.place, format!("'{name}' depends on itself"));
+            } else if !components.iter().any(|other| other.name == *name) {
                 let message = format!("'{}' depends on '{name}', which is no component", component.name);
-                fields.problem(component.place, message);
+                wrong(component.place, message);
             }
         }
     }
+    is_sound
 }
 
 /// A name that is a label's value and part of an object's name.

@@ -14,8 +14,12 @@ spec:
   expires: 2027-01-31
 ";
 
+fn codes() -> KnownCodes {
+    ["C-0013", "C-0016"].map(|code| portreeve_reports::Code::parse(code).unwrap()).into_iter().collect()
+}
+
 fn read(text: &str) -> Vec<Result<Document, String>> {
-    let documents = documents("x.yaml", text.as_bytes(), &Limits::default());
+    let documents = documents("x.yaml", text.as_bytes(), &Limits::default(), &codes());
     documents.into_iter().map(|document| document.map_err(|problems| problems.to_string())).collect()
 }
 
@@ -100,11 +104,11 @@ fn one_bad_document_leaves_the_others() {
 #[test]
 fn bytes_that_cannot_be_read_are_a_problem_and_never_silence() {
     for bytes in [&b"\xff\xfe\xfd"[..], b"a: [", b"a: 1\na: 2\n"] {
-        let documents = documents("x.yaml", bytes, &Limits::default());
+        let documents = documents("x.yaml", bytes, &Limits::default(), &codes());
         assert!(documents.iter().any(Result::is_err), "{bytes:?} {documents:?}");
     }
     let small = Limits { bytes: 10, ..Limits::default() };
-    assert!(documents("x.yaml", EXCEPTION.as_bytes(), &small).iter().all(Result::is_err));
+    assert!(documents("x.yaml", EXCEPTION.as_bytes(), &small, &codes()).iter().all(Result::is_err));
 }
 
 #[test]
@@ -113,7 +117,7 @@ fn an_object_of_the_api_server_decodes_without_a_file() {
     json["metadata"]["uid"] = "3f".into();
     json["metadata"]["managedFields"] = serde_json::json!([{"manager": "kubectl"}]);
     json["status"] = serde_json::json!({});
-    let decoded = document(None, &Node::from_json(&json)).unwrap();
+    let decoded = document(None, &Node::from_json(&json), &codes()).unwrap();
     let Document::Exception(exception) = decoded else { panic!("{decoded:?}") };
     assert_eq!(exception.origin, Origin::default());
 }

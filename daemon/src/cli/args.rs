@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use portreeve_api::{InvalidName, NameForm, dns_name};
 use portreeve_reports::FailOn;
 use portreeve_reports::gate::{Percent, Threshold};
 use portreeve_reports::report::PolicyInput;
@@ -49,6 +50,11 @@ fn duration(text: &str) -> Result<Duration, String> {
     config::duration(text).ok_or_else(|| "not a duration such as 30s, 2m or 1h30m".to_owned())
 }
 
+/// A namespace that an object can be in. In an empty one an object would count as the cluster's own.
+pub(super) fn namespace(text: &str) -> Result<String, InvalidName> {
+    dns_name(text, NameForm::Label)
+}
+
 /// The threshold of a verdict.
 #[derive(Debug, Args)]
 pub(super) struct ThresholdArgs {
@@ -90,7 +96,7 @@ pub(super) struct RuleArgs {
 #[derive(Debug, Args)]
 pub(super) struct ManifestArgs {
     /// Namespace of objects that name none.
-    #[arg(short, long, default_value = "default")]
+    #[arg(short, long, default_value = "default", value_parser = namespace)]
     pub namespace: String,
     /// The files are a part of the world: what they do not hold is unknown, not missing.
     #[arg(long)]

@@ -5,6 +5,7 @@ use portreeve_reports::gate::ExitCode;
 
 use super::args::{self, GlobalArgs, RegistryArgs};
 use super::{Failure, Outcome, output};
+use crate::config::valid::PlatformSource;
 use crate::config::{Config, Use, schema, show};
 use crate::judge::secrets::identities;
 use crate::judge::{FileSource, JudgeSettings, Rules};
@@ -63,7 +64,11 @@ fn check_contents(config: &Config, global: &GlobalArgs) -> Result<(), Failure> {
     let rules = Rules::check(&JudgeSettings::of(config), tree).map_err(|errors| errors.to_string());
     let registry = args::registry((config, tree), &RegistryArgs::default(), global).map_err(|failure| failure.message);
     let identities = identities(&config.secrets.identities).map_err(|why| format!("'secrets.identities': {why}"));
-    let platform = config.platform.as_ref().map(|platform| Validated::load(&platform.file));
+    // A resource is read by the daemon, which says in its status what is wrong with it.
+    let platform = config.platform.as_ref().and_then(|platform| match &platform.source {
+        PlatformSource::File(file) => Some(Validated::load(file)),
+        PlatformSource::Resource { .. } => None,
+    });
     let platform = platform.transpose().map_err(|error| error.to_string());
     let problems = [rules.err(), registry.err(), identities.err(), platform.err()];
     let problems: Vec<String> = problems.into_iter().flatten().collect();

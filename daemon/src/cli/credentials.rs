@@ -55,7 +55,7 @@ struct ListArgs {
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// Namespace of objects that name none.
-    #[arg(short, long, default_value = "default")]
+    #[arg(short, long, default_value = "default", value_parser = args::namespace)]
     namespace: String,
     /// Exceptions.
     #[arg(long, value_name = "FILE")]

@@ -121,13 +121,14 @@ fn sort_targets(targets: &[String]) -> Result<Targets, Failure> {
     Ok(sorted)
 }
 
-/// The target branch of a pull request (GitHub Actions, GitLab CI).
+/// The target branch of a pull request (GitHub Actions, GitLab CI), by its full name: the change may bring a tag
+/// `origin/main`.
 fn target_branch(environment: &BTreeMap<String, String>) -> Option<String> {
     ["GITHUB_BASE_REF", "CI_MERGE_REQUEST_TARGET_BRANCH_NAME"]
         .into_iter()
         .filter_map(|name| environment.get(name))
         .find(|branch| !branch.is_empty())
-        .map(|branch| format!("origin/{branch}"))
+        .map(|branch| format!("refs/remotes/origin/{branch}"))
 }
 
 /// Where configuration, policies and exceptions are read from: `--config` names files that the change does not reach;
@@ -246,11 +247,11 @@ mod tests {
     #[test]
     fn a_pull_request_is_judged_by_its_target_branch() {
         let environment = |name: &str, value: &str| BTreeMap::from([(name.to_owned(), value.to_owned())]);
-        assert_eq!(target_branch(&environment("GITHUB_BASE_REF", "main")).as_deref(), Some("origin/main"));
+        assert_eq!(target_branch(&environment("GITHUB_BASE_REF", "main")).as_deref(), Some("refs/remotes/origin/main"));
         assert_eq!(target_branch(&environment("GITHUB_BASE_REF", "")), None);
         assert_eq!(
             target_branch(&environment("CI_MERGE_REQUEST_TARGET_BRANCH_NAME", "dev")).as_deref(),
-            Some("origin/dev")
+            Some("refs/remotes/origin/dev")
         );
     }
 }

@@ -1,5 +1,6 @@
 //! Reading what a command line names: files, folders, standard input.
 
+use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
@@ -25,6 +26,8 @@ pub(super) struct Inputs {
     pub encrypted: Vec<EncryptedFile>,
     /// Files that the configuration names.
     own: Vec<PathBuf>,
+    /// What was looked at, by its own path: what is named twice is judged once.
+    seen: BTreeSet<PathBuf>,
 }
 
 /// Reads all paths; `-` is standard input. A named path that does not exist is a usage error; a file that is there
@@ -46,7 +49,9 @@ pub(super) fn read(paths: &[PathBuf], namespace: &str, config: &Config) -> Resul
         let metadata = std::fs::metadata(path);
         let metadata = metadata.map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
         if metadata.is_dir() {
-            inputs.add_folder(path, &roots, (root.as_deref(), &options));
+            if inputs.is_new(path) {
+                inputs.add_folder(path, &roots, (root.as_deref(), &options));
+            }
         } else {
             let bytes = walk::named_bytes(path, options.limits.bytes);
             inputs.add_file((path, &repository_path(path, root.as_deref())), bytes, &options);
@@ -60,6 +65,10 @@ impl Inputs {
         self.objects.extend(content.objects);
         self.unreadable.extend(content.unreadable.iter().map(Unreadable::finding));
         self.encrypted.extend(content.encrypted);
+    }
+
+    fn is_new(&mut self, path: &Path) -> bool {
+        self.seen.insert(path.canonicalize().unwrap_or_else(|_| path.to_owned()))
     }
 
     /// The manifests of a folder, in the order of their names.
@@ -85,6 +94,9 @@ impl Inputs {
         bytes: Result<Vec<u8>, (Cause, String)>,
         options: &ReadOptions,
     ) {
+        if !self.is_new(file) {
+            return;
+        }
         match bytes {
             Ok(bytes) => self.add(Content::read(name, Some(file), &bytes, options)),
             Err((cause, why)) => self.unread(name, cause, &why),

@@ -45,9 +45,7 @@ impl Failure {
 
     /// Exit 2, with all that an error says about itself.
     fn usage_by(error: &dyn std::error::Error) -> Self {
-        let causes = std::iter::successors(Some(error), |error| error.source());
-        let words: Vec<String> = causes.map(ToString::to_string).collect();
-        Self::usage(words.join(": "))
+        Self::usage(crate::cluster::apply::chain(error))
     }
 
     /// Exit 4 or 5: what was needed could not be had.

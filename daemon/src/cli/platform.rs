@@ -2,7 +2,6 @@
 
 mod print;
 
-use std::collections::BTreeSet;
 use std::io::{BufRead as _, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -17,14 +16,14 @@ use super::{Failure, Outcome, output};
 use crate::cluster::apply::{ApiFailure, Applier};
 use crate::cluster::client::{KubeSource, connect};
 use crate::cluster::lease::command::acquire_for_command;
-use crate::config::valid::LeaderConfig;
+use crate::config::valid::{LeaderConfig, PlatformSource};
 use crate::config::{ClusterSource, Config};
 use crate::judge::FileSource;
 use crate::platform::build::Validated;
 use crate::platform::clear::GateRules;
 use crate::platform::deploy::{Deployer, Patience};
 use crate::platform::inventory::{Inventory, WHOLE};
-use crate::platform::keep::{self, Aim, Look, State, Stop, removed_component};
+use crate::platform::keep::{self, Aim, Look, Run, State, Stop};
 use crate::runtime::leader::Leading;
 
 /// Where the platform file is looked for.
@@ -163,7 +162,7 @@ impl Session {
         if global.offline {
             return Err(Failure::usage("'platform' needs the API server, which --offline blocks"));
         }
-        let file = which.file.clone().unwrap_or_else(|| PathBuf::from(FILE));
+        let file = file(which.file.as_deref(), &config)?;
         let validated = Validated::load(&file).map_err(Failure::usage)?;
         let registry = registry((&config, &FileSource::WorkingTree), &RegistryArgs::default(), global)?;
         let gate = GateRules::load(&validated.spec.gate, &config, registry);
@@ -203,20 +202,20 @@ impl Session {
 
     async fn plan(&self, applier: &Applier) -> Outcome {
         let look = self.look(applier).await?;
-        let outcomes = all(&look, Aim::Plan).await;
-        self.show(&outcomes, applier)?;
+        let outcomes = all(&look, Aim::Plan { confirm_prune: false }).await;
+        self.show(&look, &outcomes)?;
         Ok(exit(&outcomes))
     }
 
     async fn apply(&self, applier: &Applier, args: &ApplyArgs) -> Outcome {
         let look = self.look(applier).await?;
-        let planned = all(&look, Aim::Plan).await;
+        let planned = all(&look, Aim::Plan { confirm_prune: args.confirm_prune }).await;
         if args.dry_run {
-            self.show(&planned, applier)?;
+            self.show(&look, &planned)?;
             return Ok(exit(&planned));
         }
         if self.format == Format::Table {
-            self.show(&planned, applier)?;
+            self.show(&look, &planned)?;
         }
         let (deletes, adopts) = print::destructive(&planned);
         if deletes + adopts > 0 {
@@ -228,11 +227,13 @@ impl Session {
                 // Again: whoever led before may have written.
                 let look = self.look(applier).await?;
                 let aim = Aim::Apply { leading: &leading, confirm_prune: args.confirm_prune, wait };
-                Ok(all(&look, aim).await)
+                let mut outcomes = all(&look, aim).await;
+                look.hand_over(&mut outcomes, &leading).await.map_err(not_asked)?;
+                Ok(outcomes)
             })
             .await?;
         match self.format {
-            Format::Json => self.show(&outcomes, applier)?,
+            Format::Json => self.show(&look, &outcomes)?,
             Format::Table => output::print(&print::applied(&outcomes, applier.writes()))?,
         }
         Ok(exit(&outcomes))
@@ -241,9 +242,10 @@ impl Session {
     async fn status(&self, applier: &Applier) -> Outcome {
         let look = self.look(applier).await?;
         let mut rows = Vec::new();
-        let declared = look.parts.iter().map(|part| part.component.name.clone());
-        for name in declared.chain(look.removed()) {
-            rows.push(print::Row::of(&look, &name, applier).await.map_err(not_asked)?);
+        let removed = look.removed();
+        for component in look.parts.iter().map(|part| &part.component).chain(&removed) {
+            let row = print::Row::of(&look, component, applier).await.map_err(not_asked)?;
+            rows.push(row.after(&rows, &look, component));
         }
         output::print(&match self.format {
             Format::Json => print::status_json(&self.validated.name, &rows),
@@ -257,9 +259,10 @@ impl Session {
         let look = self.look(applier).await?;
         let whole = [WHOLE.to_owned()];
         let names: &[String] = if args.components.is_empty() { &whole } else { &args.components };
-        let known: Vec<String> =
-            look.parts.iter().map(|part| part.component.name.clone()).chain(look.removed()).collect();
-        if let Some(unknown) = args.components.iter().find(|name| !known.contains(name)) {
+        let removed = look.removed();
+        let known: Vec<&str> =
+            look.parts.iter().map(|part| &part.component).chain(&removed).map(|known| &*known.name).collect();
+        if let Some(unknown) = args.components.iter().find(|name| !known.contains(&name.as_str())) {
             return Err(Failure::usage(format!("there is no component '{unknown}'; there are {}", known.join(", "))));
         }
         let word = if is_suspended { "suspended" } else { "resumed" };
@@ -299,7 +302,7 @@ impl Session {
 
     async fn destroy(&self, applier: &Applier, args: &DestroyArgs) -> Outcome {
         let look = self.look(applier).await?;
-        let targets = print::doomed(&look);
+        let targets = look.standing();
         output::print(&print::destruction(&look, &targets))?;
         if args.dry_run {
             return Ok(ExitCode::Clean);
@@ -310,11 +313,17 @@ impl Session {
                 let mut look = self.look(applier).await?;
                 // First: a daemon that keeps the platform must not bring back what goes.
                 self.mark(applier, (&leading, &mut look), (WHOLE, true)).await?;
-                let mut is_done = true;
-                for component in &print::doomed(&look) {
-                    is_done &= self.take_down(applier, (&leading, &look), component).await?;
+                let mut left: Vec<Component> = Vec::new();
+                for component in look.standing() {
+                    let needs_it = |other: &&Component| other.depends_on.contains(&component.name);
+                    if let Some(dependent) = left.iter().find(needs_it) {
+                        output::print(&format!("{}: waits until {} is gone\n", component.name, dependent.name))?;
+                        left.push(component);
+                    } else if !self.take_down(applier, (&leading, &look), &component).await? {
+                        left.push(component);
+                    }
                 }
-                Ok(is_done)
+                Ok(left.is_empty())
             })
             .await?;
         let word = if is_done { "gone" } else { "not gone yet; run it again" };
@@ -349,10 +358,10 @@ impl Session {
         }
     }
 
-    fn show(&self, outcomes: &[keep::Outcome], applier: &Applier) -> Result<(), Failure> {
+    fn show(&self, look: &Look<'_>, outcomes: &[keep::Outcome]) -> Result<(), Failure> {
         output::print(&match self.format {
-            Format::Json => print::json(&self.validated.name, outcomes, applier.writes()),
-            Format::Table => print::plan(outcomes),
+            Format::Json => print::json(look, outcomes),
+            Format::Table => print::plan(look, outcomes),
         })
     }
 }
@@ -361,19 +370,33 @@ const NO_PATIENCE: Patience = Patience { waves: Duration::ZERO, health: Duration
 
 /// Every component, each after those it depends on, and then what is no longer declared.
 async fn all(look: &Look<'_>, aim: Aim<'_>) -> Vec<keep::Outcome> {
-    let mut healthy = BTreeSet::new();
+    let mut run = Run::default();
     let mut outcomes = Vec::new();
     for part in &look.parts {
-        let outcome = look.component(part, &healthy, aim).await;
-        if outcome.state == State::Healthy {
-            healthy.insert(part.component.name.clone());
-        }
+        let outcome = look.component(part, &run, aim).await;
+        run.applied(&outcome);
         outcomes.push(outcome);
     }
-    for name in look.removed() {
-        outcomes.push(look.remove(&name, &removed_component(&name), aim).await);
+    for component in look.removed() {
+        let outcome = look.remove(&component, &run, aim).await;
+        run.removed(&outcome);
+        outcomes.push(outcome);
     }
     outcomes
+}
+
+/// The file that is meant: not one that only happens to lie here, where the daemon keeps a resource.
+fn file(named: Option<&Path>, config: &Config) -> Result<PathBuf, Failure> {
+    match (named, config.platform.as_ref().map(|platform| &platform.source)) {
+        (None, Some(PlatformSource::Resource { name, folder })) => {
+            let file = shown(&folder.join(FILE));
+            Err(Failure::usage(format!(
+                "the configuration names the Platform '{name}' of the cluster, and this command works with files: run \
+                 `kubectl get platform {name} -o yaml > {file}`, then say -f {file}"
+            )))
+        }
+        (named, _) => Ok(named.unwrap_or(Path::new(FILE)).to_owned()),
+    }
 }
 
 fn source(config: &Config) -> Result<KubeSource, Failure> {

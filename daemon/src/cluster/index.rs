@@ -101,6 +101,8 @@ pub struct Index {
     listings: BTreeMap<&'static str, Listing>,
     /// Kinds of whose objects no value is read.
     hidden_values: BTreeSet<&'static str>,
+    /// Files of which something could not be read: any object may be in them.
+    unread: BTreeSet<SubjectKey>,
     world: World,
 }
 
@@ -121,6 +123,7 @@ impl Index {
             namespaces: HashMap::new(),
             listings: KINDS.iter().map(|kind| (kind.plural, Listing::Waiting)).collect(),
             hidden_values: BTreeSet::new(),
+            unread: BTreeSet::new(),
             world: World::empty(Cause::Unreachable),
         }
     }
@@ -210,7 +213,7 @@ impl Index {
     }
 
     /// Whether a subject of the store is proven not to exist: nothing of it is here, and all that could be was listed.
-    /// Images are not answered here: they exist by being used.
+    /// While a file cannot be read it may be in there: which file it was in last time is not known. Images are not answered here: they exist by being used.
     pub fn is_proven_absent(&self, subject: &SubjectKey) -> bool {
         let mut parts = subject.0.split('\u{1f}');
         let listed = match (parts.next(), parts.next(), parts.next()) {
@@ -218,7 +221,7 @@ impl Index {
             (Some("file"), ..) => self.is_listed(None),
             _ => false,
         };
-        listed && !self.is_known(subject)
+        listed && self.unread.is_empty() && !self.is_known(subject)
     }
 
     /// Whether something of the subject exists: an object, a file, a kind.

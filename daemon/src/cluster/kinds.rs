@@ -57,11 +57,12 @@ const fn rule(kind: &'static str, plural: &'static str) -> WatchedKind {
     WatchedKind { version: portreeve_api::VERSION, ..plain(portreeve_api::GROUP, kind, plural) }
 }
 
-/// Our own kinds that are rules. They are no subjects, and a cluster need not have them.
-pub static RULE_KINDS: [WatchedKind; 3] = [
+/// Our own kinds. They are no subjects, and a cluster need not have them.
+pub static RULE_KINDS: [WatchedKind; 4] = [
     rule("ClusterException", "clusterexceptions"),
     rule("Exception", "exceptions"),
     rule("ImagePolicy", "imagepolicies"),
+    rule("Platform", "platforms"),
 ];
 
 impl WatchedKind {

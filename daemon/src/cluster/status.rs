@@ -1,4 +1,4 @@
-//! The status of custom resources: one condition by server-side apply, so that conditions of others stay.
+//! The status of custom resources: our conditions by server-side apply, so that those of others stay.
 
 use kube::api::{DynamicObject, Patch, PatchParams};
 use kube::{Api, Client};
@@ -23,25 +23,31 @@ pub struct Condition {
     pub message: String,
 }
 
-/// Writes the condition of one object.
+/// Writes the conditions of one object, each with the time since when it is so; those of ours that are left out go.
 pub async fn write(
     client: &Client,
     kind: &WatchedKind,
     (namespace, name): (&str, &str),
-    (condition, since): (&Condition, &str),
+    conditions: &[(Condition, String)],
 ) -> Result<(), Failed> {
     let resource = resource(kind);
     let api: Api<DynamicObject> = match namespace {
         "" => Api::all_with(client.clone(), &resource),
         namespace => Api::namespaced_with(client.clone(), namespace, &resource),
     };
-    let body = body(kind, name, condition, since);
+    let body = body(kind, name, conditions);
     let parameters = PatchParams::apply(FIELD_MANAGER).force();
     let patch = Patch::Apply(&body);
     within(api.patch_status(name, &parameters, &patch)).await.map(drop)
 }
 
-fn body(kind: &WatchedKind, name: &str, condition: &Condition, since: &str) -> Value {
+fn body(kind: &WatchedKind, name: &str, conditions: &[(Condition, String)]) -> Value {
+    let conditions: Vec<Value> = conditions.iter().map(written).collect();
+    json!({"apiVersion": kind.api_version(), "kind": kind.kind, "metadata": {"name": name},
+        "status": {"conditions": conditions}})
+}
+
+fn written((condition, since): &(Condition, String)) -> Value {
     let Condition { type_, is_true, observed_generation, reason, message } = condition;
     let mut written = json!({
         "type": type_, "status": if *is_true { "True" } else { "False" }, "lastTransitionTime": since,
@@ -50,6 +56,5 @@ fn body(kind: &WatchedKind, name: &str, condition: &Condition, since: &str) -> V
     if let Some(generation) = observed_generation {
         written["observedGeneration"] = (*generation).into();
     }
-    json!({"apiVersion": kind.api_version(), "kind": kind.kind, "metadata": {"name": name},
-        "status": {"conditions": [written]}})
+    written
 }

@@ -77,7 +77,10 @@ impl Check<'_> {
         if raw.cluster.as_ref().is_none_or(|cluster| cluster.folder.is_none()) {
             return;
         }
-        let platform = raw.platform.as_ref().map(|platform| ("platform", "deploy to", platform.file.place));
+        let platform = raw.platform.as_ref().map(|platform| {
+            let named = platform.file.as_ref().or(platform.resource.as_ref());
+            ("platform", "deploy to", named.map_or(platform.place, |named| named.place))
+        });
         let sync = raw.secrets.as_ref().and_then(|secrets| secrets.sync.first());
         let sync = sync.map(|sync| ("secrets.sync", "write to", sync.file.place));
         for (key, purpose, place) in platform.into_iter().chain(sync) {

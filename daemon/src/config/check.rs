@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use portreeve_api::{NameForm, dns_name};
 use portreeve_policies::framework::{self, builtin_frameworks};
 use portreeve_reports::source::decode::did_you_mean;
@@ -21,7 +23,8 @@ use super::raw::{
 };
 use super::valid::{
     Admission, AdmissionScope, ClusterRead, ClusterSource, Config, CredentialsConfig, LeaderConfig, ManagedTls,
-    Namespaces, PlatformConfig, Posture, Registry, SecretSync, SecretTarget, SecretsConfig, SyncMode, Tls, TlsFiles,
+    Namespaces, PlatformConfig, PlatformSource, Posture, Registry, SecretSync, SecretTarget, SecretsConfig, SyncMode,
+    Tls, TlsFiles,
 };
 use super::{defaults, duration};
 
@@ -137,7 +140,8 @@ impl Check<'_> {
     fn registry(&self, raw: &RawRegistry) -> Registry {
         let credentials = raw.credentials.as_ref();
         Registry {
-            host: raw.host.value.clone(),
+            // A reference has its host in lower case; names of hosts have no case.
+            host: raw.host.value.to_ascii_lowercase(),
             plain_http: raw.plain_http.unwrap_or(false),
             ca_file: self.path(raw.ca_file.as_ref()),
             docker_config: self.path(credentials.and_then(|credentials| credentials.docker_config.as_ref())),
@@ -255,7 +259,30 @@ impl Check<'_> {
 
     fn platform(&mut self, raw: &RawPlatform) -> Option<PlatformConfig> {
         let interval = self.interval(raw.interval.as_ref(), "platform.interval", defaults::PLATFORM_INTERVAL)?;
-        Some(PlatformConfig { file: self.base.join(&raw.file.value), interval })
+        Some(PlatformConfig { source: self.platform_source(raw)?, interval })
+    }
+
+    fn platform_source(&mut self, raw: &RawPlatform) -> Option<PlatformSource> {
+        let (place, problem) = match (&raw.file, &raw.resource, &raw.folder) {
+            (Some(file), None, None) => return Some(PlatformSource::File(self.base.join(&file.value))),
+            (None, Some(name), Some(folder)) => match dns_name(&name.value, NameForm::Label) {
+                Ok(name) => return Some(PlatformSource::Resource { name, folder: self.base.join(&folder.value) }),
+                Err(error) => (name.place, format!("'platform.resource': {error}")),
+            },
+            (Some(_), Some(name), _) => {
+                (name.place, "'platform.resource' and 'platform.file' exclude each other: keep one of them".to_owned())
+            }
+            (Some(_), None, Some(folder)) => {
+                let message =
+                    "'platform.folder' goes with 'platform.resource'; the folders of a file are relative to it";
+                (folder.place, message.to_owned())
+            }
+            (None, Some(name), None) => {
+                (name.place, "'platform.resource' needs 'platform.folder', where its components come from".to_owned())
+            }
+            (None, None, _) => (raw.place, "'platform' needs 'file', or 'resource' with 'folder'".to_owned()),
+        };
+        self.fail(place, problem)
     }
 
     /// How often something is compared.
@@ -365,6 +392,10 @@ impl Check<'_> {
             return self.fail(place, format!("'{key}': '{text}' has {fields} fields; a cron schedule {message}"));
         }
         match text.parse::<croner::Cron>() {
+            Ok(cron) if cron.find_next_occurrence(&Timestamp::UNIX_EPOCH.to_zoned(TimeZone::UTC), false).is_err() => {
+                let advice = "no year has such a day; correct day and month";
+                self.fail(place, format!("'{key}': '{text}' is a time that never comes: {advice}"))
+            }
             Ok(cron) => Some(cron),
             Err(error) => self.fail(place, format!("'{key}': '{text}' is not a cron schedule: {error}")),
         }

@@ -140,7 +140,10 @@ impl Named<'_> {
     }
 
     fn daemon(&mut self, raw: &RawConfig) {
-        self.file(Use::Daemon, "platform.file", raw.platform.as_ref().map(|platform| &platform.file));
+        if let Some(platform) = &raw.platform {
+            self.file(Use::Daemon, "platform.file", platform.file.as_ref());
+            self.folder(Use::Daemon, "platform.folder", platform.folder.as_ref());
+        }
         if let Some(tls) = raw.admission.as_ref().and_then(|admission| admission.tls.as_ref()) {
             self.file(Use::Daemon, "admission.tls.certFile", tls.cert_file.as_ref());
             self.file(Use::Daemon, "admission.tls.keyFile", tls.key_file.as_ref());

@@ -209,8 +209,14 @@ pub struct RawCredentials {
 #[derive(Clone, Debug, JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields, inline)]
 pub struct RawPlatform {
-    /// The platform's file.
-    pub file: Placed<String>,
+    #[schemars(skip)]
+    pub(super) place: Place,
+    /// The platform's file; either this or `resource`.
+    pub file: Option<Placed<String>>,
+    /// The name of a `Platform` resource of the cluster that is followed; needs `folder`.
+    pub resource: Option<Placed<String>>,
+    /// The folder that the sources of a resource's components are relative to. They cannot leave it.
+    pub folder: Option<Placed<String>>,
     /// How often what is there is compared with what is declared.
     #[schemars(extend("default" = defaults::PLATFORM_INTERVAL))]
     pub interval: Option<Placed<String>>,
@@ -429,8 +435,13 @@ impl RawCredentials {
 
 impl RawPlatform {
     fn read(fields: &mut Fields<'_, '_>) -> Option<Self> {
-        let interval = placed(fields, "interval");
-        Some(Self { file: required(fields, "file")?, interval })
+        Some(Self {
+            place: fields.place(),
+            file: placed(fields, "file"),
+            resource: placed(fields, "resource"),
+            folder: placed(fields, "folder"),
+            interval: placed(fields, "interval"),
+        })
     }
 }
 

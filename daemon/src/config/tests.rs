@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::files::NamedFile;
 use super::load::parse;
 use super::schema::schema;
-use super::valid::{AdmissionScope, ClusterRead, LeaderConfig, SecretTarget, SyncMode};
+use super::valid::{AdmissionScope, ClusterRead, LeaderConfig, PlatformSource, SecretTarget, SyncMode};
 use super::{LoadedConfig, duration, show};
 
 fn environment(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -92,7 +92,10 @@ fn the_sections_of_what_writes_are_read_with_their_defaults() {
     assert_eq!((hub.mode, hub.secret_type.as_deref()), (SyncMode::Correct, Some("Opaque")));
     assert_eq!((&whole.target, whole.mode), (&None, SyncMode::Detect));
     let platform = config.platform.unwrap();
-    assert_eq!((platform.file, platform.interval), ("conf/platform.yaml".into(), Duration::from_secs(60)));
+    assert_eq!(
+        (platform.source, platform.interval),
+        (PlatformSource::File("conf/platform.yaml".into()), Duration::from_secs(60))
+    );
     assert_eq!(config.credentials.max_token_lifetime, Duration::from_secs(24 * 3600));
     assert_eq!(config.credentials.warn_before_expiry, Duration::from_secs(14 * 24 * 3600));
     let leader = LeaderConfig { namespace: "portreeve-system".into(), lease: "portreeve".into() };
@@ -105,6 +108,23 @@ fn mistakes_behind_an_item_that_is_left_out_name_their_own_item() {
     let text = "secrets:\n  sync:\n    - {namespace: ns, name: s}\n    - [a]\n    - {file: c, namespace: J, name: s}\n";
     let said = parsed(text, &[]).unwrap_err();
     assert!(said.contains("'secrets.sync[2].namespace': 'J'"), "{said}");
+}
+
+#[test]
+fn a_platform_is_a_file_or_a_resource_with_a_folder() {
+    let platform = |keys: &str| parsed(&format!("platform: {{{keys}}}\n"), &[]);
+    let source = platform("resource: demo, folder: manifests").unwrap().config.platform.unwrap().source;
+    assert_eq!(source, PlatformSource::Resource { name: "demo".into(), folder: "conf/manifests".into() });
+    for (keys, said) in [
+        ("file: a, resource: demo", "1:31: 'platform.resource' and 'platform.file' exclude each other"),
+        ("file: a, folder: b", "1:29: 'platform.folder' goes with 'platform.resource'"),
+        ("resource: demo", "1:22: 'platform.resource' needs 'platform.folder'"),
+        ("resource: a.b, folder: b", "1:22: 'platform.resource': 'a.b' is not a DNS-1123 label"),
+        ("interval: 1m", "1:11: 'platform' needs 'file', or 'resource' with 'folder'"),
+    ] {
+        let refused = platform(keys).unwrap_err();
+        assert!(refused.contains(said), "{keys}: {refused}");
+    }
 }
 
 #[test]
@@ -179,6 +199,11 @@ fn values_that_do_not_go_together_are_problems_with_places() {
     ];
     let expected: Vec<String> = expected.iter().map(|line| format!("conf/portreeve.yaml:{line}")).collect();
     assert_eq!(said.lines().collect::<Vec<_>>(), expected);
+    let said = parsed("posture: {rescan: '0 0 30 2 *'}\n", &[]).unwrap_err();
+    assert!(said.contains("yaml:1:19: 'posture.rescan': '0 0 30 2 *' is a time that never comes"), "{said}");
+    parsed("posture: {rescan: '0 0 29 2 *'}\n", &[]).unwrap();
+    let hosts = parsed("registries: [{host: 'A.Example:443'}]\n", &[]).unwrap();
+    assert_eq!(hosts.config.registries[0].host, "a.example:443", "as references write it");
     parsed("http: {listen: '127.0.0.1:0', metricsListen: '127.0.0.1:0'}\nimages: {rescan: '@daily'}\n", &[]).unwrap();
 }
 
@@ -216,12 +241,13 @@ fn the_schema_has_the_keys_that_are_read_and_no_other() {
     let schema = schema();
     let said = parsed(&everything(&schema).to_string(), &[]).unwrap_err();
     let said: Vec<&str> = said.lines().filter(|line| !line.contains("not supported yet")).collect();
-    assert_eq!(said.len(), 5, "a key that is not read, or a default that is not valid: {said:#?}");
+    assert_eq!(said.len(), 6, "a key that is not read, or a default that is not valid: {said:#?}");
     for expected in [
         "'cluster' takes one of",
         "'posture.frameworks[0]': there is",
         "'posture.enforce[0]': there is",
         "'platform' needs an API server",
+        "'platform.resource' and 'platform.file' exclude each other",
         "'secrets.sync' needs an API server",
     ] {
         assert!(said.iter().any(|line| line.contains(expected)), "{said:#?}");
@@ -264,7 +290,7 @@ fn a_file_that_is_not_there_is_a_problem_at_its_name_beside_all_others() {
          conf/p.yaml:3:24: 'posture.frameworks[0]': there is no framework 'nas' (did you mean 'nsa'?); `portreeve list \
          frameworks` prints them\n\
          conf/p.yaml:3:29: 'posture.frameworks[1]': the framework 'cis-1.10' does not exist yet in this version; there \
-         are nsa, all\n\
+         are nsa, pss-baseline, all\n\
          conf/p.yaml:4:14: 'store.url': conf/d is gone\n\
          conf/p.yaml:5:18: 'telemetry.log': 'x=y=z' is not a log filter: write a level (info) or target=level pairs \
          (portreeve=debug,info)"

@@ -56,9 +56,7 @@ impl Config {
     /// The files that say how others are judged, and that are no manifests.
     pub fn files_of_rules(&self) -> impl Iterator<Item = &PathBuf> {
         let docker = self.registries.iter().filter_map(|registry| registry.docker_config.as_ref());
-        let platform = self.platform.as_ref().map(|platform| &platform.file);
-        let one = self.image_policy.iter().chain(self.posture.params.iter()).chain(platform);
-        one.chain(&self.exceptions).chain(docker)
+        self.image_policy.iter().chain(self.posture.params.iter()).chain(&self.exceptions).chain(docker)
     }
 }
 
@@ -177,11 +175,25 @@ pub struct CredentialsConfig {
     pub warn_before_expiry: Duration,
 }
 
+/// Where the platform is declared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PlatformSource {
+    /// In a file; folders of components are relative to it.
+    File(PathBuf),
+    /// In a `Platform` resource of the cluster.
+    Resource {
+        /// Its name.
+        name: String,
+        /// What folders of components are relative to.
+        folder: PathBuf,
+    },
+}
+
 /// The platform that is deployed and kept as declared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlatformConfig {
-    /// The platform's file.
-    pub file: PathBuf,
+    /// Where it is declared.
+    pub source: PlatformSource,
     /// How often what is there is compared with what is declared.
     pub interval: Duration,
 }

@@ -13,26 +13,33 @@ use super::dice;
 use super::said::Said;
 use crate::cluster::apply::Applier;
 use crate::config::Config;
-use crate::config::valid::PlatformConfig;
 use crate::judge::CurrentJudge;
 use crate::platform::budget::{Budget, pause};
 use crate::platform::build::{Part, Validated};
 use crate::platform::clear::GateRules;
 use crate::platform::findings;
-use crate::platform::keep::{Aim, Look, Outcome, State, removed_component};
+use crate::platform::former::Former;
+use crate::platform::keep::{Aim, Look, Outcome, Run, State};
 use crate::platform::plan::DriftClass;
 use crate::runtime::leader::{LeadershipWatch, Leading};
 use crate::runtime::metrics::PlatformMetrics;
 use crate::runtime::supervisor::blocking;
 use crate::store::{Record, RecorderHandle, Store, SubjectFindings};
+use declaration::{Loaded, Unusable};
+
+mod declaration;
+
+pub use declaration::Declaration;
 
 /// The first pause while something is under way.
 const SOON: Duration = Duration::from_secs(1);
 
 /// What the controller works with.
 pub struct PlatformController {
-    /// The file, and how often it is looked at.
-    pub platform: PlatformConfig,
+    /// Where it is declared.
+    pub declaration: Declaration,
+    /// How often that is compared with what is there.
+    pub interval: Duration,
     /// Where the rules of the gate are.
     pub config: Config,
     /// Whose image policy and exceptions are in force.
@@ -58,8 +65,8 @@ struct Memory {
     writes: u64,
     /// The platform whose former names were looked for.
     tidied: Option<String>,
-    /// Why the file could not be used in the last round.
-    unusable: Option<String>,
+    /// What was said of the platform as a whole.
+    whole: Said,
 }
 
 /// What is remembered of a component.
@@ -106,10 +113,11 @@ impl PlatformController {
             // Whoever asked for the lease gets it between two rounds.
             drop(leading);
             busy_rounds = if is_busy { busy_rounds + 1 } else { 0 };
-            let soon = pause(SOON, busy_rounds, dice()).min(self.platform.interval);
-            let next = if is_busy { soon } else { pause(self.platform.interval, 0, dice()) };
+            let soon = pause(SOON, busy_rounds, dice()).min(self.interval);
+            let next = if is_busy { soon } else { pause(self.interval, 0, dice()) };
             tokio::select! {
                 () = tokio::time::sleep(next) => {}
+                () = self.declaration.changed() => {}
                 () = shutdown.cancelled() => return,
             }
         }
@@ -118,30 +126,26 @@ impl PlatformController {
     /// One look at everything; whether something is under way.
     async fn round(&self, leading: &Leading, memory: &mut Memory) -> bool {
         let started = Instant::now();
-        let file = self.platform.file.clone();
-        let loaded = blocking(move || {
-            let validated = Validated::load(&file)?;
-            let parts = validated.build();
-            Ok::<_, crate::platform::build::InvalidPlatform>((validated, parts))
-        });
-        let (validated, parts) = match loaded.await {
-            Ok(read) => read,
-            Err(invalid) => {
-                self.unusable(leading, invalid.to_string(), &mut memory.unusable).await;
+        let Loaded { validated, parts, generation } = match self.declaration.load().await {
+            Ok(loaded) => loaded,
+            Err(Unusable::NotKnown) => return false,
+            Err(Unusable::Because(why)) => {
+                self.whole(leading, &mut memory.whole, Some(why), None).await;
                 return false;
             }
         };
         if let Err(why) = self.read_gate(&validated, memory).await {
-            self.unusable(leading, why, &mut memory.unusable).await;
+            self.declaration.tell(generation, (false, "GateUnusable"), why.clone());
+            self.whole(leading, &mut memory.whole, Some(why), None).await;
             return false;
         }
-        self.usable(leading).await;
-        memory.unusable = None;
-        let Memory { gate: Some((_, gate)), budget, components, tidied, .. } = memory else { return false };
+        let Memory { gate: Some((_, gate)), budget, components, tidied, whole, .. } = memory else { return false };
         let gate = gate.in_force(self.judge.now().rules());
         let look = match Look::take(&self.applier, &validated, &gate, parts).await {
             Ok(look) => look,
             Err(failure) => {
+                self.declaration.tell(generation, (false, "NotLookedAt"), failure.to_string());
+                self.whole(leading, whole, None, None).await;
                 for component in &validated.spec.components {
                     let outcome = Outcome::not_looked_at(component, failure.clone());
                     let known = components.entry(component.name.clone()).or_default();
@@ -150,12 +154,18 @@ impl PlatformController {
                 return false;
             }
         };
+        self.whole(leading, whole, None, Some(&look.former)).await;
         if tidied.as_ref() != Some(&validated.name) {
             self.forget_others(leading, (&validated.name, &look)).await;
             *tidied = Some(validated.name.clone());
         }
         let is_busy = self.components(leading, (&validated, &look), budget, components).await;
         self.count(memory);
+        if !self.applier.is_closed() {
+            let states = memory.components.iter().filter_map(|(name, known)| Some((name.as_str(), known.state?)));
+            let (is_ready, reason, message) = declaration::summary(states);
+            self.declaration.tell(generation, (is_ready, reason), message);
+        }
         self.metrics.round.set(started.elapsed().as_secs_f64());
         is_busy
     }
@@ -178,29 +188,28 @@ impl PlatformController {
         budget: &mut Budget,
         known: &mut BTreeMap<String, Known>,
     ) -> bool {
-        let (mut healthy, mut is_busy, now) = (BTreeSet::new(), false, Instant::now());
+        let (mut run, mut is_busy, now) = (Run::default(), false, Instant::now());
         let removed = look.removed();
-        known.retain(|name, _| removed.contains(name) || look.parts.iter().any(|part| part.component.name == *name));
+        let all = look.parts.iter().map(|part| &part.component).chain(&removed);
+        known.retain(|name, _| all.clone().any(|component| component.name == *name));
         for part in &look.parts {
             let known = known.entry(part.component.name.clone()).or_default();
             if !known.is_due(&digest(part), now) {
                 continue;
             }
             let stalled = budget.stalled(now);
-            let outcome = look.component(part, &healthy, Aim::Keep { leading, stalled: &stalled }).await;
-            if matches!(outcome.state, State::Healthy) {
-                healthy.insert(part.component.name.clone());
-            }
+            let outcome = look.component(part, &run, Aim::Keep { leading, stalled: &stalled }).await;
+            run.applied(&outcome);
             is_busy |= self.kept(leading, &validated.name, (&outcome, validated), (budget, known)).await;
         }
-        for name in &removed {
+        for component in &removed {
             let stalled = BTreeSet::new();
-            let aim = Aim::Keep { leading, stalled: &stalled };
-            let outcome = look.remove(name, &removed_component(name), aim).await;
-            let known = known.entry(name.clone()).or_default();
+            let outcome = look.remove(component, &run, Aim::Keep { leading, stalled: &stalled }).await;
+            run.removed(&outcome);
+            let known = known.entry(component.name.clone()).or_default();
             is_busy |= self.kept(leading, &validated.name, (&outcome, validated), (budget, known)).await;
-            if outcome.applied.as_ref().is_some_and(crate::platform::deploy::Applied::is_done) {
-                let subject = findings::subject(&validated.name, name).key();
+            if outcome.is_gone() {
+                let subject = findings::subject(&validated.name, &component.name).key();
                 self.record(leading, Record::Deleted { subject, at: Timestamp::now() }).await;
             }
         }
@@ -220,7 +229,7 @@ impl PlatformController {
             return false;
         }
         let now = Instant::now();
-        known.note(outcome, now, self.platform.interval);
+        known.note(outcome, now, self.interval);
         spend(budget, outcome, now);
         let is_late =
             known.unhealthy_since.is_some_and(|since| now.duration_since(since) > outcome.component.health_timeout);
@@ -239,30 +248,22 @@ impl PlatformController {
         has_written || (matches!(outcome.state, State::Progressing) && !is_late_or_final)
     }
 
-    async fn unusable(&self, leading: &Leading, why: String, said: &mut Option<String>) {
-        if said.as_ref() != Some(&why) {
-            tracing::warn!(file = %self.platform.file.display(), why, "the platform file cannot be used; nothing is changed");
-            *said = Some(why.clone());
+    /// Says and records what is found of the platform as a whole; that of a file has no name that could be relied on.
+    async fn whole(&self, leading: &Leading, said: &mut Said, problem: Option<String>, former: Option<&[Former]>) {
+        let shown = self.declaration.shown();
+        let found = findings::whole(&shown, self.declaration.file().as_deref(), problem, former);
+        for finding in said.news(&found) {
+            tracing::warn!(platform = shown, code = %finding.code, message = finding.message, "platform");
         }
-        self.file_finding(leading, Some(why)).await;
-    }
-
-    async fn usable(&self, leading: &Leading) {
-        self.file_finding(leading, None).await;
-    }
-
-    /// About the file as a whole; its platform has no name that could be relied on.
-    async fn file_finding(&self, leading: &Leading, problem: Option<String>) {
-        let shown = self.shown();
-        let found = findings::file(&shown, &shown, problem).into_iter().collect();
         self.findings(leading, &shown, "", found).await;
     }
 
     /// Resolves what is stored of components that are not in this platform: it had another name or file before.
     async fn forget_others(&self, leading: &Leading, (platform, look): (&str, &Look<'_>)) {
         let declared = look.parts.iter().map(|part| part.component.name.clone());
-        let components = declared.chain(look.removed()).map(|name| findings::subject(platform, &name).key());
-        let known = components.chain([findings::subject(&self.shown(), "").key()]).collect();
+        let removed = look.removed().into_iter().map(|component| component.name);
+        let components = declared.chain(removed).map(|name| findings::subject(platform, &name).key());
+        let known = components.chain([findings::subject(&self.declaration.shown(), "").key()]).collect();
         match self.store.subjects().await {
             Ok(stored) => {
                 for subject in findings::forgotten(stored, &known) {
@@ -271,12 +272,6 @@ impl PlatformController {
             }
             Err(error) => tracing::warn!(%error, "findings about components that are not kept any more stay open"),
         }
-    }
-
-    /// The file, as findings name it.
-    fn shown(&self) -> String {
-        let root = crate::judge::source::repository_root();
-        crate::judge::source::repository_path(&self.platform.file, root.as_deref())
     }
 
     async fn findings(&self, leading: &Leading, platform: &str, component: &str, findings: Vec<Finding>) {

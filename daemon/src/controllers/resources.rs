@@ -1,10 +1,14 @@
 //! Custom resources that are rules: what they say is laid over the files, what that changes is judged again, and each
 //! of them hears what became of it.
 //!
+//! A `Platform` is no rule; what the one that the configuration names asks for is handed to who keeps it.
+//!
 //! The rules are replaced as a whole, in every replica. A resource that cannot be used changes nothing for the others; its
 //! finding ([`Teller`]) and its status ([`StatusWriter`]) say why, and are written by one replica.
 
+mod conditions;
 mod held;
+mod platforms;
 mod status;
 mod teller;
 
@@ -12,6 +16,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::civil::Date;
+use jiff::{Timestamp, tz::TimeZone};
 use portreeve_reports::SubjectKey;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -19,14 +25,16 @@ use tokio_util::sync::CancellationToken;
 use crate::cluster::feed::{Change, Feed};
 use crate::cluster::key::ObjectKey;
 use crate::cluster::writer::{ClusterView, Event};
-use crate::config::valid::Namespaces;
+use crate::config::valid::{Namespaces, PlatformSource};
 use crate::judge::CurrentJudge;
-use crate::judge::resources::{Account, ResourceId, RuleKind};
+use crate::judge::resources::{Account, ResourceId, RuleKind, platforms};
 use crate::runtime::readiness::Permit;
 use crate::runtime::supervisor::blocking;
 use crate::scheduler::driver::Trigger;
+pub(super) use conditions::READY;
 pub use held::Heard;
 use held::Held;
+pub use platforms::{Declared, Ready};
 pub use status::StatusWriter;
 pub use teller::Teller;
 
@@ -35,8 +43,10 @@ const BATCH: usize = 1_024;
 /// The least time between two whole scans: what a change reaches is judged at once, and the scan only tells what is
 /// unused since.
 const SCANS_APART: Duration = Duration::from_secs(10);
-/// How long nothing to do is slept through; events end it.
+/// How long nothing to do is slept through; events end it, and so does midnight.
 const IDLE: Duration = Duration::from_secs(3_600);
+/// In UTC, by which exceptions expire.
+const DAY: i64 = 86_400;
 
 /// What the controller works with.
 pub struct RuleResources {
@@ -52,6 +62,12 @@ pub struct RuleResources {
     pub rescans: [Trigger; 3],
     /// What is to be said about the resources.
     pub heard: watch::Sender<Arc<Heard>>,
+    /// What is kept of the platforms.
+    pub platform: Option<PlatformSource>,
+    /// What the platform that is followed asks for.
+    pub declared: watch::Sender<Declared>,
+    /// What time it is.
+    pub clock: fn() -> Timestamp,
     /// Released when all kinds were heard.
     pub permit: Option<Permit>,
 }
@@ -62,6 +78,8 @@ struct Work {
     accounts: BTreeMap<ResourceId, Account>,
     /// Whether the rules in force stand for image policies that could not be seen.
     are_policies_hidden: bool,
+    /// How many exceptions have expired, once that was counted.
+    expired: Option<usize>,
     scan_due: Option<Instant>,
     scanned: Option<Instant>,
 }
@@ -72,7 +90,7 @@ impl RuleResources {
         let mut work = Work::new();
         let mut batch = Vec::new();
         loop {
-            let pause = work.pause(Instant::now());
+            let pause = work.pause(Instant::now()).min(until_midnight((self.clock)()));
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 received = events.recv_many(&mut batch, BATCH) => {
@@ -108,11 +126,14 @@ impl RuleResources {
                 accounts.get(id).is_some_and(Account::is_accepted)
             };
             let affected = differing(&work.accounts, &laid.accounts).into_iter().chain(changed);
-            let counting: BTreeSet<_> =
-                affected.filter(|id| counted(&work.accounts, id) || counted(&laid.accounts, id)).collect();
+            let is_rule = |id: &ResourceId| id.kind != RuleKind::Platform;
+            let counting: BTreeSet<_> = affected
+                .filter(|id| is_rule(id) && (counted(&work.accounts, id) || counted(&laid.accounts, id)))
+                .collect();
             let policy = |rules: &crate::judge::Rules| rules.image_policy.as_ref().map(|it| it.digest().to_owned());
             let is_other_policy = policy(self.judge.now().rules()) != policy(&laid.rules);
             work.accounts = laid.accounts;
+            work.accounts.extend(platforms(&work.held.resources(), self.platform.as_ref()));
             if is_first || is_other_policy || !counting.is_empty() {
                 self.judge.replace(laid.rules);
             }
@@ -121,7 +142,13 @@ impl RuleResources {
                 false => self.judge_again(work, &counting, is_other_policy),
             }
         }
-        self.heard.send_replace(Arc::new(work.held.heard(&work.accounts)));
+        let today = day_of((self.clock)());
+        work.note_expired(today);
+        self.heard.send_replace(Arc::new(work.held.heard(&work.accounts, today)));
+        if let Some(PlatformSource::Resource { name, .. }) = &self.platform {
+            let now = work.held.declared(name, &work.accounts);
+            self.declared.send_if_modified(|declared| std::mem::replace(declared, now.clone()) != now);
+        }
     }
 
     fn settle(&mut self) {
@@ -151,7 +178,23 @@ impl RuleResources {
 
 impl Work {
     fn new() -> Self {
-        Self { held: Held::new(), accounts: BTreeMap::new(), are_policies_hidden: false, scan_due: None, scanned: None }
+        Self {
+            held: Held::new(),
+            accounts: BTreeMap::new(),
+            are_policies_hidden: false,
+            expired: None,
+            scan_due: None,
+            scanned: None,
+        }
+    }
+
+    /// What an exception covered until yesterday is judged again today.
+    fn note_expired(&mut self, today: Date) {
+        let is_expired = |account: &&Account| account.until.is_some_and(|day| day < today);
+        let expired = self.accounts.values().filter(is_expired).count();
+        if self.expired.replace(expired).is_some_and(|before| before < expired) {
+            self.plan_scan(Instant::now());
+        }
     }
 
     /// How long until there is something to do.
@@ -172,6 +215,15 @@ impl Work {
         }
         is_due
     }
+}
+
+fn day_of(now: Timestamp) -> Date {
+    now.to_zoned(TimeZone::UTC).date()
+}
+
+/// How long until another day begins.
+fn until_midnight(now: Timestamp) -> Duration {
+    Duration::from_secs((DAY - now.as_second().rem_euclid(DAY)).unsigned_abs())
 }
 
 /// The resources of which the two say something else.

@@ -3,11 +3,24 @@
 use std::sync::LazyLock;
 
 use portreeve_policies::control::{Control, builtin_controls};
+use portreeve_policies::framework::builtin_frameworks;
+use portreeve_reports::code::KnownCodes;
 use portreeve_reports::formats::RuleText;
 use portreeve_reports::{Code, CodeEntry, Severity};
 
 /// Read once: a page of findings asks for many of them.
 static CONTROLS: LazyLock<Vec<Control>> = LazyLock::new(|| builtin_controls().unwrap_or_default());
+
+static KNOWN: LazyLock<KnownCodes> = LazyLock::new(|| {
+    let frameworks = builtin_frameworks().unwrap_or_default();
+    let listed = frameworks.into_iter().flat_map(|framework| framework.controls);
+    entries().map(CodeEntry::code).chain(CONTROLS.iter().map(|control| control.code.clone())).chain(listed).collect()
+});
+
+/// The codes that an exception may name: what is asked, and what a framework lists though no control asks it yet.
+pub fn known_codes() -> &'static KnownCodes {
+    &KNOWN
+}
 
 /// All codes that are not controls.
 pub fn entries() -> impl Iterator<Item = &'static CodeEntry> {

@@ -25,6 +25,8 @@ use crate::registry::{Deadline, RegistryClient};
 const CONCURRENCY: usize = 16;
 /// Most objects that a finding without an answer names.
 const MOST_RELATED: usize = 200;
+/// Most places of one image in one namespace.
+const MOST_PLACES: usize = 100;
 
 /// The same image used in the same namespace: one judgement.
 struct Group<'a> {
@@ -164,8 +166,19 @@ fn rule_subject(group: &Group<'_>, digest: Option<Digest>) -> rules::ImageUse {
         repository: group.reference.repository.clone(),
         digest,
         objects: group.uses.iter().filter_map(|image| image.object.clone()).collect(),
-        location: group.uses.first().map(|image| image.location.clone()).unwrap_or_default(),
+        locations: places(&group.uses),
     }
+}
+
+/// Where the image is named: a path alone says nothing of an image that several objects use.
+fn places(uses: &[&ImageUse]) -> Vec<Location> {
+    let place = |image: &&ImageUse| {
+        let object = image.object.as_ref().map(|object| ObjectRef { container: None, ..object.clone() }.display());
+        Location { object, ..image.location.clone() }
+    };
+    let mut places: Vec<Location> = uses.iter().take(MOST_PLACES).map(place).collect();
+    places.dedup();
+    places
 }
 
 /// The reference as it was meant, without the digest: pinning a tag does not make it another image.
@@ -230,7 +243,7 @@ struct Undecided<'a> {
     repository: String,
     reference: String,
     digest: Option<String>,
-    location: Location,
+    locations: Vec<Location>,
     objects: Vec<&'a ObjectRef>,
 }
 
@@ -240,16 +253,16 @@ impl<'a> Undecided<'a> {
             repository: group.reference.repository.to_string(),
             reference: shown(group.reference),
             digest: group.reference.digest.as_ref().map(ToString::to_string),
-            location: group.uses.first().map(|image| image.location.clone()).unwrap_or_default(),
+            locations: places(&group.uses),
             objects: group.uses.iter().filter_map(|image| image.object.as_ref()).take(MOST_RELATED).collect(),
         }
     }
 }
 
 fn used_as_text(image: &ImageUse) -> Undecided<'_> {
-    let location = image.location.clone();
+    let locations = places(&[image]);
     let (repository, reference) = (image.text.clone(), image.text.clone());
-    Undecided { repository, reference, digest: None, location, objects: image.object.iter().collect() }
+    Undecided { repository, reference, digest: None, locations, objects: image.object.iter().collect() }
 }
 
 fn undecided(image: &Undecided<'_>, (verdict, cause): (Verdict, Option<Cause>), message: &str) -> Vec<Finding> {
@@ -259,10 +272,8 @@ fn undecided(image: &Undecided<'_>, (verdict, cause): (Verdict, Option<Cause>), 
             reference: image.reference.clone(),
             digest: image.digest.clone(),
         };
-        let draft = FindingBuilder::new(entry.code(), entry.severity, verdict)
-            .subject(subject)
-            .location(image.location.clone())
-            .message(message);
+        let draft = FindingBuilder::new(entry.code(), entry.severity, verdict).subject(subject).message(message);
+        let draft = image.locations.iter().cloned().fold(draft, FindingBuilder::location);
         let draft = cause.into_iter().fold(draft, FindingBuilder::cause);
         let objects = image.objects.iter().map(|object| Subject::Object((*object).clone()));
         objects.fold(draft, FindingBuilder::related).build()

@@ -19,6 +19,7 @@ use portreeve_trust::policy::{ImagePolicy, ImagePolicySpec, InvalidKeys};
 
 use crate::config::Config;
 
+use super::explain::known_codes;
 use super::source::{FileSource, FileSourceError, repository_path, repository_root};
 
 /// What to judge by, as named on the command line or in the configuration.
@@ -41,11 +42,13 @@ pub struct JudgeSettings {
 }
 
 impl JudgeSettings {
-    /// What the configuration says.
+    /// What the configuration says. Frameworks that deny are asked, whether or not they stand among those asked.
     pub fn of(config: &Config) -> Self {
         let posture = &config.posture;
+        let asks_all = posture.frameworks.is_empty();
+        let enforced = posture.enforce.iter().filter(|id| !asks_all && !posture.frameworks.contains(id));
         Self {
-            frameworks: posture.frameworks.clone(),
+            frameworks: posture.frameworks.iter().chain(enforced).cloned().collect(),
             controls: Vec::new(),
             params: posture.params.clone(),
             image_policy: config.image_policy.clone(),
@@ -140,6 +143,14 @@ pub enum LoadError {
         /// A did-you-mean, or nothing.
         hint: String,
     },
+    /// A control that none of the frameworks named beside it has.
+    #[error(
+        "{name} is in none of the frameworks named beside it, so that nothing would be asked; name one or the other"
+    )]
+    NotInFrameworks {
+        /// The control.
+        name: String,
+    },
     /// Exceptions with mistakes, for those who ask whether all is well, or where something else is wrong too.
     #[error("{0}")]
     Exception(String),
@@ -209,7 +220,8 @@ impl Questions {
         let filter = if settings.frameworks.iter().any(|name| name == ALL) { &[][..] } else { &chosen };
         let selected = select(&controls, &settings.controls, filter)?;
         let unimplemented = chosen.iter().flat_map(|framework| framework.unimplemented(&controls)).collect();
-        Ok(Self { engine: Engine::new(selected, params)?, unimplemented, enforced })
+        // Parameters may be those of controls that are not asked.
+        Ok(Self { engine: Engine::new(controls, params)?.only(&selected), unimplemented, enforced })
     }
 }
 
@@ -280,23 +292,32 @@ fn enforced(names: &[String], controls: &[Control], frameworks: &[Framework]) ->
     Ok(named.chain(every).collect())
 }
 
+/// Whether all of these are names of frameworks.
+pub(super) fn check_frameworks(names: &[String]) -> Result<(), LoadError> {
+    choose_frameworks(names, &builtin_frameworks()?).map(drop)
+}
+
 fn choose_frameworks(names: &[String], all: &[Framework]) -> Result<Vec<Framework>, LoadError> {
     let found = names.iter().map(|name| Ok(framework::find(name, all)?.cloned()));
     found.filter_map(Result::transpose).collect()
 }
 
 /// The controls named, or those of the frameworks named, or all.
-fn select(controls: &[Control], ids: &[String], frameworks: &[Framework]) -> Result<Vec<Control>, LoadError> {
+fn select(controls: &[Control], ids: &[String], frameworks: &[Framework]) -> Result<Vec<Code>, LoadError> {
     let known: Vec<&str> = controls.iter().map(|control| control.code.as_str()).collect();
     if let Some(unknown) = ids.iter().find(|id| !known.contains(&id.as_str())) {
         let hint = did_you_mean(unknown, &known).map_or_else(String::new, |near| format!(" (did you mean '{near}'?)"));
         return Err(LoadError::NoSuchControl { name: unknown.clone(), hint });
     }
-    let by_framework = |control: &Control| {
+    let by_framework = |control: &&Control| {
         frameworks.is_empty() || frameworks.iter().any(|framework| framework.controls.contains(&control.code))
     };
-    let by_id = |control: &Control| ids.is_empty() || ids.iter().any(|id| id == control.code.as_str());
-    Ok(controls.iter().filter(|control| by_framework(control) && by_id(control)).cloned().collect())
+    let by_id = |control: &&Control| ids.is_empty() || ids.iter().any(|id| id == control.code.as_str());
+    let named = controls.iter().filter(by_id);
+    match named.clone().find(|control| !ids.is_empty() && !by_framework(control)) {
+        Some(outside) => Err(LoadError::NotInFrameworks { name: outside.code.to_string() }),
+        None => Ok(named.filter(by_framework).map(|control| control.code.clone()).collect()),
+    }
 }
 
 fn read_params(file: &Path, inputs: &mut Inputs<'_>) -> Result<Params, LoadError> {
@@ -307,7 +328,7 @@ fn read_image_policy(file: &Path, inputs: &mut Inputs<'_>) -> Result<(ImagePolic
     let shown = file.display().to_string();
     let bytes = inputs.read(file)?;
     let wrong = |message: &str| LoadError::WrongKind { file: shown.clone(), message: message.to_owned() };
-    let mut documents = portreeve_api::documents(&shown, &bytes, &source::Limits::default());
+    let mut documents = portreeve_api::documents(&shown, &bytes, &source::Limits::default(), known_codes());
     if documents.len() != 1 {
         return Err(wrong("an image policy file holds exactly one ImagePolicy"));
     }
@@ -332,7 +353,7 @@ impl Written {
     fn with_exceptions(mut self, file: &Path, inputs: &mut Inputs<'_>, errors: &mut LoadErrors) -> Self {
         let shown = repository_path(file, repository_root().as_deref());
         let bytes = errors.take(inputs.read(file)).unwrap_or_default();
-        for document in portreeve_api::documents(&shown, &bytes, &source::Limits::default()) {
+        for document in portreeve_api::documents(&shown, &bytes, &source::Limits::default(), known_codes()) {
             match document {
                 Ok(Document::Exception(exception)) => self.exceptions.push(exception),
                 Ok(Document::ImagePolicy { .. } | Document::Platform { .. }) => {
@@ -349,6 +370,7 @@ impl Written {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::load::parse;
 
     fn loaded(settings: &JudgeSettings) -> Rules {
         Rules::load(settings, &FileSource::WorkingTree).unwrap()
@@ -367,6 +389,34 @@ mod tests {
             loaded(&JudgeSettings { frameworks: names(&["nsa"]), ..JudgeSettings::default() }).engine.controls().len()
                 < every
         );
+    }
+
+    #[test]
+    fn a_control_outside_of_the_frameworks_named_beside_it_is_an_error() {
+        let settings = |control: &str| JudgeSettings {
+            frameworks: vec!["nsa".to_owned()],
+            controls: vec!["C-0057".to_owned(), control.to_owned()],
+            ..JudgeSettings::default()
+        };
+        assert_eq!(loaded(&settings("C-0016")).engine.controls().len(), 2);
+        let said = Rules::load(&settings("PR-7001"), &FileSource::WorkingTree).map(|_| ()).unwrap_err().to_string();
+        assert!(said.starts_with("PR-7001 is in none of the frameworks"), "{said}");
+    }
+
+    #[test]
+    fn a_framework_that_denies_is_asked_though_it_is_not_among_those_asked() {
+        let asked = |text: &str| {
+            let read = parse(None, text.as_bytes().to_vec(), &BTreeMap::new(), &|_| Ok(())).unwrap();
+            let rules = loaded(&JudgeSettings::of(&read.config));
+            let asked = rules.engine.controls().iter().map(|control| control.code.clone()).collect::<Vec<_>>();
+            assert!(rules.enforced.iter().all(|code| asked.contains(code)), "{text}");
+            asked.len()
+        };
+        assert_eq!(
+            asked("posture: {enforce: [pss-baseline]}\n"),
+            loaded(&JudgeSettings::default()).engine.controls().len()
+        );
+        assert_eq!(asked("posture: {frameworks: [nsa], enforce: [pss-baseline]}\n"), 12 + 9);
     }
 
     #[test]

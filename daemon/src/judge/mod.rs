@@ -156,9 +156,7 @@ impl Judge {
 
     /// Findings about the exceptions themselves, given what all judging so far needed of them.
     pub fn audit_exceptions(&self, usage: &Usage, now: Timestamp) -> Vec<Finding> {
-        // A code that nobody knows is a mistake in the exception, not a question for another day.
-        let asks = |code: &Code| self.asks(code) || explain::text(code.as_str()).is_none();
-        self.rules.exceptions.audit(usage, now, &asks)
+        self.rules.exceptions.audit(usage, now, &|code| self.asks(code))
     }
 
     /// A report of what was judged.

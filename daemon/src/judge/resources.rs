@@ -4,12 +4,16 @@
 //!   configuration lets it (`customResources.exceptionNamespaces`): whoever may write it excepts failures there.
 //! * Image policies are judged by together ([`ImagePolicy::together`]), files first, then the oldest. In the place of
 //!   one that cannot be used, what no other rule names is denied.
+//! * A `Platform` is no rule: it is read and accounted for here, and kept by its controller.
 //! * One that cannot be used is told in its status and as a finding, and leaves all others as they are.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
+use jiff::civil::Date;
 use portreeve_api::Document;
+use portreeve_api::platform::{PLATFORM_INVALID, PlatformSpec};
 use portreeve_reports::code::INVALID_IMAGE_POLICY;
 use portreeve_reports::exceptions::{Exception, Exceptions, InvalidException, MAX_EXCEPTIONS, Origin, Scope};
 use portreeve_reports::source::{Fields, Node, Problems};
@@ -17,15 +21,16 @@ use portreeve_reports::{Finding, FindingBuilder, Location, ObjectRef, Subject, V
 use portreeve_trust::policy::{ImagePolicy, ImagePolicySpec, MAX_PATTERNS};
 
 use super::Rules;
-use super::load::Written;
-use crate::config::valid::Namespaces;
+use super::explain::known_codes;
+use super::load::{Written, check_frameworks};
+use crate::config::valid::{Namespaces, PlatformSource};
 
 /// Exceptions of one namespace that count: a tenant's thousands must not take the room of others'.
 const MAX_PER_NAMESPACE: usize = 500;
 /// Longest message of a condition or finding.
 const MAX_MESSAGE: usize = 1_000;
 
-/// The kinds that are rules.
+/// The kinds of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum RuleKind {
     /// `ClusterException`
@@ -34,12 +39,18 @@ pub enum RuleKind {
     Exception,
     /// `ImagePolicy`
     ImagePolicy,
+    /// `Platform`
+    Platform,
 }
 
 impl RuleKind {
+    /// The plural of `Platform`.
+    pub const PLATFORMS: &str = "platforms";
+
     /// The kind of that name.
     pub fn of(kind: &str) -> Option<Self> {
-        [Self::ClusterException, Self::Exception, Self::ImagePolicy].into_iter().find(|known| known.as_str() == kind)
+        let all = [Self::ClusterException, Self::Exception, Self::ImagePolicy, Self::Platform];
+        all.into_iter().find(|known| known.as_str() == kind)
     }
 
     /// The name of the kind.
@@ -48,7 +59,13 @@ impl RuleKind {
             Self::ClusterException => "ClusterException",
             Self::Exception => "Exception",
             Self::ImagePolicy => "ImagePolicy",
+            Self::Platform => "Platform",
         }
+    }
+
+    /// Whether these are exceptions.
+    pub fn is_exception(self) -> bool {
+        matches!(self, Self::Exception | Self::ClusterException)
     }
 }
 
@@ -75,6 +92,7 @@ pub struct Resource {
 enum Content {
     Exception(Box<Exception>),
     ImagePolicy(Box<(ImagePolicySpec, ImagePolicy)>),
+    Platform(Arc<PlatformSpec>),
 }
 
 /// By what was written: a built policy follows from its spec.
@@ -85,6 +103,7 @@ impl PartialEq for Content {
             (Self::ImagePolicy(left), Self::ImagePolicy(right)) => {
                 left.0 == right.0 && left.1.digest() == right.1.digest()
             }
+            (Self::Platform(left), Self::Platform(right)) => left == right,
             _ => false,
         }
     }
@@ -106,6 +125,8 @@ pub enum Reason {
     Conflict,
     /// There are too many.
     TooMany,
+    /// The configuration names another platform, or none.
+    NotNamed,
 }
 
 impl Reason {
@@ -117,6 +138,7 @@ impl Reason {
             Self::NamespaceNotAllowed => "NamespaceNotAllowed",
             Self::Conflict => "Conflict",
             Self::TooMany => "TooMany",
+            Self::NotNamed => "NotNamed",
         }
     }
 }
@@ -128,6 +150,8 @@ pub struct Account {
     pub reason: Reason,
     /// For people.
     pub message: String,
+    /// The last day of an exception that is accepted.
+    pub until: Option<Date>,
 }
 
 impl Account {
@@ -137,7 +161,7 @@ impl Account {
     }
 
     fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into() }
+        Self { reason, message: message.into(), until: None }
     }
 }
 
@@ -158,14 +182,20 @@ impl Resource {
             .unwrap_or_else(|_| Err("portreeve panicked while reading it; this is a bug, please report it".to_owned()));
         Self { created: created.to_owned(), content }
     }
+
+    /// What a `Platform` without mistakes asks for.
+    pub fn platform(&self) -> Option<Arc<PlatformSpec>> {
+        match &self.content {
+            Ok(Content::Platform(spec)) => Some(Arc::clone(spec)),
+            _ => None,
+        }
+    }
 }
 
 fn decode(id: &ResourceId, node: &Node) -> Result<Content, String> {
     let said = |problems: Problems| said(&problems);
-    match portreeve_api::document(None, node).map_err(said)? {
-        Document::Exception(exception) if id.kind != RuleKind::ImagePolicy => {
-            Ok(Content::Exception(Box::new(exception)))
-        }
+    match portreeve_api::document(None, node, known_codes()).map_err(said)? {
+        Document::Exception(exception) if id.kind.is_exception() => Ok(Content::Exception(Box::new(exception))),
         Document::ImagePolicy { node, .. } if id.kind == RuleKind::ImagePolicy => {
             let mut problems = Problems::new("");
             let spec =
@@ -176,6 +206,14 @@ fn decode(id: &ResourceId, node: &Node) -> Result<Content, String> {
             let spec = problems.into_result(spec).map_err(said)?.ok_or_else(|| "'spec' is missing".to_owned())?;
             let policy = ImagePolicy::build(&spec, &BTreeMap::new()).map_err(said)?;
             Ok(Content::ImagePolicy(Box::new((spec, policy))))
+        }
+        Document::Platform { spec, .. } if id.kind == RuleKind::Platform => {
+            let mut problems = Problems::new("");
+            let spec = spec.of_resource(&mut problems);
+            problems.into_result(()).map_err(said)?;
+            check_frameworks(spec.gate.frameworks.as_deref().unwrap_or_default())
+                .map_err(|error| format!("'spec.gate.frameworks': {error}"))?;
+            Ok(Content::Platform(Arc::new(spec)))
         }
         _ => Err(format!("it is listed as {} and says that it is something else", id.kind.as_str())),
     }
@@ -225,7 +263,7 @@ fn exceptions(
 ) -> Exceptions {
     let mut valid = written.exceptions.clone();
     let mut counted: BTreeMap<&str, usize> = BTreeMap::new();
-    for (id, resource) in by_age(resources, |kind| kind != RuleKind::ImagePolicy) {
+    for (id, resource) in by_age(resources, RuleKind::is_exception) {
         let number = counted.entry(&id.namespace).or_default();
         let account = account_of_exception(id, resource, allowed, *number, valid.len());
         if let (Ok(Content::Exception(exception)), true) = (&resource.content, account.is_accepted()) {
@@ -260,8 +298,32 @@ fn account_of_exception(
         Ok(_) if in_all >= MAX_EXCEPTIONS => {
             Account::new(Reason::TooMany, format!("{MAX_EXCEPTIONS} other exceptions count"))
         }
-        Ok(_) => Account::new(Reason::Accepted, "it counts at every door until its last day"),
+        Ok(content) => {
+            let until = if let Content::Exception(exception) = content { Some(exception.spec.expires) } else { None };
+            Account { until, ..Account::new(Reason::Accepted, "it counts at every door until its last day") }
+        }
     }
+}
+
+/// What is said of the platforms of the cluster, of which the configuration may name one.
+pub fn platforms(resources: &Resources, named: Option<&PlatformSource>) -> BTreeMap<ResourceId, Account> {
+    let of_kind = resources.iter().filter(|(id, _)| id.kind == RuleKind::Platform);
+    of_kind.map(|(id, resource)| (id.clone(), account_of_platform(id, resource, named))).collect()
+}
+
+fn account_of_platform(id: &ResourceId, resource: &Resource, named: Option<&PlatformSource>) -> Account {
+    let name = &id.name;
+    let said = match (&resource.content, named) {
+        (Err(message), _) => return Account::new(Reason::Invalid, message),
+        (Ok(_), Some(PlatformSource::Resource { name, .. })) if *name == id.name => {
+            return Account::new(Reason::Accepted, "it is kept as declared");
+        }
+        (Ok(_), Some(PlatformSource::Resource { name: other, .. })) => format!("names the Platform '{other}'"),
+        (Ok(_), Some(PlatformSource::File(_))) => "names a file (platform.file), which is kept instead".to_owned(),
+        (Ok(_), None) => "names no platform".to_owned(),
+    };
+    let what_to_do = format!("to have this one kept, set platform.resource to '{name}' and platform.folder");
+    Account::new(Reason::NotNamed, format!("nothing of it is applied: Portreeve's configuration {said}; {what_to_do}"))
 }
 
 fn refused(id: &ResourceId, account: &Account) -> InvalidException {
@@ -272,7 +334,7 @@ fn refused(id: &ResourceId, account: &Account) -> InvalidException {
 fn scope(id: &ResourceId) -> Scope {
     match id.kind {
         RuleKind::Exception => Scope::Namespace(id.namespace.clone()),
-        RuleKind::ClusterException | RuleKind::ImagePolicy => Scope::Cluster,
+        RuleKind::ClusterException | RuleKind::ImagePolicy | RuleKind::Platform => Scope::Cluster,
     }
 }
 
@@ -303,7 +365,7 @@ fn account_of_policy(resource: &Resource, in_force: &[(String, &ImagePolicySpec)
     let spec = match &resource.content {
         Err(message) => return Account::new(Reason::Invalid, message),
         Ok(Content::ImagePolicy(built)) => &built.0,
-        Ok(Content::Exception(_)) => return Account::new(Reason::Invalid, "it is no image policy"),
+        Ok(_) => return Account::new(Reason::Invalid, "it is no image policy"),
     };
     let patterns: usize = in_force.iter().map(|(_, spec)| spec.patterns()).sum();
     if patterns + spec.patterns() > MAX_PATTERNS {
@@ -319,12 +381,16 @@ fn account_of_policy(resource: &Resource, in_force: &[(String, &ImagePolicySpec)
 
 /// The finding about a resource: passed when it is in force, so that an earlier failure resolves.
 pub fn finding(id: &ResourceId, account: &Account) -> Option<Finding> {
-    if id.kind != RuleKind::ImagePolicy {
-        let refused = refused(id, account);
-        return Some(if account.is_accepted() { refused.withdrawn() } else { refused.refused() });
-    }
+    let entry = match id.kind {
+        RuleKind::ImagePolicy => INVALID_IMAGE_POLICY,
+        RuleKind::Platform => PLATFORM_INVALID,
+        RuleKind::Exception | RuleKind::ClusterException => {
+            let refused = refused(id, account);
+            return Some(if account.is_accepted() { refused.withdrawn() } else { refused.refused() });
+        }
+    };
     let verdict = if account.is_accepted() { Verdict::Pass } else { Verdict::Fail };
-    FindingBuilder::new(INVALID_IMAGE_POLICY.code(), INVALID_IMAGE_POLICY.severity, verdict)
+    FindingBuilder::new(entry.code(), entry.severity, verdict)
         .subject(subject(id))
         .location(Location::default())
         .message(account.message.clone())

@@ -1,6 +1,8 @@
 //! Where policies, exceptions, parameters and configuration are read from: the working tree, or a git ref, so that a
 //! pull request cannot switch its own gate off.
 
+mod base;
+
 use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 
@@ -42,14 +44,22 @@ pub enum FileSourceError {
     #[error("{0} is larger than 16 MiB, which no policy file is")]
     TooLarge(String),
     /// The ref does not exist in this clone.
-    #[error(
-        "the git ref '{reference}' is not in this clone; fetch it first: git fetch --depth=1 origin +refs/heads/{branch}:refs/remotes/origin/{branch}"
-    )]
+    #[error("the git ref '{reference}' is not in this clone; fetch it first: {fetch}")]
     NoSuchRef {
         /// The ref as given.
         reference: String,
-        /// What to fetch.
-        branch: String,
+        /// The command that fetches it.
+        fetch: String,
+    },
+    /// A short name that several refs have: who made the others decides what git takes it for.
+    #[error("'{reference}' is ambiguous in this clone: {refs}; name the one you mean by its full name, as in {advice}")]
+    Ambiguous {
+        /// The name as given.
+        reference: String,
+        /// What has that name.
+        refs: String,
+        /// A name that is not ambiguous.
+        advice: String,
     },
     /// `--base` outside a repository, or no git program.
     #[error("'--base {reference}' needs a git repository and the git program: {reason}")]
@@ -69,19 +79,8 @@ impl FileSource {
             return Err(no_repository("a ref does not start with '-' and is not empty".to_owned()));
         }
         let root = git(&["rev-parse", "--show-toplevel"], None).map_err(no_repository)?;
-        let commit = git(&["rev-parse", "--verify", "--quiet", &format!("{reference}^{{commit}}")], None);
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).trim().to_owned();
-        match commit {
-            Ok(commit) => Ok(Self::GitRef {
-                reference: reference.to_owned(),
-                commit: text(commit),
-                root: PathBuf::from(text(root)),
-            }),
-            Err(_) => Err(FileSourceError::NoSuchRef {
-                reference: reference.to_owned(),
-                branch: reference.strip_prefix("origin/").unwrap_or(reference).to_owned(),
-            }),
-        }
+        let root = PathBuf::from(String::from_utf8_lossy(&root).trim());
+        Ok(Self::GitRef { reference: reference.to_owned(), commit: base::commit(reference)?, root })
     }
 
     /// The bytes of a file; a relative path is relative to the working directory.
@@ -98,8 +97,7 @@ impl FileSource {
             Self::GitRef { reference, commit, root } => {
                 let from = format!(" from {reference}");
                 let inside = within(root, path).map_err(|reason| unreadable(from.clone(), reason))?;
-                let bytes = git(&["show", &format!("{commit}:{inside}")], Some(root))
-                    .map_err(|reason| unreadable(from, reason))?;
+                let bytes = blob(commit, &inside, root).map_err(|reason| unreadable(from, reason))?;
                 if bytes.len() > MAX_BYTES { Err(FileSourceError::TooLarge(shown)) } else { Ok(bytes) }
             }
         }
@@ -174,6 +172,19 @@ fn normalize(path: &Path) -> PathBuf {
         }
     }
     normal
+}
+
+/// The bytes of a regular file of a commit. Git would show a link's target as if it were the text of a file, and a
+/// folder as a list.
+fn blob(commit: &str, inside: &str, root: &Path) -> Result<Vec<u8>, String> {
+    let listed = git(&["ls-tree", commit, "--", inside], Some(root))?;
+    let listed = String::from_utf8_lossy(&listed).into_owned();
+    match listed.split_whitespace().next() {
+        Some("120000") => Err("it is a symbolic link there; a base has files, so name its target".to_owned()),
+        Some(mode) if mode.starts_with("100") => git(&["show", &format!("{commit}:{inside}")], Some(root)),
+        Some(_) => Err("it is no file there".to_owned()),
+        None => Err("it is not there".to_owned()),
+    }
 }
 
 /// Runs git without its prompts and hooks; the error is git's own words.

@@ -1,4 +1,5 @@
-//! The first two steps: the platform file to [`Validated`], folders of manifests to [`Built`]. Reads files, asks nobody.
+//! The first two steps: the platform file, or the resource, to [`Validated`]; folders of manifests to [`Built`]. Reads
+//! files, asks nobody.
 //!
 //! What cannot be read whole builds nothing: an object that is left out by a mistake would be deleted as no longer
 //! declared.
@@ -15,13 +16,13 @@ use portreeve_reports::digest::sha256;
 use portreeve_reports::source::{Limits, Place, Problems};
 use serde_json::{Value, json};
 
-use super::graph::{self, Cycle};
 use super::inventory::{COMPONENT_LABEL, PLATFORM_LABEL};
 use super::waves::Wave;
 use crate::cluster::apply::Address;
 use crate::cluster::folder::walk;
 use crate::cluster::key::ObjectKey;
 use crate::config::load::read_capped;
+use crate::judge::explain::known_codes;
 use crate::judge::source::{repository_path, repository_root};
 
 /// Most objects of a platform.
@@ -35,17 +36,16 @@ const MAX_BYTES: usize = 64 << 20;
 /// Most mistakes that are told of a component.
 const MAX_MISTAKES: usize = 50;
 
-/// A platform file without mistakes: names are unique and dependencies end.
+/// A platform without mistakes: names are unique and dependencies end.
 #[derive(Clone, Debug)]
 pub struct Validated {
     /// `metadata.name`.
     pub name: String,
     /// What it asks for.
     pub spec: PlatformSpec,
-    /// The file as findings name it.
-    pub shown: String,
+    /// The file as findings name it; a resource has none.
+    shown: Option<String>,
     folder: PathBuf,
-    order: Vec<usize>,
 }
 
 /// Why there is no platform.
@@ -62,14 +62,6 @@ pub enum InvalidPlatform {
     /// The file has mistakes; all of them.
     #[error("{0}")]
     Invalid(#[from] Problems),
-    /// Components wait for each other.
-    #[error("{file}: {cycle}")]
-    Cycle {
-        /// The file.
-        file: String,
-        /// Which.
-        cycle: Cycle,
-    },
     /// The file is not one platform.
     #[error("{0}: a platform file holds exactly one document, of kind Platform")]
     NotOne(String),
@@ -138,8 +130,8 @@ impl Validated {
         if bytes.len() > MAX_FILE {
             return Err(unreadable("it is larger than 1 MiB".to_owned()));
         }
-        let mut documents =
-            portreeve_api::documents(&shown, &bytes, &Limits { bytes: MAX_FILE, nodes: 200_000, ..Limits::default() });
+        let limits = Limits { bytes: MAX_FILE, nodes: 200_000, ..Limits::default() };
+        let mut documents = portreeve_api::documents(&shown, &bytes, &limits, known_codes());
         let (name, spec) = match (documents.pop(), documents.is_empty()) {
             (Some(document), true) => match document? {
                 Document::Platform { name, spec } => (name, *spec),
@@ -147,14 +139,18 @@ impl Validated {
             },
             _ => return Err(InvalidPlatform::NotOne(shown)),
         };
-        let order = graph::order(&spec.components);
-        let order = order.map_err(|cycle| InvalidPlatform::Cycle { file: shown.clone(), cycle })?;
-        Ok(Self { name, spec, folder: file.parent().unwrap_or(Path::new("")).to_owned(), shown, order })
+        Ok(Self { name, spec, folder: file.parent().unwrap_or(Path::new("")).to_owned(), shown: Some(shown) })
+    }
+
+    /// The platform of a resource; its folders are in this one.
+    pub fn of_resource(name: String, spec: PlatformSpec, folder: PathBuf) -> Self {
+        Self { name, spec, folder, shown: None }
     }
 
     /// Reads the manifests of every component, in the order that they are applied in.
     pub fn build(&self) -> Vec<Part> {
-        let mut parts: Vec<Part> = self.order.iter().map(|index| self.part(&self.spec.components[*index])).collect();
+        let mut parts: Vec<Part> =
+            self.spec.order.iter().map(|index| self.part(&self.spec.components[*index])).collect();
         refuse_shared(&mut parts);
         let total: usize = parts.iter().filter_map(|part| Some(part.built.as_ref().ok()?.objects.len())).sum();
         if total > MAX_OBJECTS {
@@ -173,7 +169,7 @@ impl Validated {
 
     /// A place in the platform file.
     pub fn location(&self, place: Place) -> Location {
-        location(&self.shown, place)
+        self.shown.as_deref().map_or_else(Location::default, |file| location(file, place))
     }
 
     fn part(&self, component: &Component) -> Part {
@@ -215,12 +211,13 @@ impl Validated {
             }
         }
         mistakes.extend(whole.unreadable.iter().map(|unreadable| Mistake {
-            location: location(unreadable.file.as_deref().unwrap_or(&self.shown), unreadable.place),
+            location:
+                unreadable.file.as_deref().map_or_else(Location::default, |file| location(file, unreadable.place)),
             message: unreadable.message.clone(),
         }));
         if mistakes.is_empty() && whole.objects.is_empty() {
             let message = format!(
-                "there are no objects in {}; to take the component down, remove it from the platform file",
+                "there are no objects in {}; to take the component down, remove it from the platform",
                 folder.display()
             );
             mistakes.push(self.mistake(component, message));

@@ -5,14 +5,15 @@
 
 use std::time::Duration;
 
+use portreeve_api::platform::Component;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::clear::Cleared;
+use super::claims::Claims;
 use super::fields;
 use super::health::{Health, health};
-use super::inventory::{self, Inventory};
-use super::plan::{Action, ComponentPlan, Leftover, Planned};
+use super::inventory::{self, Inventory, Policy};
+use super::plan::{Action, ClearedPlan, ComponentPlan, Leftover, Planned};
 use super::prune::{Fate, Whose, fate};
 use super::waves::Wave;
 use crate::cluster::apply::{Address, ApiFailure, Applier, Deletion, Force};
@@ -56,6 +57,8 @@ pub struct Applied {
     pub retained: Vec<ObjectKey>,
     /// Objects that were listed and are not ours.
     pub left_alone: Vec<(ObjectKey, &'static str)>,
+    /// Objects that other components have now.
+    pub handed_over: Vec<ObjectKey>,
     /// Objects whose deletion has begun.
     pub ending: Vec<ObjectKey>,
     /// What the server did not take.
@@ -64,6 +67,8 @@ pub struct Applied {
     pub unhealthy: Vec<(ObjectKey, Health)>,
     /// Whether a wave waits for an earlier one.
     pub is_waiting: bool,
+    /// Whether the inventory is gone: the component has nothing in the cluster any more.
+    pub is_gone: bool,
 }
 
 impl Applied {
@@ -75,15 +80,12 @@ impl Applied {
 
 impl Deployer<'_> {
     /// Applies a component that has passed the gate. An error means that nothing more can be written at all.
-    pub async fn apply(
-        &self,
-        cleared: &Cleared,
-        plan: &ComponentPlan,
-        inventory: &mut Inventory,
-    ) -> Result<Applied, ApiFailure> {
+    pub async fn apply(&self, plan: &ClearedPlan, inventory: &mut Inventory) -> Result<Applied, ApiFailure> {
+        let plan = plan.plan();
         let mut applied = Applied::default();
         let writes = plan.objects.iter().filter(|planned| planned.action.writes());
-        let intent = inventory.with_intent(writes.map(|planned| &planned.wanted.address));
+        let mut intent = inventory.with_intent(writes.map(|planned| &planned.wanted.address));
+        intent.policy = Some(Policy::of(&plan.component));
         self.store_if_new(inventory, intent).await?;
         let mut noted = inventory.clone();
         let outcome = self.waves(plan, &mut noted, &mut applied).await;
@@ -94,7 +96,6 @@ impl Deployer<'_> {
             self.delete(&plan.leftovers, (plan.component.prune, plan.component.retain), inventory, &mut applied)
                 .await?;
         }
-        debug_assert_eq!(cleared.built().component.name, plan.component.name);
         let declared: Vec<&Address> = plan.objects.iter().map(|planned| &planned.wanted.address).collect();
         applied.unhealthy = self.unhealthy(&declared, self.patience.health).await?;
         Ok(applied)
@@ -111,6 +112,7 @@ impl Deployer<'_> {
             }
             inventory.version = None;
         }
+        applied.is_gone = inventory.version.is_none();
         Ok(applied)
     }
 
@@ -118,6 +120,13 @@ impl Deployer<'_> {
     pub async fn suspend(&self, inventory: &mut Inventory, is_suspended: bool) -> Result<(), ApiFailure> {
         let mut next = inventory.clone();
         next.is_suspended = is_suspended;
+        self.store_if_new(inventory, next).await
+    }
+
+    /// Stores what the component says about its end: whatever keeps it from being applied, the file may lose it next.
+    pub async fn remember(&self, inventory: &mut Inventory, component: &Component) -> Result<(), ApiFailure> {
+        let mut next = inventory.clone();
+        next.policy = Some(Policy::of(component));
         self.store_if_new(inventory, next).await
     }
 
@@ -193,7 +202,7 @@ impl Deployer<'_> {
                 return Ok(());
             }
             (Action::Create { .. }, _) => self.write(planned, Force::No).await,
-            (Action::Update, _) => self.write(planned, Force::Yes).await,
+            (Action::Update | Action::Move(_), _) => self.write(planned, Force::Yes).await,
             (Action::Adopt, Some(live)) => self.adopt(planned, live).await,
             _ => return Ok(()),
         };
@@ -323,7 +332,8 @@ impl Deployer<'_> {
                 Ok(Deletion::Ending) => now = Fate::Ending,
                 Err(ApiFailure::Changed(_)) => {
                     let live = self.applier.get(&entry.address).await?;
-                    now = fate(self.whose, entry, live.as_ref(), rules);
+                    // Nobody claimed it when it was planned; what was taken since has lost our label.
+                    now = fate(self.whose, entry, live.as_ref(), &Claims::default(), rules);
                 }
                 Err(lost @ ApiFailure::Lost(_)) => return Err(lost),
                 Err(failure) => {
@@ -346,7 +356,11 @@ impl Deployer<'_> {
             Fate::Delete(_) => {
                 applied.failures.push((key, ApiFailure::Changed("it changed at each try to delete it".to_owned())));
             }
-            Fate::Kept => {}
+            Fate::HandedOver(_) => {
+                inventory.remove(&key);
+                applied.handed_over.push(key);
+            }
+            Fate::Kept | Fate::Awaited(_) | Fate::Undecided(_) => {}
             Fate::NotServed(why) => applied.failures.push((key, why)),
         }
         Ok(())

@@ -6,9 +6,11 @@ use std::collections::BTreeSet;
 use portreeve_api::platform::{self as codes, Drift};
 use portreeve_reports::{Cause, CodeEntry, Finding, FindingBuilder, Location, Subject, SubjectKey, Verdict};
 
+use super::former::Former;
 use super::health::Health;
 use super::keep::{Outcome, State, Stop};
 use super::plan::{DriftClass, Drifted};
+use super::prune::Fate;
 
 /// Most objects that one finding names.
 const MAX_TOLD: usize = 20;
@@ -29,7 +31,7 @@ type Answer = (Verdict, Option<Cause>, String, Vec<(String, String)>);
 
 /// The findings about a component. `is_late` says that its time to become healthy is over.
 pub fn findings(platform: &str, outcome: &Outcome, place: &Location, is_late: bool) -> Vec<Finding> {
-    let asked: [(&CodeEntry, Option<Answer>); 9] = [
+    let asked: [(&CodeEntry, Option<Answer>); 10] = [
         (&codes::PLATFORM_INVALID, Some(invalid(outcome))),
         (&codes::GATE_FAILED, gate(outcome)),
         (&codes::NOT_APPLIED, not_applied(outcome)),
@@ -39,20 +41,37 @@ pub fn findings(platform: &str, outcome: &Outcome, place: &Location, is_late: bo
         (&codes::UNHEALTHY, unhealthy(outcome, is_late)),
         (&codes::SUSPENDED, Some(suspended(outcome))),
         (&codes::PRUNE_STOPPED, prune(outcome)),
+        (&codes::WAITING, Some(waiting(outcome))),
     ];
     let subject = subject(platform, &outcome.component.name);
     let answered = asked.into_iter().filter_map(|(entry, answer)| Some((entry, answer?)));
     answered.filter_map(|(entry, answer)| finding(entry, answer, subject.clone(), place)).collect()
 }
 
-/// The finding about a platform file that cannot be used at all, or that it can be.
-pub fn file(platform: &str, shown: &str, problem: Option<String>) -> Option<Finding> {
-    let answer = match problem {
+/// The findings about a platform as a whole: that it cannot be used at all, or that it can be; and, where the cluster
+/// was looked at, platforms that it may have been before. `file` is that of it, where it is one.
+pub fn whole(platform: &str, file: Option<&str>, problem: Option<String>, former: Option<&[Former]>) -> Vec<Finding> {
+    let invalid = match problem {
         Some(message) => fail(message, Vec::new()),
         None => pass(),
     };
-    let place = Location { file: Some(shown.into()), line: Some(1), column: Some(1), ..Location::default() };
-    finding(&codes::PLATFORM_INVALID, answer, subject(platform, ""), &place)
+    let former = former.map(|former| match former {
+        [] => pass(),
+        [first, ..] => {
+            let told = former.iter().flat_map(|former| &former.inventories);
+            let evidence = told.map(|name| ("inventory".to_owned(), name.clone())).collect();
+            fail(format!("{first}{}", more(former.len())), evidence)
+        }
+    });
+    let place = file.map_or_else(Location::default, |file| Location {
+        file: Some(file.into()),
+        line: Some(1),
+        column: Some(1),
+        ..Location::default()
+    });
+    let asked = [(&codes::PLATFORM_INVALID, Some(invalid)), (&codes::FORMER_PLATFORM, former)];
+    let answered = asked.into_iter().filter_map(|(entry, answer)| Some((entry, answer?)));
+    answered.filter_map(|(entry, answer)| finding(entry, answer, subject(platform, ""), &place)).collect()
 }
 
 fn finding(
@@ -219,12 +238,33 @@ fn suspended(outcome: &Outcome) -> Answer {
 }
 
 fn prune(outcome: &Outcome) -> Option<Answer> {
-    match &outcome.stop {
-        Some(Stop::PruneLimit { deletions, limit }) => {
-            let message =
-                format!("{}: {deletions} objects would be deleted, and at most {limit} may be", name(outcome));
-            Some(fail(message, Vec::new()))
-        }
-        _ => outcome.plan.as_ref().map(|_| pass()),
+    if let Some(Stop::TooMuch(why)) = &outcome.stop {
+        let message = format!(
+            "{}: {why}; 'portreeve platform apply --confirm-prune' deletes them, or put back what was taken out",
+            name(outcome)
+        );
+        return Some(fail(message, Vec::new()));
     }
+    let plan = outcome.plan.as_ref()?;
+    let undecided = plan.leftovers.iter().filter_map(|leftover| match &leftover.fate {
+        Fate::Undecided(other) => Some((leftover.entry.address.key.to_string(), other)),
+        _ => None,
+    });
+    let undecided: Vec<(String, &String)> = undecided.collect();
+    let Some((first, other)) = undecided.first() else { return Some(pass()) };
+    let message = format!(
+        "{}: {first} is not deleted: the component {other} cannot be read, and may declare it{}",
+        name(outcome),
+        more(undecided.len())
+    );
+    Some(fail(message, undecided.into_iter().map(|(key, other)| (key, other.clone())).collect()))
+}
+
+fn waiting(outcome: &Outcome) -> Answer {
+    if outcome.state != State::Waiting {
+        return pass();
+    }
+    let is_removed = outcome.component.namespace.is_empty();
+    let (others, until) = (outcome.waits_for.join(", "), if is_removed { "gone" } else { "applied and healthy" });
+    fail(format!("{} waits until {others} is {until}", name(outcome)), Vec::new())
 }

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use portreeve_api::platform::Component;
 use serde_json::{Value, json};
 
 use crate::cluster::apply::Address;
@@ -21,6 +22,8 @@ pub const INVENTORY_LABEL: &str = "portreeve.dev/inventory";
 pub const SUSPENDED: &str = "portreeve.dev/suspended";
 /// The key that entries are under.
 const ENTRIES: &str = "entries";
+/// The key of what the component says about its end.
+const POLICY: &str = "policy";
 /// The name that stands for the whole platform where a component's would.
 pub const WHOLE: &str = "";
 
@@ -35,10 +38,52 @@ pub struct Entry {
     pub digest: Option<String>,
 }
 
+/// What a component says about its end. It is kept with what the component has, since the file forgets both at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Whether objects that are no longer declared are deleted.
+    pub prune: bool,
+    /// Whether what holds data stays.
+    pub retain: bool,
+    /// The most objects that one run deletes without being told so.
+    pub max_prune: usize,
+    /// Components that it needs, and that go after it.
+    pub depends_on: Vec<String>,
+}
+
+impl Policy {
+    /// What a component of the file says.
+    pub fn of(component: &Component) -> Self {
+        Self {
+            prune: component.prune,
+            retain: component.retain,
+            max_prune: component.max_prune,
+            depends_on: component.depends_on.clone(),
+        }
+    }
+
+    fn to_json(&self) -> Value {
+        json!({"prune": self.prune, "retain": self.retain, "maxPrune": self.max_prune, "dependsOn": self.depends_on})
+    }
+
+    fn of_json(text: &str) -> Option<Self> {
+        let value: Value = serde_json::from_str(text).ok()?;
+        let names = value.get("dependsOn")?.as_array()?.iter().map(|name| name.as_str().map(str::to_owned));
+        Some(Self {
+            prune: value.get("prune")?.as_bool()?,
+            retain: value.get("retain")?.as_bool()?,
+            max_prune: usize::try_from(value.get("maxPrune")?.as_u64()?).ok()?,
+            depends_on: names.collect::<Option<_>>()?,
+        })
+    }
+}
+
 /// The inventory of a component.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Inventory {
     entries: BTreeMap<ObjectKey, Entry>,
+    /// What the component said about its end when it was last in the file; `None` before it was ever applied.
+    pub policy: Option<Policy>,
     /// Whether the component is suspended.
     pub is_suspended: bool,
     /// The stored object, when there is one: its `resourceVersion` guards the next write.
@@ -90,9 +135,10 @@ impl Inventory {
         self.entries.values().filter(|entry| !wanted.contains(&entry.address.key)).cloned().collect()
     }
 
-    /// Whether both list the same and are suspended alike.
+    /// Whether both would be stored alike.
     pub fn says_the_same(&self, other: &Self) -> bool {
-        self.entries == other.entries && self.is_suspended == other.is_suspended
+        let said = |inventory: &Self| (inventory.policy.clone(), inventory.is_suspended);
+        self.entries == other.entries && said(self) == said(other)
     }
 
     /// As a ConfigMap of our own namespace.
@@ -105,6 +151,9 @@ impl Inventory {
         let mut object = json!({"apiVersion": "v1", "kind": "ConfigMap",
             "metadata": {"name": name(platform, component), "namespace": own, "labels": labels},
             "data": {ENTRIES: Value::Array(rows).to_string()}});
+        if let Some(policy) = &self.policy {
+            object["data"][POLICY] = json!(policy.to_json().to_string());
+        }
         if self.is_suspended {
             object["metadata"]["annotations"] = json!({SUSPENDED: "true"});
         }
@@ -128,9 +177,17 @@ impl Inventory {
             let entry = entry(row).ok_or_else(|| damaged("an entry is not one of ours"))?;
             entries.insert(entry.address.key.clone(), entry);
         }
+        let policy = match object.pointer("/data").and_then(|data| data.get(POLICY)) {
+            Some(policy) => {
+                let policy = policy.as_str().and_then(Policy::of_json);
+                Some(policy.ok_or_else(|| damaged("its policy is not one of ours"))?)
+            }
+            None => None,
+        };
         let annotation = object.pointer("/metadata/annotations").and_then(|all| all.get(SUSPENDED)?.as_str());
         Ok(Self {
             entries,
+            policy,
             is_suspended: annotation == Some("true"),
             version: text("/metadata/resourceVersion").map(str::to_owned),
         })
@@ -220,6 +277,8 @@ mod tests {
         let mut inventory = Inventory { is_suspended: true, version: Some("7".to_owned()), ..Inventory::default() };
         inventory = inventory.with_intent([&first, &second]);
         inventory.applied(&first.key, "u", "d");
+        inventory.policy =
+            Some(Policy { prune: false, retain: true, max_prune: 7, depends_on: vec!["base".to_owned()] });
         let object = inventory.to_object("own", ("demo", "hub"));
         assert_eq!(object["metadata"]["name"], "platform.demo.hub");
         assert_eq!(component_of(&object), Some("hub"));
@@ -235,6 +294,12 @@ mod tests {
             bad["data"]["entries"] = entries;
             let said = Inventory::of_object(&bad).unwrap_err().to_string();
             assert!(said.contains("platform.demo.hub cannot be read"), "{said}");
+        }
+        let whole = r#"{"prune":true,"retain":true,"maxPrune":-1,"dependsOn":[]}"#;
+        for policy in ["", "{}", whole] {
+            let mut bad = good.clone();
+            bad["data"]["policy"] = json!(policy);
+            assert!(Inventory::of_object(&bad).is_err(), "{policy}");
         }
     }
 

@@ -1,117 +1,46 @@
 //! One look at the whole platform, and one component at a time from its manifests to its state. One bad component
 //! never stops the others.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod outcome;
+
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use portreeve_api::platform::{Component, Drift};
+use portreeve_api::platform::{Component, Drift, last_first};
 use portreeve_policies::world::World;
 use portreeve_reports::report::Report;
-use serde_json::Value;
 
-use super::build::{Built, Mistake, Part, Validated};
+use super::build::{Built, Part, Validated, Wanted};
+use super::claims::Claims;
 use super::clear::{self, Cleared, GateRules, KeptBack};
 use super::deploy::{Applied, Deployer, Patience};
-use super::health::Health;
-use super::inventory::{self, DamagedInventory, Inventory, WHOLE};
-use super::plan::{Action, ComponentPlan, DriftClass, Drifted, Planner, Promised, drifted};
-use super::prune::Whose;
+use super::former::{Former, Inventories, inventories};
+use super::inventory::{DamagedInventory, Inventory, Policy, WHOLE};
+use super::plan::{ComponentPlan, Leftover, Planner, Promised, drifted};
+use super::prune::{Fate, Sweep, Whose};
 use crate::cluster::apply::{ApiFailure, Applier};
 use crate::cluster::key::ObjectKey;
 use crate::runtime::leader::Leading;
-pub use crate::runtime::metrics::ComponentState as State;
+pub use outcome::{Outcome, State, Stop};
+use outcome::{finished, looked_at, stop};
 
 /// How long evidence about images may be waited for.
 const EVIDENCE: Duration = Duration::from_secs(20);
-
-/// What stopped a component.
-#[derive(Clone, Debug)]
-pub enum Stop {
-    /// Its manifests.
-    Invalid(Vec<Mistake>),
-    /// Its inventory.
-    Damaged(DamagedInventory),
-    /// The gate.
-    KeptBack(Box<KeptBack>),
-    /// Objects that are somebody else's.
-    Foreign(Vec<String>),
-    /// What the server refuses, by object.
-    Refused(Vec<(ObjectKey, ApiFailure)>),
-    /// The server could not be asked.
-    Api(ApiFailure),
-    /// More objects would be deleted than may be.
-    PruneLimit {
-        /// How many would be.
-        deletions: usize,
-        /// How many may be.
-        limit: usize,
-    },
-}
-
-/// What became of a component.
-#[derive(Clone, Debug)]
-pub struct Outcome {
-    /// The component.
-    pub component: Component,
-    /// Where it is.
-    pub state: State,
-    /// What stopped it.
-    pub stop: Option<Stop>,
-    /// What was found to do.
-    pub plan: Option<ComponentPlan>,
-    /// What the gate judged.
-    pub verdicts: Option<Report>,
-    /// What was done.
-    pub applied: Option<Applied>,
-    /// What was not as declared before.
-    pub drift: Vec<Drifted>,
-    /// Objects whose corrections do not last.
-    pub stalled: Vec<ObjectKey>,
-    /// What is waited for.
-    pub waits_for: Vec<String>,
-}
-
-impl Outcome {
-    fn new(component: &Component, state: State) -> Self {
-        Self {
-            component: component.clone(),
-            state,
-            stop: None,
-            plan: None,
-            verdicts: None,
-            applied: None,
-            drift: Vec::new(),
-            stalled: Vec::new(),
-            waits_for: Vec::new(),
-        }
-    }
-
-    /// The API server could not be asked about any component.
-    pub fn not_looked_at(component: &Component, failure: ApiFailure) -> Self {
-        Self::new(component, State::Failed).stopped(Stop::Api(failure))
-    }
-
-    fn stopped(self, stop: Stop) -> Self {
-        let state = match &stop {
-            Stop::Invalid(_) => State::Invalid,
-            Stop::KeptBack(_) => State::KeptBack,
-            _ => State::Failed,
-        };
-        Self { state, stop: Some(stop), ..self }
-    }
-}
 
 /// How far a component is taken.
 #[derive(Clone, Copy, Debug)]
 pub enum Aim<'a> {
     /// To its plan.
-    Plan,
+    Plan {
+        /// Whether more may be deleted than the file allows, if it were applied.
+        confirm_prune: bool,
+    },
     /// To the cluster, drift included: somebody asked for it.
     Apply {
         /// Proof that we lead.
         leading: &'a Leading,
-        /// Whether more objects may be deleted than the component allows.
+        /// Whether more may be deleted than the file allows.
         confirm_prune: bool,
         /// How long to wait for health at most; a component's own time may be shorter.
         wait: Duration,
@@ -125,6 +54,52 @@ pub enum Aim<'a> {
     },
 }
 
+impl<'a> Aim<'a> {
+    fn confirms_prune(self) -> bool {
+        matches!(self, Self::Plan { confirm_prune: true } | Self::Apply { confirm_prune: true, .. })
+    }
+
+    fn leading(self) -> Option<&'a Leading> {
+        match self {
+            Self::Plan { .. } => None,
+            Self::Apply { leading, .. } | Self::Keep { leading, .. } => Some(leading),
+        }
+    }
+}
+
+/// How far a run has come: what others wait for.
+#[derive(Clone, Debug, Default)]
+pub struct Run {
+    ready: BTreeSet<String>,
+    standing: Vec<Component>,
+}
+
+impl Run {
+    /// A component of the file was looked at.
+    pub fn applied(&mut self, outcome: &Outcome) {
+        if outcome.is_ready() {
+            self.ready.insert(outcome.component.name.clone());
+        }
+    }
+
+    /// A component that is not in the file any more was looked at.
+    pub fn removed(&mut self, outcome: &Outcome) {
+        if !outcome.is_gone() {
+            self.standing.push(outcome.component.clone());
+        }
+    }
+
+    fn missing(&self, component: &Component) -> Vec<String> {
+        component.depends_on.iter().filter(|name| !self.ready.contains(*name)).cloned().collect()
+    }
+
+    /// What must go before a component goes.
+    fn dependents(&self, name: &str) -> Vec<String> {
+        let dependents = self.standing.iter().filter(|other| other.depends_on.iter().any(|needed| needed == name));
+        dependents.map(|other| other.name.clone()).collect()
+    }
+}
+
 /// The platform, and what is known of it in the cluster.
 pub struct Look<'a> {
     applier: &'a Applier,
@@ -134,19 +109,12 @@ pub struct Look<'a> {
     pub parts: Vec<Part>,
     world: World,
     promised: Promised,
+    claims: Claims,
+    sweep: Sweep,
     /// The inventories by component; [`WHOLE`] is the platform's own.
-    pub inventories: BTreeMap<String, Result<Inventory, DamagedInventory>>,
-}
-
-/// The inventories of a platform.
-pub async fn inventories(
-    applier: &Applier,
-    platform: &str,
-) -> Result<BTreeMap<String, Result<Inventory, DamagedInventory>>, ApiFailure> {
-    let selector = format!("{}={platform},{}=true", inventory::PLATFORM_LABEL, inventory::INVENTORY_LABEL);
-    let listed = applier.list(&inventory::address(applier.own_namespace(), (platform, WHOLE)), &selector).await?;
-    let component = |object: &Value| inventory::component_of(object).unwrap_or(WHOLE).to_owned();
-    Ok(listed.iter().map(|object| (component(object), Inventory::of_object(object))).collect())
+    pub inventories: Inventories,
+    /// Other platforms that have components of this one: it may have had their names.
+    pub former: Vec<Former>,
 }
 
 impl<'a> Look<'a> {
@@ -157,10 +125,72 @@ impl<'a> Look<'a> {
         gate: &'a GateRules,
         parts: Vec<Part>,
     ) -> Result<Self, ApiFailure> {
-        let inventories = inventories(applier, &validated.name).await?;
+        let (inventories, others) = inventories(applier, &validated.name).await?;
         let world = clear::world(&parts);
         let promised = Promised::of(parts.iter().filter_map(|part| part.built.as_ref().ok()));
-        Ok(Self { applier, validated, gate, parts, world, promised, inventories })
+        let claims = Claims::of(&parts, &inventories);
+        let former = Former::of(&others, &validated.spec.components);
+        let sweep = Sweep::default();
+        let mut look = Self { applier, validated, gate, parts, world, promised, claims, sweep, inventories, former };
+        look.sweep = look.sweep().await;
+        Ok(look)
+    }
+
+    /// What one run would delete, asked before it begins.
+    async fn sweep(&self) -> Sweep {
+        let has_any = |known: &Inventory| known.entries().len() > 0;
+        let known = self.inventories.values().flatten().filter(|known| has_any(known)).count();
+        let mut sweep = Sweep { known, ..Sweep::default() };
+        for part in &self.parts {
+            let Ok(built) = &part.built else { continue };
+            let declared = built.objects.iter().map(|wanted| &wanted.address.key).collect();
+            sweep.deletions += self.deletions(&part.component, &declared).await;
+        }
+        for component in self.removed() {
+            let deletions = self.deletions(&component, &BTreeSet::new()).await;
+            sweep.deletions += deletions;
+            sweep.removed += usize::from(deletions > 0);
+        }
+        sweep
+    }
+
+    async fn deletions(&self, component: &Component, declared: &BTreeSet<&ObjectKey>) -> usize {
+        let Some(Ok(inventory)) = self.inventories.get(&component.name) else { return 0 };
+        if !component.prune || self.is_suspended(&component.name) {
+            return 0;
+        }
+        match self.planner(&component.name).leftovers(component, inventory, declared).await {
+            Ok(leftovers) => leftovers.iter().filter(|leftover| matches!(leftover.fate, Fate::Delete(_))).count(),
+            // What cannot be asked now may be deleted a moment later.
+            Err(_) => inventory.left_over(declared).len(),
+        }
+    }
+
+    fn planner<'b>(&'b self, component: &'b str) -> Planner<'b> {
+        let whose = self.whose(component);
+        Planner { applier: self.applier, whose, promised: &self.promised, claims: &self.claims }
+    }
+
+    fn deployer<'b>(&'b self, component: &'b str, leading: &'b Leading, patience: Patience) -> Deployer<'b> {
+        Deployer { applier: self.applier, leading, whose: self.whose(component), patience }
+    }
+
+    /// The platform's name.
+    pub fn platform(&self) -> &str {
+        &self.validated.name
+    }
+
+    /// How many requests of this process could have changed something.
+    pub fn writes(&self) -> u64 {
+        self.applier.writes()
+    }
+
+    /// Whether the manifests of a component, as they are now, were applied; true of what is not in the file any more.
+    pub fn is_applied(&self, component: &Component) -> bool {
+        let Some(part) = self.parts.iter().find(|part| part.component.name == component.name) else { return true };
+        let (Ok(built), Some(Ok(known))) = (&part.built, self.inventories.get(&component.name)) else { return false };
+        let entry = |wanted: &Wanted| known.get(&wanted.address.key)?.digest.clone();
+        built.objects.iter().all(|wanted| entry(wanted).as_ref() == Some(&wanted.digest))
     }
 
     /// Whose a component's objects are.
@@ -182,30 +212,46 @@ impl<'a> Look<'a> {
         self.inventories.get(component).cloned().transpose()
     }
 
-    /// Components that have an inventory and are not in the file any more.
-    pub fn removed(&self) -> Vec<String> {
-        let is_declared = |name: &&String| self.parts.iter().any(|part| part.component.name == **name);
-        self.inventories.keys().filter(|name| *name != WHOLE && !is_declared(name)).cloned().collect()
+    /// Components that have an inventory and are not in the file any more, in the order they are taken down. Of what
+    /// they were only their inventories are left.
+    pub fn removed(&self) -> Vec<Component> {
+        let is_declared = |name: &str| self.parts.iter().any(|part| part.component.name == name);
+        let removed = self.inventories.iter().filter(|(name, _)| *name != WHOLE && !is_declared(name));
+        last_first(removed.map(|(name, known)| removed_component(name, known.as_ref().ok())).collect())
     }
 
-    /// Takes a component as far as the aim says. `healthy` are the components that are.
-    pub async fn component(&self, part: &Part, healthy: &BTreeSet<String>, aim: Aim<'_>) -> Outcome {
+    /// Every component that has something in the cluster, in the order they are taken down.
+    pub fn standing(&self) -> Vec<Component> {
+        let declared = self.parts.iter().map(|part| part.component.clone());
+        let all = declared.chain(self.removed()).filter(|component| self.inventories.contains_key(&component.name));
+        last_first(all.collect())
+    }
+
+    /// Takes a component as far as the aim says.
+    pub async fn component(&self, part: &Part, run: &Run, aim: Aim<'_>) -> Outcome {
         let outcome = Outcome::new(&part.component, State::Pending);
+        let mut inventory = self.inventory(&part.component.name);
+        if let (Ok(Some(known)), Some(leading)) = (&mut inventory, aim.leading())
+            && let Err(failure) = self.remember(&part.component, known, leading).await
+        {
+            return outcome.stopped(Stop::Api(failure));
+        }
         let built = match &part.built {
             Ok(built) => built.clone(),
             Err(mistakes) => return outcome.stopped(Stop::Invalid(mistakes.clone())),
         };
-        let inventory = match self.inventory(&part.component.name) {
+        let inventory = match inventory {
             Ok(inventory) => inventory.unwrap_or_default(),
             Err(damaged) => return outcome.stopped(Stop::Damaged(damaged)),
         };
         let (cleared, verdicts) = self.judged(built).await;
         let outcome = Outcome { verdicts: Some(verdicts), ..outcome };
         match cleared {
-            Ok(cleared) => self.cleared(outcome, (&cleared, inventory), healthy, aim).await,
+            Ok(cleared) => self.cleared(outcome, (&cleared, inventory), run, aim).await,
             Err(kept_back) => {
                 // What would change is shown all the same.
-                let plan = self.plan(&kept_back.built, &inventory).await.ok();
+                let planner = self.planner(&part.component.name);
+                let plan = planner.plan(&kept_back.built, &inventory).await.ok();
                 Outcome { plan, ..outcome.stopped(Stop::KeptBack(Box::new(kept_back))) }
             }
         }
@@ -217,41 +263,47 @@ impl<'a> Look<'a> {
         (verdicts.cleared, verdicts.report)
     }
 
-    async fn plan(&self, built: &Built, inventory: &Inventory) -> Result<ComponentPlan, ApiFailure> {
-        let whose = self.whose(&built.component.name);
-        Planner { applier: self.applier, whose, promised: &self.promised }.plan(built, inventory).await
+    /// Whatever keeps a component from being applied, what it says about its end counts from now on.
+    async fn remember(
+        &self,
+        component: &Component,
+        inventory: &mut Inventory,
+        leading: &Leading,
+    ) -> Result<(), ApiFailure> {
+        if inventory.version.is_none() || self.is_suspended(&component.name) {
+            return Ok(());
+        }
+        self.deployer(&component.name, leading, KEEPING).remember(inventory, component).await
     }
 
     async fn cleared(
         &self,
         outcome: Outcome,
         (cleared, mut inventory): (&Cleared, Inventory),
-        healthy: &BTreeSet<String>,
+        run: &Run,
         aim: Aim<'_>,
     ) -> Outcome {
         let component = &outcome.component.clone();
-        let mut plan = match self.plan(cleared.built(), &inventory).await {
+        let mut plan = match self.planner(&component.name).cleared(cleared, &inventory).await {
             Ok(plan) => plan,
             Err(failure) => return outcome.stopped(Stop::Api(failure)),
         };
-        let drift = if component.drift == Drift::Off { Vec::new() } else { drifted(&plan) };
+        let drift = if component.drift == Drift::Off { Vec::new() } else { drifted(plan.plan()) };
         let mut outcome = Outcome { drift, ..outcome };
         if let Aim::Keep { stalled, .. } = aim {
-            outcome.stalled = hold(&mut plan, component.drift, stalled);
+            outcome.stalled = plan.hold(component.drift, stalled);
         }
-        outcome.waits_for = component.depends_on.iter().filter(|name| !healthy.contains(*name)).cloned().collect();
-        outcome.plan = Some(plan.clone());
-        if let Some(stop) = stop(&plan, component, aim) {
+        outcome.waits_for = run.missing(component);
+        outcome.plan = Some(plan.plan().clone());
+        if let Some(stop) = stop(plan.plan(), component, aim, self.sweep.too_much(self.validated.spec.max_prune)) {
             return outcome.stopped(stop);
         }
         if self.is_suspended(&component.name) {
             return Outcome { state: State::Suspended, ..outcome };
         }
         let (leading, patience) = match aim {
-            Aim::Plan => {
-                let state = if plan.is_quiet() { State::Healthy } else { State::Pending };
-                return Outcome { state, ..outcome };
-            }
+            Aim::Plan { .. } if plan.plan().is_quiet() => return looked_at(outcome),
+            Aim::Plan { .. } => return outcome,
             _ if !outcome.waits_for.is_empty() => return Outcome { state: State::Waiting, ..outcome },
             Aim::Apply { leading, wait, .. } => {
                 let most = component.health_timeout.min(wait);
@@ -259,122 +311,91 @@ impl<'a> Look<'a> {
             }
             Aim::Keep { leading, .. } => (leading, KEEPING),
         };
-        let deployer = Deployer { applier: self.applier, leading, whose: self.whose(&component.name), patience };
-        match deployer.apply(cleared, &plan, &mut inventory).await {
+        match self.deployer(&component.name, leading, patience).apply(&plan, &mut inventory).await {
             Ok(applied) => finished(outcome, applied),
             Err(failure) => outcome.stopped(Stop::Api(failure)),
         }
     }
 
-    /// Takes down a component that is not in the file any more. Of what it was only its inventory is left.
-    pub async fn remove(&self, name: &str, template: &Component, aim: Aim<'_>) -> Outcome {
-        let outcome = Outcome::new(template, State::Pending);
+    /// Takes down a component that is not in the file any more, after those that depended on it.
+    pub async fn remove(&self, component: &Component, run: &Run, aim: Aim<'_>) -> Outcome {
+        let name = &component.name;
+        let outcome = Outcome::new(component, State::Pending);
         let mut inventory = match self.inventory(name) {
-            Ok(Some(inventory)) => inventory,
+            Ok(inventory) => inventory.unwrap_or_default(),
             Err(damaged) => return outcome.stopped(Stop::Damaged(damaged)),
-            Ok(None) => return Outcome { state: State::Healthy, ..outcome },
         };
-        let whose = self.whose(name);
-        let planner = Planner { applier: self.applier, whose, promised: &self.promised };
-        let plan = match planner.removal(template, &inventory).await {
+        let plan = match self.planner(name).removal(component, &inventory).await {
             Ok(plan) => plan,
             Err(failure) => return outcome.stopped(Stop::Api(failure)),
         };
-        let outcome = Outcome { plan: Some(plan.clone()), ..outcome };
-        if let Some(stop) = stop(&plan, template, aim) {
+        let drift = drifted(&plan);
+        let outcome = Outcome { plan: Some(plan.clone()), drift, waits_for: run.dependents(name), ..outcome };
+        if let Some(stop) = stop(&plan, component, aim, self.sweep.too_much(self.validated.spec.max_prune)) {
             return outcome.stopped(stop);
         }
         if self.is_suspended(name) {
             return Outcome { state: State::Suspended, ..outcome };
         }
-        let (Aim::Apply { leading, .. } | Aim::Keep { leading, .. }) = aim else { return outcome };
-        let deployer = Deployer { applier: self.applier, leading, whose, patience: KEEPING };
-        match deployer.remove(&plan, &mut inventory).await {
+        let Some(leading) = aim.leading() else { return outcome };
+        if !outcome.waits_for.is_empty() {
+            return Outcome { state: State::Waiting, ..outcome };
+        }
+        match self.deployer(name, leading, KEEPING).remove(&plan, &mut inventory).await {
             Ok(applied) => finished(outcome, applied),
             Err(failure) => outcome.stopped(Stop::Api(failure)),
         }
+    }
+
+    /// Forgets what components that were looked at earlier have given to later ones of the same run. The daemon's next
+    /// round would do it too.
+    pub async fn hand_over(&self, outcomes: &mut [Outcome], leading: &Leading) -> Result<(), ApiFailure> {
+        let is_awaited = |leftover: &Leftover| matches!(leftover.fate, Fate::Awaited(_));
+        for outcome in outcomes.iter_mut().filter(|outcome| outcome.stop.is_none()) {
+            let (Some(plan), Some(applied)) = (&outcome.plan, &mut outcome.applied) else { continue };
+            let awaited: Vec<&Leftover> = plan.leftovers.iter().filter(|leftover| is_awaited(leftover)).collect();
+            if awaited.is_empty() {
+                continue;
+            }
+            let component = &outcome.component;
+            let (now, _) = inventories(self.applier, &self.validated.name).await?;
+            let Some(Ok(mut inventory)) = now.get(&component.name).cloned() else { continue };
+            let mut taken = ComponentPlan { objects: Vec::new(), leftovers: Vec::new(), ..plan.clone() };
+            for Leftover { entry, .. } in awaited {
+                let fate = self.planner(&component.name).fate(entry, (component.prune, component.retain)).await?;
+                if matches!(fate, Fate::HandedOver(_)) {
+                    taken.leftovers.push(Leftover { entry: entry.clone(), fate });
+                }
+            }
+            let done = self.deployer(&component.name, leading, KEEPING).remove(&taken, &mut inventory).await?;
+            applied.handed_over.extend(done.handed_over);
+        }
+        Ok(())
     }
 }
 
 /// The daemon looks again soon, and waits for nothing but what follows at once.
 const KEEPING: Patience = Patience { waves: Duration::from_secs(2), health: Duration::ZERO };
 
-/// What stands for a component that is not in the file any more.
-pub fn removed_component(name: &str) -> Component {
+/// What stands for a component that is not in the file any more: what its inventory remembers of it. One that does not
+/// say whether it may be pruned keeps what it has.
+fn removed_component(name: &str, inventory: Option<&Inventory>) -> Component {
+    let unknown = Policy { prune: false, retain: true, max_prune: 0, depends_on: Vec::new() };
+    let policy = inventory.and_then(|inventory| inventory.policy.clone()).unwrap_or(unknown);
     Component {
         name: name.to_owned(),
         namespace: String::new(),
-        depends_on: Vec::new(),
+        depends_on: policy.depends_on,
         folder: String::new(),
-        drift: Drift::Off,
-        prune: true,
-        retain: true,
+        drift: Drift::Warn,
+        prune: policy.prune,
+        retain: policy.retain,
         adopt: false,
-        max_prune: portreeve_api::platform::MAX_PRUNE,
+        max_prune: policy.max_prune,
         health_timeout: Duration::ZERO,
         ignore: Vec::new(),
         place: portreeve_reports::source::Place::default(),
     }
-}
-
-/// Leaves drift as it is where the mode says so, and where corrections do not last; gives the latter.
-fn hold(plan: &mut ComponentPlan, mode: Drift, stalled: &BTreeSet<ObjectKey>) -> Vec<ObjectKey> {
-    let mut held = Vec::new();
-    for planned in plan.objects.iter_mut().filter(|planned| planned.was_applied && planned.action.writes()) {
-        let key = &planned.wanted.address.key;
-        if stalled.contains(key) {
-            held.push(key.clone());
-        }
-        if mode != Drift::Correct || stalled.contains(key) {
-            planned.action = Action::Unchanged;
-        }
-    }
-    held
-}
-
-/// Why a plan is not carried out.
-fn stop(plan: &ComponentPlan, component: &Component, aim: Aim<'_>) -> Option<Stop> {
-    let refused: Vec<(ObjectKey, ApiFailure)> = plan
-        .objects
-        .iter()
-        .filter_map(|planned| match &planned.action {
-            Action::Refused(failure) => Some((planned.wanted.address.key.clone(), failure.clone())),
-            _ => None,
-        })
-        .collect();
-    if !refused.is_empty() {
-        return Some(Stop::Refused(refused));
-    }
-    let foreign = plan.objects.iter().filter(|planned| matches!(planned.action, Action::Foreign));
-    let foreign: Vec<String> = foreign.map(|planned| planned.wanted.address.key.to_string()).collect();
-    if !foreign.is_empty() {
-        return Some(Stop::Foreign(foreign));
-    }
-    let (deletions, limit) = (plan.deletions(), component.max_prune);
-    let is_confirmed = matches!(aim, Aim::Apply { confirm_prune: true, .. });
-    (deletions > limit && !is_confirmed).then_some(Stop::PruneLimit { deletions, limit })
-}
-
-fn finished(outcome: Outcome, applied: Applied) -> Outcome {
-    let is_left = |class| matches!(class, DriftClass::Missing | DriftClass::Modified);
-    let written: BTreeSet<String> = applied.written.iter().map(ToString::to_string).collect();
-    let is_drifted = outcome.drift.iter().any(|drifted| is_left(drifted.class) && !written.contains(&drifted.object));
-    let is_broken = applied.unhealthy.iter().any(|(_, health)| !matches!(health, Health::Progressing(_)));
-    let state = if !applied.failures.is_empty() {
-        State::Failed
-    } else if !applied.is_done() {
-        State::Progressing
-    } else if is_drifted || !outcome.stalled.is_empty() {
-        State::Drifted
-    } else if is_broken {
-        State::Unhealthy
-    } else if !applied.unhealthy.is_empty() {
-        State::Progressing
-    } else {
-        State::Healthy
-    };
-    let stop = (!applied.failures.is_empty()).then(|| Stop::Refused(applied.failures.clone()));
-    Outcome { state, stop, applied: Some(applied), ..outcome }
 }
 
 /// One round of taking a component down: whatever its `prune` says, and with all that it has.
@@ -383,9 +404,13 @@ pub async fn take_down(
     component: &Component,
     inventory: &mut Inventory,
 ) -> Result<Applied, ApiFailure> {
-    let promised = Promised::default();
-    let planner = Planner { applier: deployer.applier, whose: deployer.whose, promised: &promised };
+    // What one component hands to another goes with it.
+    let (promised, claims) = (Promised::default(), Claims::default());
+    let planner = Planner { applier: deployer.applier, whose: deployer.whose, promised: &promised, claims: &claims };
     let doomed = Component { prune: true, ..component.clone() };
     let plan = planner.removal(&doomed, inventory).await?;
     deployer.remove(&plan, inventory).await
 }
+
+#[cfg(test)]
+mod tests;

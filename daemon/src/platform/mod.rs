@@ -4,19 +4,20 @@
 //! waves), then [`clear::Cleared`] (it has passed the gate, by the same evaluation as the doors), then
 //! [`deploy::Applied`]. A component that does not get to a step stays as it runs.
 //!
-//! * Pure: [`graph`], [`waves`], [`diff`], [`fields`], [`path`], [`health`], [`inventory`], [`prune`].
+//! * Pure: [`claims`], [`waves`], [`diff`], [`fields`], [`path`], [`health`], [`inventory`], [`prune`].
 //! * [`plan`] looks at the cluster and writes nothing; [`deploy`] writes, by [`crate::cluster::apply`], with the proof
 //!   that this process leads.
 //! * The command line and the controller use this room alike.
 
 pub mod budget;
 pub mod build;
+pub mod claims;
 pub mod clear;
 pub mod deploy;
 pub mod diff;
 pub mod fields;
 pub mod findings;
-pub mod graph;
+pub mod former;
 pub mod health;
 pub mod inventory;
 pub mod keep;

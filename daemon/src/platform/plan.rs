@@ -7,10 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _};
-use portreeve_api::platform::{Component, Ignore};
+use portreeve_api::platform::{Component, Drift, Ignore};
 use serde_json::{Value, json};
 
 use super::build::{Built, Wanted};
+use super::claims::Claims;
+use super::clear::Cleared;
 use super::diff::{self, Change};
 use super::fields::{self, Owner};
 use super::inventory::{Entry, Inventory};
@@ -36,6 +38,8 @@ pub enum Action {
     Update,
     /// It exists and is taken over; what tools own of it becomes ours.
     Adopt,
+    /// It was the named component's of this platform, and becomes this one's.
+    Move(String),
     /// It is as declared, as far as it is ours.
     Unchanged,
     /// It exists and is not ours.
@@ -51,6 +55,7 @@ impl Action {
             Self::Create { .. } => "create",
             Self::Update => "update",
             Self::Adopt => "adopt",
+            Self::Move(_) => "move",
             Self::Unchanged => "unchanged",
             Self::Foreign => "foreign",
             Self::Refused(_) => "refused",
@@ -59,7 +64,7 @@ impl Action {
 
     /// Whether something is written.
     pub fn writes(&self) -> bool {
-        matches!(self, Self::Create { .. } | Self::Update | Self::Adopt)
+        matches!(self, Self::Create { .. } | Self::Update | Self::Adopt | Self::Move(_))
     }
 }
 
@@ -122,8 +127,43 @@ impl ComponentPlan {
     /// Whether applying it would write nothing.
     pub fn is_quiet(&self) -> bool {
         self.objects.iter().all(|planned| !planned.action.writes())
-            && self.leftovers.iter().all(|leftover| matches!(leftover.fate, Fate::Kept | Fate::Ending))
+            && self.leftovers.iter().all(|leftover| leftover.fate.is_remembered())
     }
+}
+
+/// The plan of a component that has passed the gate: the only plan that is applied.
+#[derive(Clone, Debug)]
+pub struct ClearedPlan(ComponentPlan);
+
+impl ClearedPlan {
+    /// The plan.
+    pub fn plan(&self) -> &ComponentPlan {
+        &self.0
+    }
+
+    /// Leaves drift as it is where the mode says so, and where corrections do not last; gives the latter.
+    pub fn hold(&mut self, mode: Drift, stalled: &BTreeSet<ObjectKey>) -> Vec<ObjectKey> {
+        let mut held = Vec::new();
+        for planned in self.0.objects.iter_mut().filter(|planned| planned.was_applied && planned.action.writes()) {
+            let key = &planned.wanted.address.key;
+            if stalled.contains(key) {
+                held.push(key.clone());
+            }
+            if mode != Drift::Correct || stalled.contains(key) {
+                planned.action = Action::Unchanged;
+            }
+        }
+        held
+    }
+}
+
+/// Whose an object is that is there.
+enum Standing {
+    Ours,
+    /// The named component's, which does not declare it any more.
+    From(String),
+    /// Nobody's of ours, to be taken over.
+    Adopted,
 }
 
 /// What earlier waves and components bring: a dry run that misses only these is no refusal.
@@ -170,6 +210,8 @@ pub struct Planner<'a> {
     pub whose: Whose<'a>,
     /// What comes first.
     pub promised: &'a Promised,
+    /// What the other components declare and have.
+    pub claims: &'a Claims,
 }
 
 impl Planner<'_> {
@@ -186,6 +228,11 @@ impl Planner<'_> {
         let extra = labelled.keys().filter(is_extra).cloned().collect();
         let leftovers = self.leftovers(&built.component, inventory, &declared).await?;
         Ok(ComponentPlan { component: built.component.clone(), objects, leftovers, extra })
+    }
+
+    /// The plan of a component that has passed the gate.
+    pub async fn cleared(&self, cleared: &Cleared, inventory: &Inventory) -> Result<ClearedPlan, ApiFailure> {
+        self.plan(cleared.built(), inventory).await.map(ClearedPlan)
     }
 
     /// What is to be deleted of a component of which nothing is declared any more.
@@ -235,20 +282,36 @@ impl Planner<'_> {
         let was_applied = entry.is_some_and(|entry| entry.digest.as_deref() == Some(&wanted.digest));
         let planned = match live {
             None => self.missing(wanted).await,
-            Some(live) => {
-                let is_ours = entry.is_some_and(|entry| self.whose.is_entrys(entry, &live))
-                    || (self.whose.has_labels(&live) && fields::is_managed(&live));
-                match (is_ours, component.adopt) {
-                    (false, false) => Ok(foreign(wanted, live)),
-                    (is_ours, _) => self.existing(&component.ignore, wanted, live, is_ours).await,
-                }
-            }
+            Some(live) => match self.standing(component, wanted, entry, &live) {
+                Some(standing) => self.existing(&component.ignore, wanted, live, standing).await,
+                None => Ok(foreign(wanted, live)),
+            },
         };
         match planned {
-            Ok(planned) => Ok(Planned { was_applied, ..planned }),
+            // What comes back from another component was changed by the files, and has not drifted.
+            Ok(planned) => {
+                let was_applied = was_applied && !matches!(planned.action, Action::Move(_));
+                Ok(Planned { was_applied, ..planned })
+            }
             Err(failure) if failure.is_refusal() => Ok(refused(wanted, None, failure)),
             Err(failure) => Err(failure),
         }
+    }
+
+    /// Whose a live object is; `None` when it is left alone.
+    fn standing(
+        &self,
+        component: &Component,
+        wanted: &Wanted,
+        entry: Option<&Entry>,
+        live: &Value,
+    ) -> Option<Standing> {
+        if let Some(other) = self.claims.holder(self.whose, &wanted.address.key, live) {
+            return Some(Standing::From(other.to_owned()));
+        }
+        let is_ours = entry.is_some_and(|entry| self.whose.is_entrys(entry, live))
+            || (self.whose.has_labels(live) && fields::is_managed(live));
+        if is_ours { Some(Standing::Ours) } else { component.adopt.then_some(Standing::Adopted) }
     }
 
     async fn missing(&self, wanted: &Wanted) -> Result<Planned, ApiFailure> {
@@ -267,7 +330,7 @@ impl Planner<'_> {
         ignore: &[Ignore],
         wanted: &Wanted,
         live: Value,
-        is_ours: bool,
+        standing: Standing,
     ) -> Result<Planned, ApiFailure> {
         let mut body = wanted.body.clone();
         for pointer in ignored(ignore, &wanted.address.key) {
@@ -285,10 +348,11 @@ impl Planner<'_> {
             paths.into_iter().for_each(|path| path::keep_live(&mut body, &live, path));
             changes = self.changes(wanted, &live, &body).await?;
         }
-        let action = match (is_ours, changes.is_empty()) {
-            (false, _) => Action::Adopt,
-            (true, true) => Action::Unchanged,
-            (true, false) => Action::Update,
+        let action = match standing {
+            Standing::Adopted => Action::Adopt,
+            Standing::From(other) => Action::Move(other),
+            Standing::Ours if changes.is_empty() => Action::Unchanged,
+            Standing::Ours => Action::Update,
         };
         Ok(Planned { body, changes, yields, ..plain(wanted, Some(live), action) })
     }
@@ -299,7 +363,8 @@ impl Planner<'_> {
         Ok(diff::diff(live, &after).into_iter().map(told).collect())
     }
 
-    async fn leftovers(
+    /// What becomes of what a component has and does not declare.
+    pub async fn leftovers(
         &self,
         component: &Component,
         inventory: &Inventory,
@@ -313,7 +378,8 @@ impl Planner<'_> {
         entries.into_iter().zip(fates).map(|(entry, fate)| Ok(Leftover { entry, fate: fate? })).collect()
     }
 
-    async fn fate(&self, entry: &Entry, rules: (bool, bool)) -> Result<Fate, ApiFailure> {
+    /// What becomes of one object now.
+    pub async fn fate(&self, entry: &Entry, rules: (bool, bool)) -> Result<Fate, ApiFailure> {
         let live = self.applier.get(&entry.address).await?;
         if live.is_none() {
             match self.applier.is_gone(&entry.address).await {
@@ -322,7 +388,7 @@ impl Planner<'_> {
                 Err(failure) => return Err(failure),
             }
         }
-        Ok(fate(self.whose, entry, live.as_ref(), rules))
+        Ok(fate(self.whose, entry, live.as_ref(), self.claims, rules))
     }
 }
 
@@ -391,6 +457,7 @@ pub fn to_json(plan: &ComponentPlan) -> Value {
         let kind = &*planned.wanted.address.key.kind;
         json!({"object": planned.wanted.address.key.to_string(), "apiVersion": &*planned.wanted.address.api_version,
             "action": planned.action.as_str(),
+            "from": match &planned.action { Action::Move(component) => Some(component), _ => None },
             "message": match &planned.action { Action::Refused(failure) => Some(failure.to_string()), _ => None },
             "changes": planned.changes.iter().map(|change| told(kind, change)).collect::<Vec<_>>(),
             "leftToOthers": planned.yields.iter().map(|change| told(kind, change)).collect::<Vec<_>>()})

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::claims::Claims;
 use super::fields;
 use super::inventory::{COMPONENT_LABEL, Entry, PLATFORM_LABEL};
 use super::waves::is_retained;
@@ -54,13 +55,36 @@ pub enum Fate {
     NotOurs(&'static str),
     /// Pruning is off; it is remembered.
     Kept,
+    /// The named component has it now (or has had it all along, under a name that means the same): it is forgotten here.
+    HandedOver(String),
+    /// The named component declares it and has not taken it yet; it is remembered until then.
+    Awaited(String),
+    /// The named component cannot be read and may declare it; it is remembered.
+    Undecided(String),
     /// Its version is served no more, and its kind is: it may live on, and is remembered.
     NotServed(ApiFailure),
 }
 
-/// Decides by the entry and by what is there.
-pub fn fate(whose: Whose<'_>, entry: &Entry, live: Option<&Value>, (prune, retain): (bool, bool)) -> Fate {
+impl Fate {
+    /// Whether nothing is done, and it stays in the inventory.
+    pub fn is_remembered(&self) -> bool {
+        matches!(self, Self::Kept | Self::Ending | Self::Awaited(_) | Self::Undecided(_))
+    }
+}
+
+/// Decides by the entry, by what is there, and by what other components claim.
+pub fn fate(
+    whose: Whose<'_>,
+    entry: &Entry,
+    live: Option<&Value>,
+    claims: &Claims,
+    (prune, retain): (bool, bool),
+) -> Fate {
     let Some(live) = live else { return Fate::Gone };
+    let key = &entry.address.key;
+    if let Some(other) = claims.taken_by(whose, key, live) {
+        return Fate::HandedOver(other.to_owned());
+    }
     if !whose.is_entrys(entry, live) {
         return Fate::NotOurs("it was made anew by somebody else");
     }
@@ -70,19 +94,82 @@ pub fn fate(whose: Whose<'_>, entry: &Entry, live: Option<&Value>, (prune, retai
     if live.pointer("/metadata/deletionTimestamp").is_some() {
         return Fate::Ending;
     }
+    if let Some(other) = claims.declared_by(key, live) {
+        return Fate::Awaited(other.to_owned());
+    }
     if !prune {
         return Fate::Kept;
     }
-    if retain && is_retained(&entry.address.key) {
+    if let Some(other) = claims.may_be_declared_by(key, live) {
+        return Fate::Undecided(other.to_owned());
+    }
+    if retain && is_retained(key) {
         return Fate::Retain;
     }
     Fate::Delete(Box::new(live.clone()))
+}
+
+/// Why a run does not delete what it would: it was not told that so much may go.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TooMuch {
+    /// More objects of a component than its `maxPrune`.
+    #[error("{deletions} objects would be deleted, at most {limit} may be (maxPrune)")]
+    OfComponent {
+        /// How many would be.
+        deletions: usize,
+        /// How many may be.
+        limit: usize,
+    },
+    /// More objects of all components than the platform's `maxPrune`.
+    #[error(
+        "{deletions} objects of all components would be deleted in one run, at most {limit} may be (spec.maxPrune)"
+    )]
+    OfPlatform {
+        /// How many would be.
+        deletions: usize,
+        /// How many may be.
+        limit: usize,
+    },
+    /// The file has lost more than half of what runs.
+    #[error(
+        "{removed} of {known} components that run are not in the platform file any more, and more than half are not \
+         taken down unasked"
+    )]
+    MostComponents {
+        /// How many would be taken down.
+        removed: usize,
+        /// How many have something in the cluster.
+        known: usize,
+    },
+}
+
+/// What a run would delete over all components.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sweep {
+    /// Objects.
+    pub deletions: usize,
+    /// Components that are not in the file any more and have something to delete.
+    pub removed: usize,
+    /// Components that have something in the cluster.
+    pub known: usize,
+}
+
+impl Sweep {
+    /// Whether it is more than one run deletes unasked.
+    pub fn too_much(self, limit: usize) -> Option<TooMuch> {
+        let Self { deletions, removed, known } = self;
+        if removed * 2 > known {
+            return Some(TooMuch::MostComponents { removed, known });
+        }
+        (deletions > limit).then_some(TooMuch::OfPlatform { deletions, limit })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
+    use super::super::claims::tests::{declaring, unread};
     use super::*;
     use crate::cluster::apply::Address;
     use crate::cluster::key::ObjectKey;
@@ -96,12 +183,12 @@ mod tests {
     }
 
     fn live(uid: &str, component: &str, manager: &str) -> Value {
-        json!({"metadata": {"uid": uid, "labels": {PLATFORM_LABEL: "demo", COMPONENT_LABEL: component},
+        json!({"metadata": {"uid": uid, "namespace": "dev", "labels": {PLATFORM_LABEL: "demo", COMPONENT_LABEL: component},
             "managedFields": [{"manager": manager, "operation": "Apply"}]}})
     }
 
     fn decide(entry: &Entry, live: Option<&Value>) -> Fate {
-        fate(WHOSE, entry, live, (true, true))
+        fate(WHOSE, entry, live, &Claims::default(), (true, true))
     }
 
     #[test]
@@ -127,8 +214,9 @@ mod tests {
         let claim = entry("PersistentVolumeClaim", Some("u1"));
         let there = live("u1", "hub", "portreeve");
         assert_eq!(decide(&claim, Some(&there)), Fate::Retain);
-        assert!(matches!(fate(WHOSE, &claim, Some(&there), (true, false)), Fate::Delete(_)));
-        assert_eq!(fate(WHOSE, &entry("ConfigMap", Some("u1")), Some(&there), (false, true)), Fate::Kept);
+        assert!(matches!(fate(WHOSE, &claim, Some(&there), &Claims::default(), (true, false)), Fate::Delete(_)));
+        let noted = entry("ConfigMap", Some("u1"));
+        assert_eq!(fate(WHOSE, &noted, Some(&there), &Claims::default(), (false, true)), Fate::Kept);
     }
 
     #[test]
@@ -136,5 +224,39 @@ mod tests {
         let mut ending = live("u1", "hub", "portreeve");
         ending["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
         assert_eq!(decide(&entry("ConfigMap", Some("u1")), Some(&ending)), Fate::Ending);
+    }
+
+    #[test]
+    fn what_another_component_declares_is_handed_over_and_never_deleted() {
+        let (there, taken) = (live("u1", "hub", "portreeve"), live("u1", "late", "portreeve"));
+        // Whether it would be pruned or retained: it is forgotten only when the other has it.
+        for (kind, rules) in [("ConfigMap", (true, true)), ("ConfigMap", (false, true)), ("Namespace", (true, true))] {
+            let moved = entry(kind, Some("u1"));
+            let claims = declaring(&moved.address.key, "late");
+            let decide = |live: &Value| fate(WHOSE, &moved, Some(live), &claims, rules);
+            assert_eq!(decide(&there), Fate::Awaited("late".to_owned()));
+            assert_eq!(decide(&taken), Fate::HandedOver("late".to_owned()));
+            // Somebody else's of that name is not waited with.
+            assert!(matches!(decide(&live("u2", "hub", "portreeve")), Fate::NotOurs(_)));
+        }
+    }
+
+    #[test]
+    fn nothing_is_deleted_that_a_component_without_readable_manifests_may_declare() {
+        let noted = entry("ConfigMap", Some("u1"));
+        let there = live("u1", "hub", "portreeve");
+        let decide = |claims: &Claims| fate(WHOSE, &noted, Some(&there), claims, (true, true));
+        assert_eq!(decide(&unread("late", "dev")), Fate::Undecided("late".to_owned()));
+        assert!(matches!(decide(&unread("late", "elsewhere")), Fate::Delete(_)));
+    }
+
+    #[test]
+    fn a_run_that_takes_down_most_of_the_platform_or_more_than_its_limit_is_too_much() {
+        let sweep = |deletions, removed, known| Sweep { deletions, removed, known }.too_much(50);
+        assert_eq!(sweep(0, 0, 0), None);
+        assert_eq!(sweep(50, 1, 2), None, "half may go");
+        assert_eq!(sweep(1, 1, 1), Some(TooMuch::MostComponents { removed: 1, known: 1 }), "all may not");
+        assert_eq!(sweep(2, 2, 3), Some(TooMuch::MostComponents { removed: 2, known: 3 }));
+        assert_eq!(sweep(51, 1, 20), Some(TooMuch::OfPlatform { deletions: 51, limit: 50 }));
     }
 }

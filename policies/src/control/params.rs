@@ -74,12 +74,7 @@ impl Params {
             match known.iter().find(|(name, _)| **name == *entry.key) {
                 Some((_, default)) if !fits(default, &entry.node) => problems.push(
                     entry.node.place,
-                    format!(
-                        "parameter '{}' must be {}, not {}",
-                        entry.key,
-                        default.kind_name(),
-                        entry.node.kind_name()
-                    ),
+                    format!("parameter '{}' must be {}", entry.key, wanted(default, &entry.node)),
                 ),
                 Some(_) => {}
                 None if self.kubescape && KUBESCAPE_ONLY.contains(&&*entry.key) => {}
@@ -114,6 +109,16 @@ fn fits(default: &Node, given: &Node) -> bool {
         (_, Value::Map(_)) => false,
         (Value::String(_), _) => true,
         (default, given) => std::mem::discriminant(default) == std::mem::discriminant(given),
+    }
+}
+
+/// `an integer, not a string`.
+fn wanted(default: &Node, given: &Node) -> String {
+    let given_name = given.kind_name();
+    match (default.as_list(), given.as_list().and_then(|items| items.iter().find(|item| item.as_str().is_none()))) {
+        (Some(_), Some(odd)) => format!("a list of strings, not one with {}", odd.kind_name()),
+        (Some(_), None) => format!("a list of strings, not {given_name}"),
+        (None, _) => format!("{}, not {given_name}", default.kind_name()),
     }
 }
 

@@ -14,6 +14,8 @@ pub enum Base {
     Container,
     /// The pod's spec (`pod.spec.` in front).
     PodSpec,
+    /// The pod's metadata (`pod.metadata.` in front).
+    PodMetadata,
 }
 
 /// A path of map keys to a field that may or may not exist.
@@ -32,11 +34,13 @@ impl FieldPath {
         if text == "." {
             return Ok(Self { base: Base::Item, keys: Vec::new() });
         }
-        let (base, rest) = match (text.strip_prefix("pod.spec."), text.strip_prefix("container.")) {
-            (Some(rest), _) => (Base::PodSpec, rest),
-            (None, Some(rest)) => (Base::Container, rest),
-            (None, None) => (Base::Item, text),
-        };
+        let bases =
+            [("pod.spec.", Base::PodSpec), ("pod.metadata.", Base::PodMetadata), ("container.", Base::Container)];
+        let based = bases.into_iter().find_map(|(prefix, base)| Some((base, text.strip_prefix(prefix)?)));
+        if based.is_none() && text.starts_with("pod.") {
+            return Err(format!("'{text}' is neither below pod.spec nor below pod.metadata"));
+        }
+        let (base, rest) = based.unwrap_or((Base::Item, text));
         Ok(Self { base, keys: split(rest)? })
     }
 

@@ -2,7 +2,9 @@
 
 use std::sync::OnceLock;
 
+use cel::common::types::CelString;
 use portreeve_reports::ObjectRef;
+use portreeve_reports::source::node::Entry;
 use portreeve_reports::source::{Node, Value};
 
 use super::related::Relations;
@@ -45,6 +47,8 @@ const MOST_STORED: usize = 1_536 << 10;
 pub(crate) struct PodFrame<'a> {
     /// `pod`: `metadata` and `spec`, with defaults.
     pub(crate) value: Bound<'a>,
+    /// The metadata, as written.
+    pub(crate) metadata: Option<&'a Node>,
     /// The spec with defaults; a default stands at the place of what it belongs to.
     pub(crate) spec: &'a Node,
     /// Object path of the spec.
@@ -179,6 +183,26 @@ fn below<'f, 'a>(
     Ok(())
 }
 
+/// Metadata, bound.
+fn metadata(node: &Node) -> Bound<'_> {
+    let Some(fields) = node.as_map() else { return Bound::of(node) };
+    Bound::map(fields.iter().map(|field| (CelString::from(&*field.key), metadata_field(field))).collect())
+}
+
+/// The API server reads the `null` of a label or annotation as an empty text.
+fn metadata_field(field: &Entry) -> Bound<'_> {
+    match (&*field.key, field.node.as_map()) {
+        ("labels" | "annotations", Some(texts)) => {
+            Bound::map(texts.iter().map(|entry| (CelString::from(&*entry.key), text(&entry.node))).collect())
+        }
+        _ => Bound::of(&field.node),
+    }
+}
+
+fn text(node: &Node) -> Bound<'_> {
+    if matches!(node.value, Value::Null) { Bound::text("") } else { Bound::of(node) }
+}
+
 impl<'a> PodFrame<'a> {
     fn new(template: &PodTemplate<'a>, defaulted: &'a Node) -> Self {
         let spec = Bound::of(defaulted);
@@ -190,8 +214,9 @@ impl<'a> PodFrame<'a> {
                 Some(ContainerFrame { name: container.name, kind, value, node: container.node, path: container.path })
             })
             .collect();
-        let metadata = template.metadata.map_or_else(|| Bound::map(Vec::new()), Bound::of);
+        let metadata = template.metadata.map_or_else(|| Bound::map(Vec::new()), metadata);
         Self {
+            metadata: template.metadata,
             mistyped: mistyped(template.spec),
             value: Bound::map(vec![("metadata".into(), metadata), ("spec".into(), spec)]),
             spec: defaulted,

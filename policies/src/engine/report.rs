@@ -1,5 +1,6 @@
 //! Answers as findings: subject, exact path, place in the file, evidence and fix.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use portreeve_reports::finding::BuildError;
@@ -93,6 +94,7 @@ struct Site<'s> {
     fallback: Place,
     container: Option<(&'s Node, &'s str)>,
     spec: Option<(&'s Node, &'s str)>,
+    metadata: Option<&'s Node>,
     entry: Option<&'s str>,
 }
 
@@ -106,8 +108,9 @@ impl<'s> Site<'s> {
             (Each::Whole, _, Some(spec)) => spec,
             _ => (&frame.object.root, ""),
         };
-        let mut site =
-            Self { item: Some(start), item_path: base.to_owned(), fallback: start.place, container, spec, entry: None };
+        let metadata = frame.pod.as_ref().and_then(|pod| pod.metadata);
+        let (fallback, item_path) = (start.place, base.to_owned());
+        let mut site = Self { item: Some(start), item_path, fallback, container, spec, metadata, entry: None };
         if let Each::InContainers(items) | Each::Below(items) = each {
             let (list, place) = walk(start, &items.path);
             site.item_path = join(base, &items.path);
@@ -142,9 +145,15 @@ impl<'s> Site<'s> {
             Base::Item => (self.item, self.item_path.as_str()),
             Base::Container => self.container.map_or((None, ""), |(node, base)| (Some(node), base)),
             Base::PodSpec => self.spec.map_or((None, ""), |(node, base)| (Some(node), base)),
+            Base::PodMetadata => (self.metadata, self.spec.map_or("", |(_, base)| base)),
         };
         let (node, place) = start.map_or((None, self.fallback), |start| walk(start, &path.keys));
-        (join(base, &path.keys), node, if place.line > 0 { place } else { self.fallback })
+        // The metadata of a pod stands beside its spec.
+        let base = match (path.base, base.strip_suffix("spec")) {
+            (Base::PodMetadata, Some(template)) => Cow::Owned(format!("{template}metadata")),
+            _ => Cow::Borrowed(base),
+        };
+        (join(&base, &path.keys), node, if place.line > 0 { place } else { self.fallback })
     }
 
     /// What tells the item from its siblings; a container is told by the subject already.

@@ -7,8 +7,7 @@ use portreeve_reports::source::{Limits, Node, Place, SourceError, Value, yaml};
 use portreeve_reports::{Cause, Owner};
 
 use super::scope::is_cluster_scoped;
-use super::{Object, Origin, Unreadable, group_of};
-use crate::workload::{is_like_workload, template_path};
+use super::{Object, Origin, Unreadable, builtin, group_of};
 
 /// Lists in Lists are followed this far.
 const LIST_DEPTH: usize = 4;
@@ -154,13 +153,6 @@ fn typed_item(item: &Node, version: &str, kind: &str) -> Node {
 }
 
 /// The identity of an object; the types of its other fields are not yet checked.
-/// A kind that is written like a workload's, in one of the groups that workloads are in, and is none: no API server
-/// would take it, and rules about workloads would pass over it.
-fn is_misspelt_workload(group: &str, kind: &str) -> bool {
-    let groups = ["", "apps", "batch", "extensions"];
-    groups.contains(&group) && template_path(group, kind).is_none() && is_like_workload(kind)
-}
-
 pub(super) fn identify(root: &Node, origin: &Origin, default_namespace: &str) -> Result<Object, Unreadable> {
     let problem = |path: &str, place: Place, message: String| Unreadable {
         file: origin.file.clone(),
@@ -184,8 +176,8 @@ pub(super) fn identify(root: &Node, origin: &Origin, default_namespace: &str) ->
     };
     let api_version = required("apiVersion", is_api_version)?;
     let kind = required("kind", is_kind)?;
-    if is_misspelt_workload(group_of(api_version), kind) {
-        let message = format!("'{kind}' is no kind of {api_version}; correct the kind or the version");
+    if let Some(advice) = builtin::advice(group_of(api_version), kind) {
+        let message = format!("'{kind}' is no kind of {api_version}; {advice}");
         return Err(problem("kind", root.get("kind").map_or(root.place, |node| node.place), message));
     }
     let name = match root.at(["metadata", "name"]).filter(|node| !node.is_null() && node.as_str() != Some("")) {

@@ -59,8 +59,8 @@ pub struct ImageUse {
     pub digest: Option<Digest>,
     /// The objects (with their containers) that use it.
     pub objects: Vec<ObjectRef>,
-    /// Where the reference stands.
-    pub location: Location,
+    /// Where the references stand; never none.
+    pub locations: Vec<Location>,
 }
 
 /// The three findings about an image, in the order of [`CODES`].
@@ -95,9 +95,11 @@ fn finding(
     };
     let mut builder = FindingBuilder::new(entry.code(), entry.severity, verdict)
         .subject(subject)
-        .location(image.location.clone())
         .effect(judgement.effect)
         .message(message(entry, verdict, image, &judgement.fact()));
+    for place in &image.locations {
+        builder = builder.location(place.clone());
+    }
     for Evidence { name, value } in evidence(image, judgement) {
         builder = builder.evidence(name, value);
     }

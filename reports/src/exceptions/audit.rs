@@ -108,11 +108,12 @@ fn valid_or_not(subject: Subject, origin: &Origin, invalid: &[&InvalidException]
     let Some(first) = invalid.first() else {
         return build(Verdict::Pass, "the exceptions here are valid".to_owned(), origin);
     };
-    let mut message: Vec<&str> = invalid.iter().take(MAX_SHOWN).map(|invalid| invalid.message.as_str()).collect();
+    // A message is one line: a line break in it would be told as what hides text.
+    let lines = invalid.iter().take(MAX_SHOWN).flat_map(|invalid| invalid.message.lines());
+    let mut message: Vec<String> = lines.map(str::to_owned).collect();
     let more = invalid.len().saturating_sub(MAX_SHOWN);
-    let rest = format!("and {more} more");
-    message.extend((more > 0).then_some(rest.as_str()));
-    build(Verdict::Fail, message.join("\n"), &first.origin)
+    message.extend((more > 0).then(|| format!("and {more} more")));
+    build(Verdict::Fail, message.join("; "), &first.origin)
 }
 
 /// The file that an exception stands in, or the object that it is.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
-use crate::code::Code;
+use crate::code::{Code, KnownCodes};
 use crate::source::{Fields, Node, Problems};
 use crate::subject::{ObjectRef, Subject};
 
@@ -26,10 +26,11 @@ pub struct ExceptionSpec {
 }
 
 impl ExceptionSpec {
-    /// Decodes the `spec` map; everything that is wrong with it becomes a problem.
-    pub fn decode(spec: &Node, problems: &mut Problems) -> Option<Self> {
+    /// Decodes the `spec` map; everything that is wrong with it becomes a problem. A code that is not `known` is a
+    /// mistake: an exception for it would never be needed, and never be missed.
+    pub fn decode(spec: &Node, known: &KnownCodes, problems: &mut Problems) -> Option<Self> {
         Fields::of(spec, "spec", problems)?.finish_with(|fields| {
-            let codes = decode_codes(fields);
+            let codes = decode_codes(fields, known);
             let subjects = decode_subjects(spec, fields);
             let owner = fields.required_parsed("owner", parse_text);
             let approved_by = fields.optional_parsed("approvedBy", parse_text);
@@ -114,7 +115,7 @@ fn parse_text(text: &str) -> Result<String, BlankText> {
     if text.trim().is_empty() { Err(BlankText) } else { Ok(text.to_owned()) }
 }
 
-fn decode_codes(fields: &mut Fields<'_, '_>) -> Option<Vec<Code>> {
+fn decode_codes(fields: &mut Fields<'_, '_>, known: &KnownCodes) -> Option<Vec<Code>> {
     let node = fields.required("codes")?;
     let words = fields.optional_strings("codes")?;
     if words.is_empty() {
@@ -124,13 +125,14 @@ fn decode_codes(fields: &mut Fields<'_, '_>) -> Option<Vec<Code>> {
     }
     let mut codes = Vec::with_capacity(words.len());
     for (index, word) in words.iter().enumerate() {
-        match Code::parse(word) {
-            Ok(code) => codes.push(code),
-            Err(error) => {
-                let place = node.as_list().and_then(|items| items.get(index)).map_or(node.place, |item| item.place);
-                let message = format!("'{}[{index}]': {error}", fields.path_of("codes"));
-                fields.problem(place, message);
-            }
+        let checked = match Code::parse(word) {
+            Ok(code) => known.check(&code).map(|()| codes.push(code)).map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        if let Err(error) = checked {
+            let place = node.as_list().and_then(|items| items.get(index)).map_or(node.place, |item| item.place);
+            let message = format!("'{}[{index}]': {error}", fields.path_of("codes"));
+            fields.problem(place, message);
         }
     }
     (codes.len() == words.len()).then_some(codes)

@@ -19,7 +19,8 @@ fn spec_json() -> serde_json::Value {
 
 fn decode(json: &serde_json::Value) -> Result<ExceptionSpec, String> {
     let mut problems = Problems::new("exceptions.yaml");
-    let spec = ExceptionSpec::decode(&node(json), &mut problems);
+    let known = ["C-0013", "C-0016", "PR-1001"].map(code).into_iter().collect();
+    let spec = ExceptionSpec::decode(&node(json), &known, &mut problems);
     problems.into_result(()).map_err(|problems| problems.to_string())?;
     Ok(spec.expect("no problem means a spec"))
 }
@@ -51,6 +52,16 @@ fn the_published_example_decodes() {
     assert_eq!(spec.approved_by.as_deref(), Some("security@example.org"));
     assert_eq!(spec.expires.to_string(), "2027-01-31");
     assert_eq!(spec.subjects.containers, Some(vec!["init-home".to_owned()]));
+}
+
+#[test]
+fn a_code_that_there_is_not_is_a_mistake_with_the_nearest_that_there_is() {
+    let mut json = spec_json();
+    json["codes"] = json!(["C-0013", "C-0026"]);
+    let said = decode(&json).unwrap_err();
+    assert!(said.contains("'spec.codes[1]': there is no code 'C-0026' (did you mean 'C-0016'?)"), "{said}");
+    json["codes"] = json!(["PR-9999"]);
+    assert!(decode(&json).unwrap_err().contains("there is no code 'PR-9999'"));
 }
 
 #[test]
@@ -270,12 +281,13 @@ fn a_file_without_mistakes_passes_where_it_failed_before() {
     assert_eq!(failing.verdict, Verdict::Fail);
     assert_eq!(
         failing.message,
-        "exceptions.yaml:9:3: 'spec.owner' is missing\nexceptions.yaml:20:3: 'spec.owner' is missing"
+        "exceptions.yaml:9:3: 'spec.owner' is missing; exceptions.yaml:20:3: 'spec.owner' is missing"
     );
     let passing = validity(Exceptions::new(vec![valid()], vec![]));
     assert_eq!((passing.verdict, &passing.fingerprint), (Verdict::Pass, &failing.fingerprint));
     let many = validity(Exceptions::new(vec![], (1..=100).map(invalid).collect()));
-    assert_eq!((many.message.lines().count(), many.message.lines().last()), (21, Some("and 80 more")));
+    let told: Vec<&str> = many.message.split("; ").collect();
+    assert_eq!((told.len(), told.last()), (21, Some(&"and 80 more")));
 }
 
 #[test]

@@ -193,7 +193,7 @@ impl Node {
             Value::Null => "null",
             Value::Bool(_) => "a boolean",
             Value::Int(_) => "an integer",
-            Value::Float(_) => "a number",
+            Value::Float(_) => "a decimal number",
             Value::String(_) => "a string",
             Value::List(_) => "a list",
             Value::Map(_) => "a map",

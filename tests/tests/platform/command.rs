@@ -185,6 +185,10 @@ async fn an_image_that_the_policy_denies_is_kept_back_whatever_severity_fails() 
     let applied = site.run(&["apply", "--yes", "--no-wait"]);
     assert!(applied.stdout.contains("1 written"), "the platform asks for less: {}{}", applied.stdout, applied.stderr);
     assert!(site.api().get(&path).await.is_ok());
+    // Nothing is to be done, and nothing runs: the plan says so of what it has seen.
+    let (code, plan) = site.plan();
+    assert_eq!((code, &plan["components"][0]["state"]), (Some(0), &json!("progressing")), "{plan}");
+    assert!(plan["components"][0]["unhealthy"][0]["object"].as_str().unwrap().ends_with("Pod/web"), "{plan}");
 }
 
 #[tokio::test]

@@ -25,7 +25,7 @@ async fn end_state(site: &Site) -> (Vec<(String, String)>, bool) {
 }
 
 /// A site whose commands reach the API server through a proxy.
-async fn proxied(prefix: &str) -> (Site, ApiProxy) {
+pub(crate) async fn proxied(prefix: &str) -> (Site, ApiProxy) {
     let site = Site::new(prefix).await;
     let proxy = ApiProxy::start(site.plane).await;
     site.configure(json!({"cluster": {"kubeconfig": proxy.kubeconfig()}}));
@@ -39,7 +39,7 @@ async fn forget_lease(site: &Site) {
 }
 
 /// Runs a command that is killed at its n-th write, if it gets there.
-async fn killed(site: &Site, proxy: &ApiProxy, (n, when): (usize, Kill), arguments: &[&str]) -> Run {
+pub(crate) async fn killed(site: &Site, proxy: &ApiProxy, (n, when): (usize, Kill), arguments: &[&str]) -> Run {
     let mut command = Portreeve::command();
     command.current_dir(&site.folder).arg("platform").args(arguments);
     let mut running = Running::start("portreeve", &mut command);

@@ -80,7 +80,7 @@ async fn drift_is_corrected_and_said_and_changes_of_the_folder_are_followed() {
     let gone = || async { site.api().get(&site.config_map("b")).await.is_err().then_some(()) };
     portreeve_tests::process::until(portreeve_tests::process::START, gone).await.or_fail("b is deleted");
     // Suspended outlives a restart.
-    assert_eq!(site.run(&["suspend"]).code, Some(0), "the daemon gives the lease");
+    assert_eq!(site.run_async(&["suspend"]).await.code, Some(0), "the daemon gives the lease");
     daemon.kill();
     site.write("app/a.yaml", &config("a", "3"));
     daemon.start().await;
@@ -214,4 +214,50 @@ async fn what_was_said_of_a_platform_that_is_not_kept_any_more_is_resolved() {
     daemon.configure(&config);
     daemon.start().await;
     resolved(&daemon, "PR-5001").await;
+}
+
+#[tokio::test]
+async fn an_emptied_file_takes_nothing_down_until_it_is_confirmed() {
+    let site = Site::new("emptied").await;
+    site.write("app/a.yaml", &config("a", "1"));
+    let daemon = keeping(&site).await;
+    until_value(&site, "a", "1").await;
+    resolved(&daemon, "PR-5010").await;
+    let text = std::fs::read_to_string(site.folder.join("platform.yaml")).unwrap();
+    let (head, _) = text.split_once("components:").unwrap();
+    site.write("platform.yaml", &format!("{head}components: []\n"));
+    let found = finding(&daemon, "PR-5009").await;
+    assert!(message(&found).contains("1 of 1 components"), "{found}");
+    assert!(message(&found).contains("apply --confirm-prune"), "{found}");
+    assert_eq!(value(&site.api().get(&site.config_map("a")).await.unwrap()), Some("1"));
+    let output = site.run_async(&["apply", "--yes"]).await;
+    assert_eq!(output.code, Some(1), "{}{}", output.stdout, output.stderr);
+    let output = site.run_async(&["apply", "--yes", "--confirm-prune"]).await;
+    assert_eq!(output.code, Some(0), "{}{}", output.stdout, output.stderr);
+    assert!(site.api().get(&site.config_map("a")).await.is_err());
+}
+
+#[tokio::test]
+async fn a_component_waits_for_the_health_of_what_it_depends_on_and_not_for_its_drift() {
+    let site = Site::new("waits").await;
+    let item = |name: &str, extra: &str| {
+        format!("- {{name: {name}, namespace: {}, source: {{folder: {name}}}{extra}}}\n", site.namespace)
+    };
+    site.platform(&format!("{}{}", item("base", ", drift: warn"), item("hub", ", dependsOn: [base]")));
+    site.write("base/a.yaml", &config("a", "1"));
+    site.write("hub/b.yaml", &config("b", "1"));
+    let daemon = keeping(&site).await;
+    until_value(&site, "b", "1").await;
+    site.api().merge(&site.config_map("a"), &json!({"data": {"value": "tuned"}})).await.unwrap();
+    finding(&daemon, "PR-5005").await;
+    site.write("hub/b.yaml", &config("b", "2"));
+    until_value(&site, "b", "2").await;
+    // What is not there is not healthy; the mode leaves it so.
+    site.api().delete(&site.config_map("a")).await.unwrap();
+    site.write("hub/b.yaml", &config("b", "3"));
+    let found = finding(&daemon, "PR-5010").await;
+    assert!(message(&found).contains("hub waits until base is applied and healthy"), "{found}");
+    let status = site.run(&["status"]).stdout;
+    assert!(status.contains("after base"), "{status}");
+    assert_eq!(value(&site.api().get(&site.config_map("b")).await.unwrap()), Some("2"));
 }

@@ -156,8 +156,8 @@ async fn kinds_that_may_not_be_read_are_unknown_until_they_may() {
     let ours = |found: &[Value]| -> Vec<Value> {
         found.iter().filter(|it| it["subject"]["apiVersion"] == API_VERSION).cloned().collect()
     };
-    let three = |found: &[Value]| Some(ours(found)).filter(|found| found.len() == 3);
-    for finding in daemon.wait_for("code=PR-0006", "three kinds", three).await {
+    let four = |found: &[Value]| Some(ours(found)).filter(|found| found.len() == 4);
+    for finding in daemon.wait_for("code=PR-0006", "four kinds", four).await {
         assert_eq!((&finding["verdict"], &finding["cause"]), (&json!("unknown"), &json!("forbidden")), "{finding}");
     }
     let query = format!("code={PRIVILEGED}&namespace={team}");

@@ -1,5 +1,6 @@
 //! One schema for file and resource: what the decoder takes the API server takes, and neither takes a typing mistake.
 
+use portreeve_reports::Code;
 use portreeve_reports::source::{Limits, yaml};
 use portreeve_tests::control_plane::ControlPlane;
 use portreeve_tests::{OrFail as _, repository};
@@ -66,7 +67,8 @@ fn object(text: &str) -> Value {
 
 /// What the decoder says of a document.
 fn problems(text: &str) -> String {
-    let read = portreeve_api::documents("file.yaml", text.as_bytes(), &Limits::default());
+    let codes = ["C-0013", "C-0016", "PR-1001"].map(|code| Code::parse(code).or_fail(code)).into_iter().collect();
+    let read = portreeve_api::documents("file.yaml", text.as_bytes(), &Limits::default(), &codes);
     let problems = read.into_iter().filter_map(Result::err).map(|problems| problems.to_string());
     problems.collect::<Vec<_>>().join("\n")
 }

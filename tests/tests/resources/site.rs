@@ -103,6 +103,7 @@ pub(crate) fn path_of(resource: &Value) -> String {
     match (resource["kind"].as_str().unwrap_or_default(), resource["metadata"]["namespace"].as_str()) {
         ("Exception", Some(namespace)) => format!("/apis/{API_VERSION}/namespaces/{namespace}/exceptions/{name}"),
         ("ClusterException", _) => format!("/apis/{API_VERSION}/clusterexceptions/{name}"),
+        ("Platform", _) => format!("/apis/{API_VERSION}/platforms/{name}"),
         _ => format!("/apis/{API_VERSION}/imagepolicies/{name}"),
     }
 }
@@ -119,6 +120,12 @@ pub(crate) async fn until_said(api: &Api, resource: &Value, reason: &str) -> Val
     let is_accepted = if reason == "Accepted" { "True" } else { "False" };
     assert_eq!(said["status"]["conditions"][0]["status"], is_accepted, "{said}");
     said
+}
+
+/// The condition of this type.
+pub(crate) fn condition<'a>(resource: &'a Value, of_type: &str) -> &'a Value {
+    let conditions = resource["status"]["conditions"].as_array().or_fail("a resource has conditions");
+    conditions.iter().find(|condition| condition["type"] == of_type).or_fail(of_type)
 }
 
 /// Waits until the finding about an object of this name has this verdict.

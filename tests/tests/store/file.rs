@@ -111,6 +111,11 @@ async fn a_second_daemon_on_a_store_ends_with_the_name_of_the_lock() {
     assert_eq!(refused.code, Some(1), "{refused:?}");
     assert!(refused.stderr.contains("several names"), "{}", refused.stderr);
     fs::remove_file(&alias).or_fail("removing the hard link");
+    fs::create_dir(&alias).or_fail("a folder");
+    let refused = second();
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.stderr.contains("it is a folder; name a file in it"), "{}", refused.stderr);
+    fs::remove_dir(&alias).or_fail("removing the folder");
     assert_eq!(cluster.doors().health("/readyz").await.status, 200);
     // A killed owner leaves its lock file, and nobody is locked out by it.
     drop(first);

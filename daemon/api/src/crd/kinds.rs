@@ -185,6 +185,7 @@ pub(super) fn platform() -> Value {
             optional("profile", one_of("For whom it is.", &["desktop", "team", "production", "airgap"])),
             optional("defaults", object("What components do unless they say otherwise.", keeping())),
             optional("gate", gate()),
+            optional("maxPrune", integer("The most objects that one run deletes from all components.", 0)),
             required("components", list("The components.", component())),
         ],
     )
@@ -225,7 +226,10 @@ fn component() -> Value {
     let source = object(
         "Where its objects come from.",
         [
-            optional("folder", text("A folder of manifests.")),
+            optional(
+                "folder",
+                text("A folder of manifests, relative to platform.folder of Portreeve's configuration."),
+            ),
             optional("chart", text("A chart: a folder, an archive, or oci://.")),
         ],
     );

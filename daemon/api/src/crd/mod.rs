@@ -21,16 +21,20 @@ struct Definition {
     scope: Scope,
     about: &'static str,
     spec: fn() -> Value,
-    /// Columns of `kubectl get` from the spec: name and JSON path.
+    /// Further columns of `kubectl get`: name and JSON path.
     columns: &'static [(&'static str, &'static str)],
     /// The condition that the next two columns show.
     condition: &'static str,
 }
 
-/// The condition of rules.
+/// The condition that every kind has.
 const ACCEPTED: &str = "Accepted";
 
-const EXCEPTION_COLUMNS: &[(&str, &str)] = &[("Owner", ".spec.owner"), ("Expires", ".spec.expires")];
+const EXCEPTION_COLUMNS: &[(&str, &str)] = &[
+    ("Owner", ".spec.owner"),
+    ("Expires", ".spec.expires"),
+    ("In-Force", r#".status.conditions[?(@.type=="InForce")].status"#),
+];
 
 /// In the order in which they are printed. An `ImagePolicy` is cluster-scoped: whoever may write it decides what runs
 /// anywhere, and a rule names its namespaces itself.
@@ -68,7 +72,7 @@ const DEFINITIONS: [Definition; 4] = [
         scope: Scope::Cluster,
         about: "The components of a platform, deployed and kept as declared.",
         spec: kinds::platform,
-        columns: &[("Profile", ".spec.profile")],
+        columns: &[("Accepted", r#".status.conditions[?(@.type=="Accepted")].status"#)],
         condition: "Ready",
     },
 ];

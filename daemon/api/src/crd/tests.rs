@@ -1,3 +1,4 @@
+use portreeve_reports::code::KnownCodes;
 use portreeve_reports::exceptions::ExceptionSpec;
 use portreeve_reports::source::{Fields, Limits, Node, Problems, yaml};
 use portreeve_trust::policy::ImagePolicySpec;
@@ -16,9 +17,10 @@ fn said(kind: &str, spec: &Value) -> Vec<String> {
         "Platform" => {
             let document =
                 json!({"apiVersion": crate::API_VERSION, "kind": kind, "metadata": {"name": "p"}, "spec": spec});
-            problems = crate::document(None, &Node::from_json(&document)).err().unwrap_or(problems);
+            problems =
+                crate::document(None, &Node::from_json(&document), &KnownCodes::default()).err().unwrap_or(problems);
         }
-        _ => drop(ExceptionSpec::decode(&node, &mut problems)),
+        _ => drop(ExceptionSpec::decode(&node, &KnownCodes::default(), &mut problems)),
     }
     problems.list().iter().map(|problem| problem.message.clone()).collect()
 }

@@ -69,12 +69,40 @@ pub const SUSPENDED: CodeEntry = CodeEntry {
 /// A plan deletes too much.
 pub const PRUNE_STOPPED: CodeEntry = CodeEntry {
     code: "PR-5009",
-    title: "too many objects would be deleted",
+    title: "objects that are no longer declared are not deleted",
     severity: Severity::High,
-    why: "More objects left the manifests than one run may delete; an emptied folder must not empty a namespace.",
-    fix: "Put the manifests back, or confirm: `portreeve platform apply --confirm-prune`, or a larger maxPrune.",
+    why: "More would go than one run may delete unasked, or whether it is declared elsewhere cannot be read; an emptied \
+          folder or file must not empty a cluster.",
+    fix: "Put the manifests or components back, or confirm: `portreeve platform apply --confirm-prune`, or a larger maxPrune.",
+};
+/// A component waits for others.
+pub const WAITING: CodeEntry = CodeEntry {
+    code: "PR-5010",
+    title: "component waits for what it depends on",
+    severity: Severity::Low,
+    why: "A component is applied, or taken down, when those that come before it are healthy, or gone; until then it stays as it is.",
+    fix: "Look at the component that the message names: its own finding says why it is not there yet.",
+};
+/// Another platform has objects where this one has its own.
+pub const FORMER_PLATFORM: CodeEntry = CodeEntry {
+    code: "PR-5011",
+    title: "another platform has objects in the namespaces of this one",
+    severity: Severity::Medium,
+    why: "A platform that was renamed is another one: what it had under its former name is neither kept nor deleted.",
+    fix: "Give it its former name back; or take the former platform down with a file of that name: `portreeve platform destroy`.",
 };
 
 /// All codes about platforms.
-pub const CODES: &[CodeEntry] =
-    &[PLATFORM_INVALID, GATE_FAILED, NOT_APPLIED, FOREIGN_OWNER, DRIFT, STALLED, UNHEALTHY, SUSPENDED, PRUNE_STOPPED];
+pub const CODES: &[CodeEntry] = &[
+    PLATFORM_INVALID,
+    GATE_FAILED,
+    NOT_APPLIED,
+    FOREIGN_OWNER,
+    DRIFT,
+    STALLED,
+    UNHEALTHY,
+    SUSPENDED,
+    PRUNE_STOPPED,
+    WAITING,
+    FORMER_PLATFORM,
+];

@@ -69,6 +69,24 @@ fn all_mistakes_come_at_once_with_their_places() {
 }
 
 #[test]
+fn a_component_that_depends_on_itself_is_told_with_the_other_mistakes() {
+    let said = said(&PLATFORM.replace("[base]", "[hub, bsae]").replace("5m", "soon"));
+    for problem in ["'hub' depends on itself", "'hub' depends on 'bsae', which is no component", "'soon' is not a"] {
+        assert!(said.contains(problem), "{problem} is not in\n{said}");
+    }
+    assert!(said.contains("platform.yaml:6:"), "its place: {said}");
+}
+
+#[test]
+fn a_run_deletes_no_more_than_the_largest_limit_of_a_component_unless_the_platform_says_otherwise() {
+    assert_eq!(decode(PLATFORM).unwrap().max_prune, MAX_PRUNE);
+    let larger = PLATFORM.replace("drift: warn", "maxPrune: 80");
+    assert_eq!(decode(&larger).unwrap().max_prune, 80);
+    assert_eq!(decode(&format!("maxPrune: 5\n{larger}")).unwrap().max_prune, 5);
+    assert!(said(&format!("maxPrune: -1\n{PLATFORM}")).contains("'spec.maxPrune' must not be negative"));
+}
+
+#[test]
 fn two_components_of_one_name_are_refused() {
     assert!(said(&PLATFORM.replace("name: hub\n", "name: base\n")).contains("there are two components 'base'"));
 }

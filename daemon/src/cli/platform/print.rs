@@ -10,7 +10,7 @@ use crate::platform::deploy::Applied;
 use crate::platform::diff;
 use crate::platform::health::{Health, health};
 use crate::platform::inventory::{Entry, Inventory};
-use crate::platform::keep::{Look, Outcome, State, Stop, removed_component};
+use crate::platform::keep::{Look, Outcome, State, Stop};
 use crate::platform::plan::{self, Action, ComponentPlan, Planned};
 use crate::platform::prune::Fate;
 
@@ -23,14 +23,20 @@ pub(super) fn destructive(outcomes: &[Outcome]) -> (usize, usize) {
 }
 
 /// The plan as text.
-pub(super) fn plan(outcomes: &[Outcome]) -> String {
+pub(super) fn plan(look: &Look<'_>, outcomes: &[Outcome]) -> String {
     let mut text = String::new();
+    for former in &look.former {
+        let _ = writeln!(text, "! {former}");
+    }
     for outcome in outcomes {
         let component = &outcome.component;
         let _ = writeln!(text, "{} ({}): {}", component.name, place(component), headline(outcome));
         if let Some(plan) = &outcome.plan {
             plan.objects.iter().for_each(|planned| object(&mut text, planned));
             leftovers(&mut text, plan);
+        }
+        for (key, health) in &outcome.unhealthy {
+            let _ = writeln!(text, "  {key}: {}", health_words(health));
         }
         for image in outcome.verdicts.iter().flat_map(|report| &report.images) {
             let digest = image.digest.as_deref().unwrap_or("digest not known");
@@ -67,6 +73,9 @@ fn headline(outcome: &Outcome) -> String {
             plan.deletions(),
             count("unchanged")
         );
+        if count("move") > 0 {
+            let _ = write!(text, ", {} to move here", count("move"));
+        }
     }
     if !outcome.waits_for.is_empty() {
         let _ = write!(text, "; after {}", outcome.waits_for.join(", "));
@@ -97,9 +106,7 @@ fn stop_words(stop: &Stop) -> String {
             format!("not applied, the API server refuses:{}", lines(told))
         }
         Stop::Api(failure) => failure.to_string(),
-        Stop::PruneLimit { deletions, limit } => {
-            format!("not applied: {deletions} objects would be deleted, at most {limit} may be (--confirm-prune)")
-        }
+        Stop::TooMuch(why) => format!("not applied: {why}; --confirm-prune allows it"),
     }
 }
 
@@ -107,12 +114,16 @@ fn object(text: &mut String, planned: &Planned) {
     let key = &planned.wanted.address.key;
     let mark = match &planned.action {
         Action::Create { .. } => '+',
-        Action::Update | Action::Adopt => '~',
+        Action::Update | Action::Adopt | Action::Move(_) => '~',
         Action::Foreign | Action::Refused(_) => '!',
         Action::Unchanged if planned.yields.is_empty() => return,
         Action::Unchanged => '=',
     };
-    let _ = writeln!(text, "  {mark} {} {key}", planned.action.as_str());
+    let from = match &planned.action {
+        Action::Move(component) => format!(" (from {component})"),
+        _ => String::new(),
+    };
+    let _ = writeln!(text, "  {mark} {} {key}{from}", planned.action.as_str());
     let told = planned.changes.iter().map(|told| (told, "")).chain(planned.yields.iter().map(|told| (told, "left: ")));
     for (told, word) in told {
         let value = |value: Option<&Value>| diff::shown(&key.kind, &told.change.path, value);
@@ -131,6 +142,9 @@ fn leftovers(text: &mut String, plan: &ComponentPlan) {
             Fate::Gone => ('=', "gone".to_owned()),
             Fate::Ending => ('=', "ending".to_owned()),
             Fate::Kept => ('=', "kept (prune: false)".to_owned()),
+            Fate::HandedOver(other) => ('=', format!("handed over to {other}")),
+            Fate::Awaited(other) => ('=', format!("kept until {other} takes it")),
+            Fate::Undecided(other) => ('!', format!("kept ({other} cannot be read, and may declare it)")),
             Fate::NotOurs(why) => ('=', format!("left alone ({why})")),
             Fate::NotServed(why) => ('!', format!("kept ({why})")),
         };
@@ -170,6 +184,9 @@ fn done(applied: &Applied) -> String {
     if !applied.retained.is_empty() {
         words.push(format!("{} retained", applied.retained.len()));
     }
+    if !applied.handed_over.is_empty() {
+        words.push(format!("{} handed over", applied.handed_over.len()));
+    }
     if !applied.ending.is_empty() {
         words.push(format!("{} being deleted", applied.ending.len()));
     }
@@ -189,21 +206,25 @@ fn health_words(health: &Health) -> String {
 }
 
 /// Plans and what was done as JSON.
-pub(super) fn json(platform: &str, outcomes: &[Outcome], writes: u64) -> String {
+pub(super) fn json(look: &Look<'_>, outcomes: &[Outcome]) -> String {
     let keys = |keys: &[crate::cluster::key::ObjectKey]| keys.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let unhealthy = |found: &[(crate::cluster::key::ObjectKey, Health)]| {
+        let told =
+            found.iter().map(|(key, health)| json!({"object": key.to_string(), "message": health_words(health)}));
+        told.collect::<Vec<_>>()
+    };
     let component = |outcome: &Outcome| {
         let applied = outcome.applied.as_ref().map(|applied| {
             json!({"written": keys(&applied.written), "deleted": keys(&applied.deleted),
-                "retained": keys(&applied.retained), "ending": keys(&applied.ending),
-                "unhealthy": applied.unhealthy.iter().map(|(key, health)| {
-                    json!({"object": key.to_string(), "message": health_words(health)})
-                }).collect::<Vec<_>>()})
+                "retained": keys(&applied.retained), "handedOver": keys(&applied.handed_over), "ending": keys(&applied.ending),
+                "unhealthy": unhealthy(&applied.unhealthy)})
         });
         let images = outcome.verdicts.iter().flat_map(|report| &report.images);
         json!({
             "name": outcome.component.name, "namespace": outcome.component.namespace,
             "state": outcome.state.as_str(), "message": outcome.stop.as_ref().map(stop_words),
             "waitsFor": outcome.waits_for, "plan": outcome.plan.as_ref().map(plan::to_json), "applied": applied,
+            "unhealthy": unhealthy(&outcome.unhealthy),
             "images": images.map(|image| json!({"reference": image.reference, "digest": image.digest,
                 "verdict": image.verdict.as_str()})).collect::<Vec<_>>(),
             "drift": outcome.drift.iter().map(|drifted| json!({"class": drifted.class.as_str(),
@@ -211,7 +232,9 @@ pub(super) fn json(platform: &str, outcomes: &[Outcome], writes: u64) -> String 
         })
     };
     let components: Vec<Value> = outcomes.iter().map(component).collect();
-    format!("{:#}\n", json!({"platform": platform, "components": components, "writes": writes}))
+    let former: Vec<String> = look.former.iter().map(ToString::to_string).collect();
+    let (platform, writes) = (look.platform(), look.writes());
+    format!("{:#}\n", json!({"platform": platform, "components": components, "former": former, "writes": writes}))
 }
 
 /// A component's line of `status`.
@@ -220,12 +243,15 @@ pub(super) struct Row {
     pub(super) state: State,
     objects: usize,
     unhealthy: Vec<(String, String)>,
+    waits_for: Vec<String>,
 }
 
 impl Row {
     /// What the inventory and the live objects say.
-    pub(super) async fn of(look: &Look<'_>, name: &str, applier: &Applier) -> Result<Self, ApiFailure> {
-        let mut row = Self { name: name.to_owned(), state: State::Pending, objects: 0, unhealthy: Vec::new() };
+    pub(super) async fn of(look: &Look<'_>, component: &Component, applier: &Applier) -> Result<Self, ApiFailure> {
+        let name = &component.name;
+        let (unhealthy, waits_for) = (Vec::new(), Vec::new());
+        let mut row = Self { name: name.clone(), state: State::Pending, objects: 0, unhealthy, waits_for };
         let Some(known) = look.inventories.get(name) else { return Ok(row) };
         let Ok(inventory) = known else { return Ok(Self { state: State::Failed, ..row }) };
         row.objects = inventory.entries().len();
@@ -246,6 +272,17 @@ impl Row {
         }
         Ok(row)
     }
+
+    /// The same beside the rows before it: what has a change to apply waits for what is not healthy.
+    pub(super) fn after(self, rows: &[Self], look: &Look<'_>, component: &Component) -> Self {
+        if self.state == State::Suspended || look.is_applied(component) {
+            return self;
+        }
+        let is_well = |name: &str| rows.iter().any(|row| row.name == name && row.state == State::Healthy);
+        let waits_for: Vec<String> = component.depends_on.iter().filter(|name| !is_well(name)).cloned().collect();
+        let state = if waits_for.is_empty() { self.state } else { State::Waiting };
+        Self { state, waits_for, ..self }
+    }
 }
 
 /// The states as text.
@@ -253,7 +290,9 @@ pub(super) fn status(rows: &[Row]) -> String {
     let mut text = String::new();
     for row in rows {
         let objects = if row.objects == 1 { "object" } else { "objects" };
-        let _ = writeln!(text, "{:<24} {:<12} {} {objects}", row.name, row.state.as_str(), row.objects);
+        let after =
+            if row.waits_for.is_empty() { String::new() } else { format!(" after {}", row.waits_for.join(", ")) };
+        let _ = writeln!(text, "{:<24} {:<12} {} {objects}{after}", row.name, row.state.as_str(), row.objects);
         for (key, words) in &row.unhealthy {
             let _ = writeln!(text, "  {key}: {words}");
         }
@@ -265,21 +304,11 @@ pub(super) fn status(rows: &[Row]) -> String {
 pub(super) fn status_json(platform: &str, rows: &[Row]) -> String {
     let row = |row: &Row| {
         json!({"name": row.name, "state": row.state.as_str(), "objects": row.objects,
-            "unhealthy": row.unhealthy.iter().map(|(object, message)| json!({"object": object, "message": message}))
+            "waitsFor": row.waits_for, "unhealthy": row.unhealthy.iter().map(|(object, message)| json!({"object": object, "message": message}))
                 .collect::<Vec<_>>()})
     };
     let components: Vec<Value> = rows.iter().map(row).collect();
     format!("{:#}\n", json!({"platform": platform, "components": components}))
-}
-
-/// Components that have something in the cluster, last applied first.
-pub(super) fn doomed(look: &Look<'_>) -> Vec<Component> {
-    let declared = look.parts.iter().map(|part| part.component.clone());
-    let removed = look.removed().into_iter().map(|name| removed_component(&name));
-    let mut all: Vec<Component> =
-        declared.chain(removed).filter(|component| look.inventories.contains_key(&component.name)).collect();
-    all.reverse();
-    all
 }
 
 /// What would be taken down.

@@ -157,7 +157,7 @@ fn words(text: &str) -> String {
 }
 
 /// All that an error says about itself, each cause once.
-pub(in crate::cluster) fn chain(error: &dyn std::error::Error) -> String {
+pub fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string);
     causes.reduce(|all, cause| if all.ends_with(&cause) { all } else { format!("{all}: {cause}") }).unwrap_or_default()
 }

@@ -31,6 +31,11 @@ impl Index {
     pub fn file_read(&mut self, path: &str, problems: Vec<Finding>, encrypted: Option<Arc<EncryptedFile>>) -> Change {
         let subject = Subject::File { path: path.to_owned() };
         let key = subject.key();
+        if problems.is_empty() {
+            self.unread.remove(&key);
+        } else {
+            self.unread.insert(key.clone());
+        }
         self.anchor(key.clone(), Anchor { problems, pass: problem::readable(subject), encrypted });
         Change { subjects: [key].into(), ..Change::default() }
     }
@@ -39,6 +44,7 @@ impl Index {
     pub fn file_gone(&mut self, path: &str) -> Change {
         let key = Subject::File { path: path.to_owned() }.key();
         self.anchors.remove(&key);
+        self.unread.remove(&key);
         Change { subjects: [key].into(), ..Change::default() }
     }
 

@@ -39,9 +39,10 @@ impl Index {
         WatchedKind::find(group, kind).is_some_and(|kind| self.is_listed(Some(kind)))
     }
 
-    /// Whether all kinds with images were listed, so that an image nobody uses is proven to be unused.
+    /// Whether all kinds with images were listed and all files read, so that an image nobody uses is proven to be
+    /// unused.
     pub fn is_complete(&self) -> bool {
-        self.is_listed(None)
+        self.is_listed(None) && self.unread.is_empty()
     }
 
     /// An owner of a kind that is not watched is known by what it owns: all kinds but Secrets, which are usually not

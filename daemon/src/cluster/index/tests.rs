@@ -228,6 +228,25 @@ fn synced_is_every_kind_listed_or_hidden_and_unlisted_owners_need_all() {
 }
 
 #[test]
+fn while_a_file_cannot_be_read_nothing_is_proven_to_be_gone() {
+    let mut index = Index::new();
+    KINDS.iter().for_each(|kind| drop(index.listed(kind)));
+    let gone = subject("apps", "Deployment", "gone");
+    let unread = |index: &mut Index| {
+        let problem = Unreadable::of_file("a.yaml", Cause::Unreadable, "a sequence does not end").finding();
+        index.file_read("a.yaml", vec![problem], None)
+    };
+    assert!(index.is_proven_absent(&gone) && index.is_complete());
+    unread(&mut index);
+    assert!(!index.is_proven_absent(&gone) && !index.is_complete());
+    index.file_read("a.yaml", Vec::new(), None);
+    assert!(index.is_proven_absent(&gone) && index.is_complete());
+    unread(&mut index);
+    index.file_gone("a.yaml");
+    assert!(index.is_proven_absent(&gone) && index.is_complete());
+}
+
+#[test]
 fn a_workload_kind_that_is_hidden_hides_all_owners() {
     let mut index = Index::new();
     KINDS.iter().for_each(|kind| drop(index.listed(kind)));

@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use jiff::civil::Date;
 use portreeve_reports::{Cause, Finding, SubjectKey};
 
-use super::status::{Statement, condition_of};
+use super::Declared;
+use super::conditions::{Said, Statement, conditions_of};
 use crate::cluster::index::Item;
 use crate::cluster::key::ObjectKey;
 use crate::cluster::kinds::{RULE_KINDS, WatchedKind};
 use crate::cluster::problem;
-use crate::cluster::status::Condition;
 use crate::cluster::writer::Event;
 use crate::judge::resources::{Account, Resource, ResourceId, Resources, RuleKind, subject};
 
@@ -31,7 +32,7 @@ pub(super) enum Listing {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Seen {
     generation: Option<i64>,
-    said: Option<(Condition, String)>,
+    said: Vec<Said>,
 }
 
 /// See the module.
@@ -95,7 +96,7 @@ impl Held {
                 let created = metadata.and_then(|it| it.get("creationTimestamp")?.as_str()).unwrap_or_default();
                 let generation = metadata.and_then(|it| it.get("generation")?.as_int());
                 let resource = Resource::read(&id, created, Ok(&object.root));
-                (resource, Seen { generation, said: condition_of(&object.root) })
+                (resource, Seen { generation, said: conditions_of(&object.root) })
             }
             Item::Bad(_, problem) => (Resource::read(&id, "", Err(&problem.message)), Seen::default()),
         };
@@ -122,11 +123,32 @@ impl Held {
         items.into_iter().for_each(|item| self.apply(item, changed));
     }
 
-    /// What is to be said.
-    pub(super) fn heard(&self, accounts: &BTreeMap<ResourceId, Account>) -> Heard {
+    /// What the platform of that name asks for.
+    pub(super) fn declared(&self, name: &str, accounts: &BTreeMap<ResourceId, Account>) -> Declared {
+        let id = ResourceId { kind: RuleKind::Platform, namespace: String::new(), name: name.to_owned() };
+        if let (Some(resource), Some(account)) = (self.resources.get(&id), accounts.get(&id)) {
+            let generation = self.seen.get(&id).and_then(|seen| seen.generation);
+            let spec = resource.platform().filter(|_| account.is_accepted());
+            return match spec {
+                Some(spec) => Declared::Spec { spec, generation },
+                None => Declared::Nothing(format!("the Platform '{name}' cannot be used: {}", account.message)),
+            };
+        }
+        match self.listings.get(RuleKind::PLATFORMS) {
+            None | Some(Listing::Waiting) => Declared::Waiting,
+            Some(Listing::Hidden(_, why)) => Declared::Nothing(format!("platforms could not be listed: {why}")),
+            Some(Listing::Listed | Listing::Stale(_)) => {
+                Declared::Nothing(format!("there is no Platform '{name}' in the cluster; what it had is left as it is"))
+            }
+        }
+    }
+
+    /// What is to be said, as of this day.
+    pub(super) fn heard(&self, accounts: &BTreeMap<ResourceId, Account>, today: Date) -> Heard {
         let statement = |(id, seen): (&ResourceId, &Seen)| {
             let account = accounts.get(id)?;
-            Some((id.clone(), Statement::new(account, seen.generation, seen.said.clone())))
+            let about = (seen.generation, seen.said.clone());
+            Some((id.clone(), Statement::new((id.kind, account), about, today)))
         };
         Heard { statements: self.seen.iter().filter_map(statement).collect(), listings: self.listings.clone() }
     }

@@ -83,6 +83,64 @@ fn in_the_place_of_a_policy_that_cannot_be_used_what_nothing_names_is_denied() {
     assert_eq!(chosen(&laid, "quay.io/b").as_deref(), Some("denied"));
 }
 
+const PLATFORM: &str = "{gate: {frameworks: [nsa]}, components: [{name: a, namespace: a, source: {folder: a}}]}";
+
+#[test]
+fn a_platform_is_kept_where_the_configuration_names_it_and_says_so_where_not() {
+    let mut resources = Resources::new();
+    let id = put(&mut resources, RuleKind::Platform, "demo", "", PLATFORM);
+    let resource = |name: &str| PlatformSource::Resource { name: name.to_owned(), folder: "f".into() };
+    let account = |named: Option<&PlatformSource>| platforms(&resources, named)[&id].clone();
+    assert!(account(Some(&resource("demo"))).is_accepted());
+    for (named, words) in [
+        (Some(resource("other")), "names the Platform 'other'"),
+        (Some(PlatformSource::File("p.yaml".into())), "names a file (platform.file)"),
+        (None, "names no platform"),
+    ] {
+        let account = account(named.as_ref());
+        assert_eq!(account.reason, Reason::NotNamed);
+        assert!(account.message.contains(words), "{}", account.message);
+        assert!(account.message.contains("set platform.resource to 'demo'"), "{}", account.message);
+    }
+}
+
+#[test]
+fn a_platform_with_a_mistake_is_told_all_of_them() {
+    for (right, wrong, words) in [
+        ("folder: a", "folder: ../../etc", "'a': the folder '../../etc' is not inside"),
+        ("folder: a", "folder: /etc", "'a': the folder '/etc' is not inside"),
+        ("name: a,", "name: a, dependsOn: [a],", "'a' depends on itself"),
+        ("namespace: a", "namespace: kube-system", "'kube-system' belongs to the cluster"),
+        ("gate:", "gaet:", "unknown key 'spec.gaet'; did you mean 'gate'?"),
+        ("[nsa]", "[nas]", "did you mean 'nsa'"),
+    ] {
+        let mut resources = Resources::new();
+        let id = put(&mut resources, RuleKind::Platform, "demo", "", &PLATFORM.replacen(right, wrong, 1));
+        let named = PlatformSource::Resource { name: "demo".to_owned(), folder: "f".into() };
+        let account = &platforms(&resources, Some(&named))[&id];
+        assert_eq!(account.reason, Reason::Invalid, "{wrong}");
+        assert!(account.message.contains(words), "{wrong}: {}", account.message);
+    }
+}
+
+#[test]
+fn an_exception_for_a_code_that_there_is_not_is_invalid_and_for_one_that_is_only_listed_is_not() {
+    let listed = JudgeSettings { frameworks: vec!["nsa".to_owned()], ..JudgeSettings::default() };
+    let listed = Rules::load(&listed, &FileSource::WorkingTree).unwrap().unimplemented;
+    let of = |code: &str| {
+        let mut resources = Resources::new();
+        let spec = EXCEPTED.replace("C-0057", code);
+        let id = put(&mut resources, RuleKind::ClusterException, "x", "", &spec);
+        rules().laid_over(&resources, &Namespaces::default()).accounts[&id].clone()
+    };
+    let account = of("C-9999");
+    assert_eq!(account.reason, Reason::Invalid);
+    assert!(account.message.contains("there is no code 'C-9999'"), "{}", account.message);
+    for code in listed {
+        assert!(of(code.as_str()).is_accepted(), "{code}");
+    }
+}
+
 #[test]
 fn of_two_policies_that_tie_the_older_is_in_force() {
     let mut resources = Resources::new();
@@ -106,7 +164,7 @@ fn a_policy_of_the_cluster_names_no_files() {
 #[test]
 fn what_is_found_about_a_resource_resolves_when_it_is_accepted() {
     let id = ResourceId { kind: RuleKind::Exception, namespace: "a".to_owned(), name: "b".to_owned() };
-    for kind in [RuleKind::Exception, RuleKind::ClusterException, RuleKind::ImagePolicy] {
+    for kind in [RuleKind::Exception, RuleKind::ClusterException, RuleKind::ImagePolicy, RuleKind::Platform] {
         let id = ResourceId { kind, ..id.clone() };
         let found = |reason| finding(&id, &Account::new(reason, "m")).unwrap();
         let (failed, passed) = (found(Reason::Invalid), found(Reason::Accepted));

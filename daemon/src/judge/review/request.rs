@@ -144,6 +144,7 @@ impl ReviewRequest {
             return Err(ReviewError::new("'request.uid' is missing or longer than 128 bytes"));
         }
         let operation = text(request, "operation")?;
+        is_of_its_kind(request)?;
         Ok(Self {
             version,
             uid,
@@ -160,6 +161,29 @@ impl ReviewRequest {
             old_object: request.get("oldObject").filter(|node| !node.is_null()).cloned(),
         })
     }
+}
+
+/// Refuses an object of another kind than the request is about: it would be judged as what nobody writes.
+fn is_of_its_kind(request: &Node) -> Result<(), ReviewError> {
+    let said = |key: &str| request.at(["kind", key]).and_then(Node::as_str);
+    let object = |key: &str| request.at(["object", key]).and_then(Node::as_str);
+    let version = said("version").map(|version| match said("group").unwrap_or_default() {
+        "" => version.to_owned(),
+        group => format!("{group}/{version}"),
+    });
+    let differ = |said: Option<&str>, is: Option<&str>| said.zip(is).is_some_and(|(said, is)| said != is);
+    if differ(said("kind"), object("kind")) || differ(version.as_deref(), object("apiVersion")) {
+        let [kind, is_version, is_kind] =
+            [said("kind"), object("apiVersion"), object("kind")].map(Option::unwrap_or_default);
+        return Err(ReviewError::new(format!(
+            "'request.kind' says {} {}, and 'request.object' is {} {}",
+            shown(version.as_deref().unwrap_or_default()),
+            shown(kind),
+            shown(is_version),
+            shown(is_kind)
+        )));
+    }
+    Ok(())
 }
 
 /// A string field; absent is empty, another type is an error.

@@ -64,6 +64,9 @@ pub(super) fn fate_word(fate: &Fate) -> &'static str {
         Fate::Ending => "ending",
         Fate::NotOurs(_) => "left-alone",
         Fate::Kept => "kept",
+        Fate::HandedOver(_) => "handed-over",
+        Fate::Awaited(_) => "awaited",
+        Fate::Undecided(_) => "undecided",
         Fate::NotServed(_) => "not-served",
     }
 }

@@ -28,6 +28,10 @@ const JOURNAL_LIMIT: &str = "16777216";
 pub(super) async fn open(path: &Path) -> Result<Opened, StoreError> {
     // The lock and the log stand beside the file itself, whatever name led to it.
     let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    if path.is_dir() {
+        let source = std::io::Error::other("it is a folder; name a file in it in store.url");
+        return Err(StoreError::File { path: path.clone(), source });
+    }
     let lock = lock(path)?;
     if std::fs::metadata(path).is_ok_and(|there| there.nlink() > 1) {
         return Err(StoreError::SeveralNames(path.clone()));

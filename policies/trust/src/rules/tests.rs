@@ -28,7 +28,7 @@ fn image_use(reference: &str, digest: &str) -> ImageUse {
         repository: parsed.repository,
         digest: Some(Digest::parse(digest).unwrap()),
         objects: vec![object],
-        location: Location { object_path: "spec.containers[0].image".into(), ..Location::default() },
+        locations: vec![Location { object_path: "spec.containers[0].image".into(), ..Location::default() }],
     }
 }
 
@@ -164,7 +164,7 @@ fn which_use_is_shown_does_not_depend_on_the_order_of_the_groups() {
     let used_by = |name: &str| {
         let object = ObjectRef { kind: "Pod".to_owned(), name: name.to_owned(), ..ObjectRef::default() };
         let location = Location { object_path: format!("path of {name}"), ..Location::default() };
-        findings(&ImageUse { objects: vec![object], location, ..hub() }, &unsigned()).unwrap()
+        findings(&ImageUse { objects: vec![object], locations: vec![location], ..hub() }, &unsigned()).unwrap()
     };
     let merged = merge(vec![used_by("b"), used_by("a")]);
     assert_eq!(merged, merge(vec![used_by("a"), used_by("b")]));

@@ -1,14 +1,16 @@
 //! The order of components by what they depend on. Pure.
 
-use portreeve_api::platform::Component;
+use std::collections::BTreeSet;
+
+use super::Component;
 
 /// Components that wait for each other.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("components depend on each other in a circle: {}; remove one 'dependsOn'", .0.join(" -> "))]
-pub struct Cycle(pub Vec<String>);
+pub(super) struct Cycle(Vec<String>);
 
 /// Positions of the components, each after those it depends on and else as in the file.
-pub fn order(components: &[Component]) -> Result<Vec<usize>, Cycle> {
+pub(super) fn order(components: &[Component]) -> Result<Vec<usize>, Cycle> {
     let mut ordered = Vec::with_capacity(components.len());
     let is_done = |done: &[usize], name: &str| done.iter().any(|index| components[*index].name == name);
     while ordered.len() < components.len() {
@@ -21,6 +23,23 @@ pub fn order(components: &[Component]) -> Result<Vec<usize>, Cycle> {
         }
     }
     Ok(ordered)
+}
+
+/// The order of taking down: each before those it depends on. What they depend on and is not among them does not count,
+/// and a circle (of components that were never in one file) is taken as it comes.
+pub fn last_first(components: Vec<Component>) -> Vec<Component> {
+    let names: BTreeSet<String> = components.iter().map(|component| component.name.clone()).collect();
+    let among = |component: &Component| {
+        let depends_on = component.depends_on.iter().filter(|name| names.contains(*name)).cloned().collect();
+        Component { depends_on, ..component.clone() }
+    };
+    let known: Vec<Component> = components.iter().map(among).collect();
+    let mut ordered = match order(&known) {
+        Ok(order) => order.into_iter().filter_map(|index| components.get(index).cloned()).collect(),
+        Err(_) => components,
+    };
+    ordered.reverse();
+    ordered
 }
 
 /// Every component that is left waits for another that is left: following them ends in a circle.
@@ -47,11 +66,12 @@ fn circle(components: &[Component], done: &[usize]) -> Cycle {
 mod tests {
     use std::time::Duration;
 
-    use portreeve_api::platform::Drift;
     use portreeve_reports::source::Place;
 
     use super::*;
+    use crate::platform::Drift;
 
+    /// A component, in the namespace of its name.
     fn component(name: &str, depends_on: &[&str]) -> Component {
         Component {
             name: name.to_owned(),
@@ -76,6 +96,16 @@ mod tests {
         let names: Vec<&str> =
             order(&components).unwrap().into_iter().map(|index| components[index].name.as_str()).collect();
         assert_eq!(names, ["a", "b", "c", "d"]);
+    }
+
+    #[test]
+    fn a_component_is_taken_down_before_those_it_depends_on() {
+        let names = |components: &[Component]| -> Vec<String> {
+            last_first(components.to_vec()).into_iter().map(|component| component.name).collect()
+        };
+        assert_eq!(names(&[component("hub", &["base", "gone"]), component("base", &[])]), ["hub", "base"]);
+        assert_eq!(names(&[component("base", &[]), component("hub", &["base"])]), ["hub", "base"]);
+        assert_eq!(names(&[component("a", &["b"]), component("b", &["a"])]).len(), 2);
     }
 
     #[test]

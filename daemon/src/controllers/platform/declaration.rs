@@ -1,0 +1,158 @@
+//! Where a platform is declared, and, where that is a resource, what is said of it there.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::cluster::status::Condition;
+use crate::controllers::resources::{Declared, READY, Ready};
+use crate::judge::source::{repository_path, repository_root};
+use crate::platform::build::{Part, Validated};
+use crate::platform::keep::State;
+use crate::runtime::supervisor::blocking;
+
+/// Most components that a condition names.
+const MAX_NAMED: usize = 20;
+
+/// Where the platform is declared.
+pub enum Declaration {
+    /// In a file.
+    File(PathBuf),
+    /// In a resource of the cluster.
+    Resource {
+        /// Its name.
+        name: String,
+        /// What folders of components are relative to.
+        folder: PathBuf,
+        /// What it asks for.
+        declared: watch::Receiver<Declared>,
+        /// What is to be said in its status.
+        ready: watch::Sender<Option<Arc<Ready>>>,
+    },
+}
+
+/// What is declared, as of now.
+pub(super) struct Loaded {
+    pub(super) validated: Validated,
+    pub(super) parts: Vec<Part>,
+    /// Of the resource.
+    pub(super) generation: Option<i64>,
+}
+
+/// Why there is nothing to keep.
+pub(super) enum Unusable {
+    /// The API server was not heard yet.
+    NotKnown,
+    /// There is no platform, or it has mistakes.
+    Because(String),
+}
+
+impl Declaration {
+    /// Reads what is declared, with the manifests of every component.
+    pub(super) async fn load(&self) -> Result<Loaded, Unusable> {
+        match self {
+            Self::File(file) => {
+                let file = file.clone();
+                let load = move || Validated::load(&file).map(|validated| built(validated, None));
+                blocking(load).await.map_err(|invalid| Unusable::Because(invalid.to_string()))
+            }
+            Self::Resource { name, folder, declared, .. } => {
+                let declared = declared.borrow().clone();
+                match declared {
+                    Declared::Waiting => Err(Unusable::NotKnown),
+                    Declared::Nothing(why) => Err(Unusable::Because(why)),
+                    Declared::Spec { spec, generation } => {
+                        let spec = Arc::unwrap_or_clone(spec);
+                        let validated = Validated::of_resource(name.clone(), spec, folder.clone());
+                        Ok(blocking(move || built(validated, generation)).await)
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits until something else is declared; what a file says is looked at once in a while.
+    pub(super) async fn changed(&mut self) {
+        if let Self::Resource { declared, .. } = self
+            && declared.changed().await.is_ok()
+        {
+            return;
+        }
+        std::future::pending::<()>().await;
+    }
+
+    /// The platform as findings about the whole of it name it.
+    pub(super) fn shown(&self) -> String {
+        match self {
+            Self::File(file) => repository_path(file, repository_root().as_deref()),
+            Self::Resource { name, .. } => name.clone(),
+        }
+    }
+
+    /// The file as findings name it, where it is one.
+    pub(super) fn file(&self) -> Option<String> {
+        matches!(self, Self::File(_)).then(|| self.shown())
+    }
+
+    /// Has it said in the status of the resource whether the platform is ready.
+    pub(super) fn tell(&self, generation: Option<i64>, (is_true, reason): (bool, &str), message: String) {
+        let Self::Resource { name, ready, .. } = self else { return };
+        let condition =
+            Condition { type_: READY, is_true, observed_generation: generation, reason: reason.to_owned(), message };
+        let now = Some(Arc::new(Ready { name: name.clone(), condition }));
+        ready.send_if_modified(|ready| std::mem::replace(ready, now.clone()) != now);
+    }
+}
+
+fn built(validated: Validated, generation: Option<i64>) -> Loaded {
+    let parts = validated.build();
+    Loaded { validated, parts, generation }
+}
+
+/// Whether all components are healthy; else the worst state as a reason, and what is not healthy.
+pub(super) fn summary<'a>(states: impl Iterator<Item = (&'a str, State)>) -> (bool, &'static str, String) {
+    let states: Vec<(&str, State)> = states.collect();
+    let is_off = |(_, state): &&(&str, State)| *state != State::Healthy;
+    let off: Vec<&(&str, State)> = states.iter().filter(is_off).collect();
+    let badness = |state: State| State::ALL.iter().position(|known| *known == state);
+    let worst = off.iter().map(|(_, state)| *state).max_by_key(|state| badness(*state));
+    let healthy = format!("{} of {} components are healthy", states.len() - off.len(), states.len());
+    let named = off.iter().take(MAX_NAMED).map(|(name, state)| format!("; {name} is {}", state.as_str()));
+    let more = off.len().saturating_sub(MAX_NAMED);
+    let more = (more > 0).then(|| format!("; and {more} more are not"));
+    let message = std::iter::once(healthy).chain(named).chain(more).collect();
+    (worst.is_none(), worst.map_or("Healthy", reason), message)
+}
+
+fn reason(state: State) -> &'static str {
+    match state {
+        State::Healthy => "Healthy",
+        State::Progressing => "Progressing",
+        State::Unhealthy => "Unhealthy",
+        State::Pending => "Pending",
+        State::Waiting => "Waiting",
+        State::Drifted => "Drifted",
+        State::Suspended => "Suspended",
+        State::KeptBack => "KeptBack",
+        State::Invalid => "Invalid",
+        State::Failed => "Failed",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_platform_is_ready_when_all_its_components_are_healthy_and_else_says_which_are_not() {
+        let healthy = [("a", State::Healthy), ("b", State::Healthy)];
+        assert_eq!(summary(healthy.into_iter()), (true, "Healthy", "2 of 2 components are healthy".to_owned()));
+        let mixed = [("a", State::KeptBack), ("b", State::Healthy), ("c", State::Progressing)];
+        let said = "1 of 3 components are healthy; a is kept-back; c is progressing".to_owned();
+        assert_eq!(summary(mixed.into_iter()), (false, "KeptBack", said));
+        let names: Vec<String> = (0..200).map(|number| format!("c{number}")).collect();
+        let (_, _, said) = summary(names.iter().map(|name| (name.as_str(), State::Failed)));
+        assert!(said.len() < 1_000 && said.ends_with("; and 180 more are not"), "{said}");
+    }
+}

@@ -1,0 +1,9 @@
+//! Platforms past faults, crashes, and changes of their shape: nothing is forgotten, and nothing deleted that is declared.
+
+#[path = "platform/site.rs"]
+mod site;
+
+#[path = "platform/faults.rs"]
+mod faults;
+#[path = "platform/shape.rs"]
+mod shape;

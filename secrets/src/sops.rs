@@ -18,6 +18,7 @@ mod keys;
 mod kubernetes;
 mod metadata;
 mod rules;
+mod same;
 mod seal;
 mod secret;
 mod select;

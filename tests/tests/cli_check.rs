@@ -83,6 +83,35 @@ fn nothing_in_a_folder_is_passed_over_in_silence() {
 }
 
 #[test]
+fn files_of_rules_in_a_folder_are_no_manifests_unless_they_may_be_applied() {
+    let desk = desk();
+    desk.file(".sops.yaml", "creation_rules: []\n");
+    desk.file("portreeve.yaml", "posture: {params: params.yaml}\n");
+    desk.file("params.yaml", "postureControlInputs: {}\n");
+    let of_folder = || verdicts(&desk.run(&with(&ONE, &["."])).expect_exit(10).json());
+    assert_eq!(of_folder(), ["C-0057 fail"]);
+    // Who names one asks about it.
+    desk.run(&with(&ONE, &[".sops.yaml"])).expect_exit(5);
+    // What else is no object is unknown as ever, and the name alone hides nothing.
+    desk.file("values.yaml", "replicas: 3\n");
+    assert_eq!(of_folder(), ["C-0057 fail", "PR-0001 unknown"]);
+    desk.file("deeper/portreeve.yaml", pod("hidden").to_string());
+    let found = desk.run(&with(&ONE, &["."])).expect_exit(10).json();
+    assert!(subjects(&found).contains(&"default/hidden".to_owned()), "{found:#}");
+}
+
+#[test]
+fn a_pipe_is_read_only_where_the_shell_handed_it_over() {
+    let desk = desk();
+    run(Command::new("mkfifo").arg(desk.folder().join("pipe.yaml")));
+    let said = desk.run(&with(&ONE, &["pipe.yaml"])).expect_exit(5).json();
+    assert!(said.to_string().contains("not a regular file"), "{said:#}");
+    let line = format!("exec {} check --control C-0057 <(cat web.yaml)", Portreeve::path().display());
+    let output = Portreeve::finish(Command::new("bash").args(["-c", &line]).current_dir(desk.folder()));
+    output.expect_exit(10);
+}
+
+#[test]
 fn a_kind_that_its_group_does_not_have_is_unknown_and_never_passes() {
     let wrong = [
         ("v1", "Deployment"),

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
 use portreeve_tests::OrFail;
+use portreeve_tests::age::AgeKey;
 use portreeve_tests::binary::{Output, Portreeve};
 use portreeve_tests::chart;
 use portreeve_tests::control_plane::ControlPlane;
@@ -135,6 +136,18 @@ fn keys_are_ours_alone_and_are_keys() {
     let config = "cluster: {folder: .}\nsecrets: {identities: [{file: age.key}]}\n";
     mode(0o600);
     doctor(&desk, config).expect_exit(0);
+    let key = AgeKey::new();
+    key.encrypt("password: x\n", &desk.folder().join("hub.yaml"), &[]);
+    let declared = |message: &str| {
+        let sync = "cluster: {kubeconfig: none.yaml}\nsecrets:\n  identities: [{file: age.key}]\n  \
+                    sync: [{file: hub.yaml, namespace: a, name: b}]\n";
+        let answer = doctor(&desk, sync).expect_exit(10).json();
+        assert!(checks(&answer, "keys").iter().any(|check| check[1].contains(message)), "{message} in {answer:#}");
+    };
+    declared("no identity opens the data key");
+    fs::copy(&key.file, &file).or_fail("its key");
+    declared("hub.yaml of secrets.sync opens, for the Secret a/b");
+    desk.file("age.key", &made);
     mode(0o644);
     let output = doctor(&desk, config).expect_exit(10);
     let answer = output.json();

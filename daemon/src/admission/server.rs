@@ -15,9 +15,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::answer::{self, AdmissionState};
 use super::certificates::{PemPair, SecretReader, expiry};
+use crate::config::load::read_capped;
 use crate::config::valid::{Tls, TlsFiles};
 use crate::judge::review::request::MAX_REVIEW_BYTES;
 use crate::runtime::readiness::Permit;
+use crate::runtime::supervisor::blocking;
+
+/// Largest file of a certificate or of its key.
+const MAX_PEM: usize = 1 << 20;
 
 /// How often the certificate is looked at.
 const RELOAD_EVERY: Duration = Duration::from_secs(5);
@@ -178,7 +183,8 @@ impl Served {
     async fn read(&self) -> Option<PemPair> {
         match &self.source {
             CertificateSource::Files(files) => {
-                Some((tokio::fs::read(&files.cert).await.ok()?, tokio::fs::read(&files.key).await.ok()?))
+                let (cert, key) = (files.cert.clone(), files.key.clone());
+                blocking(move || Some((read_capped(&cert, MAX_PEM).ok()?, read_capped(&key, MAX_PEM).ok()?))).await
             }
             CertificateSource::Secret(secret) => secret.read().await,
         }

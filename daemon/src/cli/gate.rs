@@ -200,7 +200,7 @@ async fn judge_targets(
     rules: (&Config, &FileSource),
     options: &JudgeOptions,
 ) -> Result<(Judged, usize), Failure> {
-    let inputs = input::read(&targets.paths, &args.manifests.namespace)?;
+    let inputs = input::read(&targets.paths, &args.manifests.namespace, rules.0)?;
     let world = World::of_files(&inputs.objects, args.manifests.partial);
     let mut judged = judge.objects(&inputs.objects, &world, options).await;
     judged.merge(judge.excepted(inputs.unreadable, Vec::new(), options));

@@ -10,7 +10,8 @@ use portreeve_reports::{Cause, Finding};
 
 use super::Failure;
 use crate::cluster::folder::walk;
-use crate::judge::content::Content;
+use crate::config::Config;
+use crate::judge::content::{Content, is_own};
 use crate::judge::secrets::EncryptedFile;
 use crate::judge::source::{repository_path, repository_root};
 
@@ -23,16 +24,19 @@ pub(super) struct Inputs {
     pub unreadable: Vec<Finding>,
     /// Files that sops encrypted, manifests among the objects included.
     pub encrypted: Vec<EncryptedFile>,
-    /// What was looked at, by its own path: what is named twice is read once.
+    /// Files that the configuration names.
+    own: Vec<PathBuf>,
+    /// What was looked at, by its own path: what is named twice is judged once.
     seen: BTreeSet<PathBuf>,
 }
 
 /// Reads all paths; `-` is standard input. A named path that does not exist is a usage error; a file that is there
-/// and cannot be read is a finding.
-pub(super) fn read(paths: &[PathBuf], namespace: &str) -> Result<Inputs, Failure> {
+/// and cannot be read is a finding. Files that the configuration names are no manifests of a folder.
+pub(super) fn read(paths: &[PathBuf], namespace: &str, config: &Config) -> Result<Inputs, Failure> {
     let options = ReadOptions { limits: Limits::default(), default_namespace: namespace.to_owned() };
     let root = repository_root();
-    let mut inputs = Inputs::default();
+    let own = config.files_of_rules().filter_map(|file| file.canonicalize().ok()).collect();
+    let mut inputs = Inputs { own, ..Inputs::default() };
     let roots: Vec<PathBuf> = paths.iter().filter(|path| path.is_dir()).cloned().collect();
     for path in paths {
         if path.as_os_str() == "-" {
@@ -49,7 +53,8 @@ pub(super) fn read(paths: &[PathBuf], namespace: &str) -> Result<Inputs, Failure
                 inputs.add_folder(path, &roots, (root.as_deref(), &options));
             }
         } else {
-            inputs.add_file(path, &repository_path(path, root.as_deref()), &options);
+            let bytes = walk::named_bytes(path, options.limits.bytes);
+            inputs.add_file((path, &repository_path(path, root.as_deref())), bytes, &options);
         }
     }
     Ok(inputs)
@@ -76,15 +81,23 @@ impl Inputs {
             self.unread(&link_path(link, root), Cause::Unreadable, walk::NOT_FOLLOWED);
         }
         for file in found.files.keys() {
-            self.add_file(file, &repository_path(file, root), options);
+            let bytes = walk::bytes(file, options.limits.bytes);
+            if !bytes.as_ref().is_ok_and(|bytes| is_own(file, &self.own, bytes, &options.limits)) {
+                self.add_file((file, &repository_path(file, root)), bytes, options);
+            }
         }
     }
 
-    fn add_file(&mut self, file: &Path, name: &str, options: &ReadOptions) {
+    fn add_file(
+        &mut self,
+        (file, name): (&Path, &str),
+        bytes: Result<Vec<u8>, (Cause, String)>,
+        options: &ReadOptions,
+    ) {
         if !self.is_new(file) {
             return;
         }
-        match walk::bytes(file, options.limits.bytes) {
+        match bytes {
             Ok(bytes) => self.add(Content::read(name, Some(file), &bytes, options)),
             Err((cause, why)) => self.unread(name, cause, &why),
         }

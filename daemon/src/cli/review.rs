@@ -15,6 +15,7 @@ use crate::config::valid::AdmissionScope;
 use crate::judge::review::{ReviewPath, request::MAX_REVIEW_BYTES, review};
 use crate::judge::{FileSource, JudgeOptions};
 use crate::registry::Deadline;
+use crate::runtime::files::open_named;
 
 /// Answer an AdmissionReview from a file as the admission webhook would.
 ///
@@ -75,7 +76,7 @@ fn read(file: &Path) -> Result<Vec<u8>, Failure> {
     if file.as_os_str() == "-" {
         std::io::stdin().lock().take(cap).read_to_end(&mut bytes).map_err(fail)?;
     } else {
-        std::fs::File::open(file).map_err(fail)?.take(cap).read_to_end(&mut bytes).map_err(fail)?;
+        open_named(file).map_err(fail)?.take(cap).read_to_end(&mut bytes).map_err(fail)?;
     }
     Ok(bytes)
 }

@@ -44,7 +44,7 @@ impl Looking<'_> {
     /// Reads the files, or the cluster.
     pub(super) fn look(&self, global: &GlobalArgs, config: &Config, deadline: Deadline) -> Result<Seen, Failure> {
         if !self.paths.iter().any(|path| path.as_os_str() == "cluster") {
-            return self.files(self.paths);
+            return self.files(self.paths, config);
         }
         if self.paths.len() > 1 {
             return Err(Failure::usage("'cluster' is judged alone; write ./cluster for a file of that name"));
@@ -53,7 +53,7 @@ impl Looking<'_> {
             return Err(Failure::usage("'cluster' needs the network, which --offline blocks"));
         }
         let source = match &config.cluster {
-            ClusterSource::Folder { path, .. } => return self.files(std::slice::from_ref(path)),
+            ClusterSource::Folder { path, .. } => return self.files(std::slice::from_ref(path), config),
             ClusterSource::InCluster => KubeSource::InCluster,
             ClusterSource::Kubeconfig { file, context } => {
                 KubeSource::Kubeconfig { file: file.clone(), context: context.clone() }
@@ -68,8 +68,8 @@ impl Looking<'_> {
         Ok(Seen { objects, unreadable, world, credentials, encrypted: Vec::new() })
     }
 
-    fn files(&self, paths: &[PathBuf]) -> Result<Seen, Failure> {
-        let inputs = input::read(paths, self.namespace)?;
+    fn files(&self, paths: &[PathBuf], config: &Config) -> Result<Seen, Failure> {
+        let inputs = input::read(paths, self.namespace, config)?;
         let world = World::of_files(&inputs.objects, self.partial);
         let credentials = of_objects(&inputs.objects);
         let input::Inputs { objects, unreadable, encrypted, .. } = inputs;

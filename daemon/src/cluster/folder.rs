@@ -21,7 +21,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::writer::Event;
-use crate::judge::content::Content;
+use crate::judge::content::{Content, is_own};
 use crate::runtime::supervisor::blocking;
 use claims::Claims;
 use walk::{Signature, Walk};
@@ -171,6 +171,7 @@ impl State {
         let options =
             ReadOptions { limits: self.options.limits, default_namespace: self.options.default_namespace.clone() };
         match walk::bytes(file, options.limits.bytes) {
+            Ok(bytes) if is_own(file, &[], &bytes, &options.limits) => self.claims.file_read(&name, Content::default()),
             Ok(bytes) => self.claims.file_read(&name, Content::read(&name, Some(file), &bytes, &options)),
             Err((cause, why)) => vec![claims::unreadable(&name, cause, &why)],
         }

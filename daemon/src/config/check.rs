@@ -188,8 +188,7 @@ impl Check<'_> {
         let raw = raw.unwrap_or(&nothing);
         let words = [("off", ClusterRead::Off), ("metadata", ClusterRead::Metadata), ("full", ClusterRead::Full)];
         let cluster_read = self.word(raw.cluster_read.as_ref(), "secrets.clusterRead", defaults::CLUSTER_READ, &words);
-        let sync: Vec<Option<SecretSync>> =
-            raw.sync.iter().enumerate().map(|(index, item)| self.secret_sync(item, index)).collect();
+        let sync: Vec<Option<SecretSync>> = raw.sync.iter().map(|item| self.secret_sync(item)).collect();
         self.refuse_shared_targets(&raw.sync, &sync);
         let interval = self.interval(raw.interval.as_ref(), "secrets.interval", defaults::SYNC_INTERVAL);
         Some(SecretsConfig {
@@ -200,8 +199,8 @@ impl Check<'_> {
         })
     }
 
-    fn secret_sync(&mut self, raw: &RawSecretSync, index: usize) -> Option<SecretSync> {
-        let key = format!("secrets.sync[{index}]");
+    fn secret_sync(&mut self, raw: &RawSecretSync) -> Option<SecretSync> {
+        let key = &raw.key;
         let target = match (&raw.namespace, &raw.name) {
             (None, None) => Some(None),
             (Some(namespace), Some(name)) => {
@@ -229,15 +228,16 @@ impl Check<'_> {
     /// Two files for one Secret would overwrite each other for ever.
     fn refuse_shared_targets(&mut self, raw: &[RawSecretSync], sync: &[Option<SecretSync>]) {
         let target = |item: &Option<SecretSync>| item.as_ref().and_then(|item| item.target.clone());
-        for (index, (raw, item)) in raw.iter().zip(sync).enumerate() {
-            let Some(mine) = target(item) else { continue };
-            let Some(first) = sync[..index].iter().position(|other| target(other).as_ref() == Some(&mine)) else {
+        for (index, (item, kept)) in raw.iter().zip(sync).enumerate() {
+            let Some(mine) = target(kept) else { continue };
+            let mut before = raw.iter().zip(sync).take(index);
+            let Some((first, _)) = before.find(|(_, other)| target(other).as_ref() == Some(&mine)) else {
                 continue;
             };
-            let place = raw.name.as_ref().map_or_else(Place::default, |name| name.place);
+            let place = item.name.as_ref().map_or_else(Place::default, |name| name.place);
             let SecretTarget { namespace, name } = mine;
-            let message = format!("the Secret {namespace}/{name} is that of 'secrets.sync[{first}]' already");
-            self.problems.push(place, format!("'secrets.sync[{index}]': {message}"));
+            let message = format!("the Secret {namespace}/{name} is that of '{}' already", first.key);
+            self.problems.push(place, format!("'{}': {message}", item.key));
         }
     }
 
@@ -405,6 +405,7 @@ impl Check<'_> {
         let (text, place) = or_default(raw, default);
         match duration(text) {
             Some(duration) if !duration.is_zero() => Some(duration),
+            Some(_) => self.fail(place, format!("'{key}': '{text}' is no time; it must be more than 0")),
             _ => self.fail(place, format!("'{key}': '{text}' is not a duration such as 8s, 5m, 1h30m or 14d")),
         }
     }

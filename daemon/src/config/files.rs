@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use portreeve_reports::source::{Place, Problems};
 
 use super::raw::{Placed, RawConfig};
+use crate::runtime::files::open_named;
 
 /// What a file is needed for. A command looks for the files that it uses: a gate in CI has no kubeconfig, and no
 /// identity of age.
@@ -65,9 +66,7 @@ pub fn on_disk(file: &NamedFile) -> Result<(), String> {
         (true, true) => Ok(()),
         (true, false) => Err("is not a folder".to_owned()),
         (false, true) => Err("is a folder, not a file".to_owned()),
-        // Opening a pipe would wait for its writer.
-        (false, false) if !about.is_file() => Ok(()),
-        (false, false) => std::fs::File::open(path).map(drop).map_err(|error| unreadable(&error)),
+        (false, false) => open_named(path).map(drop).map_err(|error| unreadable(&error)),
     }
 }
 
@@ -133,11 +132,10 @@ impl Named<'_> {
 
     fn secrets(&mut self, raw: &RawConfig) {
         let Some(secrets) = &raw.secrets else { return };
-        for (index, identity) in secrets.identities.iter().enumerate() {
-            self.file(Use::Secrets, format!("secrets.identities[{index}].file"), Some(&identity.file));
-        }
-        for (index, sync) in secrets.sync.iter().enumerate() {
-            self.file(Use::Secrets, format!("secrets.sync[{index}].file"), Some(&sync.file));
+        let identities = secrets.identities.iter().map(|identity| (&identity.key, &identity.file));
+        let sync = secrets.sync.iter().map(|sync| (&sync.key, &sync.file));
+        for (key, file) in identities.chain(sync) {
+            self.file(Use::Secrets, format!("{key}.file"), Some(file));
         }
     }
 

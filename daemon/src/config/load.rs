@@ -10,6 +10,7 @@ use portreeve_reports::source::{Limits, Map, Node, Place, Problems, Value, yaml}
 use super::files::{self, Look, NamedFile, Use};
 use super::raw::RawConfig;
 use super::valid::Config;
+use crate::runtime::files::open_named;
 
 /// Name of the file that is looked for from the working directory up to the repository root.
 pub const FILE_NAME: &str = "portreeve.yaml";
@@ -97,10 +98,10 @@ pub fn parse(
     }
 }
 
-/// At most one byte more than `cap` of a file: devices and pipes tell no size, and may have no end.
+/// At most one byte more than `cap` of a file. A pipe is one only where the shell handed it over.
 pub fn read_capped(file: &Path, cap: usize) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    std::fs::File::open(file)?.take(cap as u64 + 1).read_to_end(&mut bytes)?;
+    open_named(file)?.take(cap as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

@@ -165,6 +165,9 @@ pub struct RawSecrets {
 #[derive(Clone, Debug, JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields, inline)]
 pub struct RawIdentity {
+    /// Where it stands. Items with mistakes are left out, so that places in the list are not those of the file.
+    #[schemars(skip)]
+    pub key: String,
     /// File of an age identity.
     pub file: Placed<String>,
 }
@@ -173,6 +176,9 @@ pub struct RawIdentity {
 #[derive(Clone, Debug, JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields, inline)]
 pub struct RawSecretSync {
+    /// Where it stands, as of [`RawIdentity::key`].
+    #[schemars(skip)]
+    pub key: String,
     /// The encrypted file: a plain map, or a manifest of a Secret.
     pub file: Placed<String>,
     /// Namespace of the Secret; with `name`, unless the file is a manifest.
@@ -399,7 +405,9 @@ impl RawPosture {
 impl RawSecrets {
     fn read(fields: &mut Fields<'_, '_>) -> Option<Self> {
         Some(Self {
-            identities: fields.maps("identities", |item| Some(RawIdentity { file: required(item, "file")? })),
+            identities: fields.maps("identities", |item| {
+                Some(RawIdentity { key: item.path().to_owned(), file: required(item, "file")? })
+            }),
             cluster_read: off_or_word(fields, "clusterRead"),
             sync: fields.maps("sync", RawSecretSync::read),
             interval: placed(fields, "interval"),
@@ -411,7 +419,8 @@ impl RawSecretSync {
     fn read(fields: &mut Fields<'_, '_>) -> Option<Self> {
         let (namespace, name) = (placed(fields, "namespace"), placed(fields, "name"));
         let (secret_type, mode) = (placed(fields, "type"), placed(fields, "mode"));
-        Some(Self { file: required(fields, "file")?, namespace, name, secret_type, mode })
+        let key = fields.path().to_owned();
+        Some(Self { key, file: required(fields, "file")?, namespace, name, secret_type, mode })
     }
 }
 

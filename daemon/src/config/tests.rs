@@ -104,6 +104,13 @@ fn the_sections_of_what_writes_are_read_with_their_defaults() {
 }
 
 #[test]
+fn mistakes_behind_an_item_that_is_left_out_name_their_own_item() {
+    let text = "secrets:\n  sync:\n    - {namespace: ns, name: s}\n    - [a]\n    - {file: c, namespace: J, name: s}\n";
+    let said = parsed(text, &[]).unwrap_err();
+    assert!(said.contains("'secrets.sync[2].namespace': 'J'"), "{said}");
+}
+
+#[test]
 fn a_platform_is_a_file_or_a_resource_with_a_folder() {
     let platform = |keys: &str| parsed(&format!("platform: {{{keys}}}\n"), &[]);
     let source = platform("resource: demo, folder: manifests").unwrap().config.platform.unwrap().source;
@@ -138,7 +145,7 @@ fn mistakes_of_the_sections_of_what_writes_have_places_and_hints() {
         "6:48: 'secrets.sync[1].mode': 'fix' is not one of correct, detect",
         "8:38: 'secrets.sync[3]': the Secret ns/s is that of 'secrets.sync[2]' already",
         "9:33: 'credentials.maxTokenLifetime': '1 fortnight' is not a duration such as 8s, 5m, 1h30m or 14d",
-        "9:64: 'credentials.warnBeforeExpiry': '0s' is not a duration such as 8s, 5m, 1h30m or 14d",
+        "9:64: 'credentials.warnBeforeExpiry': '0s' is no time; it must be more than 0",
         "10:31: 'platform.interval' is at least 1s",
         "11:21: 'leader.namespace': 'a.b' is not a DNS-1123 label: lower-case letters, digits and '-', at most 63 \
          characters",

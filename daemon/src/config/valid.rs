@@ -52,6 +52,14 @@ pub struct Config {
     pub log_format: LogFormat,
 }
 
+impl Config {
+    /// The files that say how others are judged, and that are no manifests.
+    pub fn files_of_rules(&self) -> impl Iterator<Item = &PathBuf> {
+        let docker = self.registries.iter().filter_map(|registry| registry.docker_config.as_ref());
+        self.image_policy.iter().chain(self.posture.params.iter()).chain(&self.exceptions).chain(docker)
+    }
+}
+
 /// What stands for the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClusterSource {

@@ -1,13 +1,18 @@
 //! What is in a file of manifests: the one reading behind `check`, `gate` and the folder that is watched as a cluster.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use portreeve_policies::object::{Object, ReadOptions, Unreadable, read_objects};
 use portreeve_reports::Cause;
+use portreeve_reports::source::{Limits, Node, yaml};
 use portreeve_secrets::sops::{self, Document};
 
 use super::review::object_of_document;
-use super::secrets::EncryptedFile;
+use super::secrets::{self, EncryptedFile};
+use crate::config::load::FILE_NAME;
+
+/// Names of files that are not manifests wherever they are.
+const OWN: [&str; 2] = [secrets::RULES, FILE_NAME];
 
 /// What was read of one file.
 #[derive(Default)]
@@ -52,6 +57,19 @@ impl Content {
         }
         content
     }
+}
+
+/// Whether a file of a folder is one of those that say how the others are judged, and no manifest: a `.sops.yaml`, a
+/// configuration, or one of the files that it names. By its name alone none is passed over: what says of itself that it
+/// is an object may be applied.
+pub fn is_own(file: &Path, named: &[PathBuf], bytes: &[u8], limits: &Limits) -> bool {
+    let is_by_name = file.file_name().is_some_and(|name| OWN.iter().any(|own| name == *own));
+    let is_named = || file.canonicalize().is_ok_and(|file| named.contains(&file));
+    let is_none = |node: &Node| node.get("apiVersion").is_none() && node.get("kind").is_none();
+    (is_by_name || is_named())
+        && yaml::read(bytes, limits)
+            .iter()
+            .all(|read| read.as_ref().is_ok_and(|node| node.as_map().is_some() && is_none(node)))
 }
 
 /// The file, when sops encrypted it. Looking for its block first spares most files a second reading.

@@ -11,11 +11,12 @@ use portreeve_secrets::sops::{
 use portreeve_secrets::sync::{self, Kept};
 
 use super::{FileSource, Judge, JudgeOptions, Judged};
+use crate::runtime::files::open_named;
 
 /// Most bytes of a file of identities or of creation rules.
 const MAX_BYTES: u64 = 1 << 20;
 /// The file of creation rules, from the working folder upward.
-const RULES: &str = ".sops.yaml";
+pub(super) const RULES: &str = ".sops.yaml";
 
 /// An encrypted file among those that are judged.
 pub struct EncryptedFile {
@@ -89,7 +90,7 @@ pub fn identities(files: &[PathBuf]) -> Result<Identities, String> {
     let mut identities = Identities::default();
     for path in files {
         let unreadable = |why: &dyn std::fmt::Display| format!("{}: {why}", path.display());
-        let file = std::fs::File::open(path).map_err(|error| unreadable(&error))?;
+        let file = open_named(path).map_err(|error| unreadable(&error))?;
         let mut bytes = Vec::new();
         let read = file.take(MAX_BYTES).read_to_end(&mut bytes);
         let bytes = SecretBytes::new(bytes);

@@ -13,11 +13,11 @@ use crate::store::{RecorderHandle, Store, StoreError};
 const RETRY: Duration = Duration::from_secs(2);
 
 /// Why a process that shares its store stops writing findings. It ends: what it knows of them is of its own term, and
-/// another replica serves meanwhile.
+/// the replica that takes the lease next writes them.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TurnOver {
     /// The term is over.
-    #[error("another replica writes the findings from now on")]
+    #[error("this replica no longer writes the findings: whichever takes the lease next does")]
     Lost(#[from] LeadershipLost),
     /// The store has seen a later term, or cannot be read.
     #[error(transparent)]

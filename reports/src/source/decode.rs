@@ -114,6 +114,11 @@ impl<'node, 'problems> Fields<'node, 'problems> {
         self.place
     }
 
+    /// Where the map stands: `secrets.sync[2]`.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
     /// Path of a field, for messages.
     pub fn path_of(&self, key: &str) -> String {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }

@@ -22,20 +22,32 @@ pub(super) struct Login {
 /// The logins of a kubeconfig; `None` when the text is none. A user that runs a program or reads a file has none here.
 pub(super) fn logins(text: &str) -> Option<Vec<Login>> {
     // Cheap to say no: most texts are not.
-    if !(text.contains("users") && text.contains("clusters") && text.contains("Config")) {
+    let has = |word: &&str| text.contains(word);
+    let is_likely = FRAME.iter().any(has);
+    if !(text.contains("users") && (is_likely || HOLDING.iter().any(has))) {
         return None;
     }
     let limits = Limits { bytes: 1 << 20, depth: 32, nodes: 100_000, documents: 1 };
     let root = match yaml::read(text.as_bytes(), &limits).into_iter().next()? {
         Ok(root) => root,
-        Err(error) => return (error.cause == Cause::TooLarge).then(|| vec![too_large()]),
+        Err(error) => {
+            return (is_likely && error.cause == Cause::TooLarge).then(|| vec![too_large()]);
+        }
     };
-    if root.get("kind").and_then(Node::as_str) != Some("Config") {
+    // Clients read one without a kind, and without clusters, too.
+    let kind = root.get("kind").filter(|kind| !kind.is_null());
+    if kind.is_some_and(|kind| kind.as_str() != Some("Config")) {
         return None;
     }
     let users = root.get("users")?.as_list()?;
-    Some(users.iter().enumerate().flat_map(|(index, user)| of_user(index, user)).collect())
+    let logins: Vec<_> = users.iter().enumerate().flat_map(|(index, user)| of_user(index, user)).collect();
+    (kind.is_some() || !logins.is_empty()).then_some(logins)
 }
+
+/// What most of them have.
+const FRAME: [&str; 3] = ["clusters", "contexts", "Config"];
+/// The fields of a user that hold something.
+const HOLDING: [&str; 4] = ["token", "password", "client-certificate-data", "client-key-data"];
 
 /// What stands for the users of a text that may be a kubeconfig.
 fn too_large() -> Login {
@@ -57,7 +69,14 @@ fn of_user(index: usize, entry: &Node) -> Vec<Login> {
         expires: Expiry::Never,
     });
     let certificate = text("client-certificate-data").map(|data| of_certificate(path("client-certificate-data"), data));
-    token.into_iter().chain(password).chain(certificate).collect()
+    let key = text("client-key-data").filter(|_| certificate.is_none()).map(|_| Login {
+        path: path("client-key-data"),
+        kind: "client key",
+        issued: None,
+        valid_from: None,
+        expires: Expiry::Unknown(Cause::NotVisible, "its certificate is in another file"),
+    });
+    token.into_iter().chain(password).chain(certificate).chain(key).collect()
 }
 
 fn of_token(path: String, token: &str) -> Login {

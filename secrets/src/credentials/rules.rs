@@ -17,7 +17,8 @@ pub const VALIDITY: CodeEntry = CodeEntry {
     title: "credential is expired or not yet valid",
     severity: Severity::High,
     why: "What presents the credential is refused: connections fail at the moment it ends, and in all places at once.",
-    fix: "Renew the credential, and have its renewal done by what issues it (cert-manager, a credential provider).",
+    fix: "Renew a credential that has expired, and have that done by what issues it (cert-manager, a credential \
+          provider). For one that is not valid yet, correct the clock of what issued it, or wait for its beginning.",
 };
 /// Near its expiry.
 pub const EXPIRING: CodeEntry = CodeEntry {
@@ -324,15 +325,11 @@ pub fn token_request(account: &ObjectRef, spec: Option<&Node>, limits: &Limits) 
         None => (Verdict::Unknown, "spec.expirationSeconds is no whole number".to_owned()),
         Some(seconds) => {
             let fails = SignedDuration::from_secs(seconds) > most && !of_pod;
-            let asked = match span(SignedDuration::from_secs(seconds)) {
-                // Two units do not tell them apart.
-                same if fails && same == span(most) => format!("{same} and {}s", seconds - most.as_secs()),
-                asked => asked,
-            };
+            let asked = exact(seconds);
             let verdict = if fails { Verdict::Fail } else { Verdict::Pass };
             let message = format!(
                 "a token for {asked} is asked for; at most {} is allowed (credentials.maxTokenLifetime)",
-                span(most)
+                exact(most.as_secs())
             );
             (verdict, message)
         }
@@ -362,9 +359,25 @@ fn bound_kind(kind: Option<&str>) -> &'static str {
     }
 }
 
-/// A time to the second.
+/// A time to the second. The end of the calendar is the date that X.509 has for what has no end.
 fn date(time: Timestamp) -> String {
+    if time.as_second() == Timestamp::MAX.as_second() {
+        return "9999-12-31T23:59:59Z".to_owned();
+    }
     Timestamp::from_second(time.as_second()).unwrap_or(time).to_string()
+}
+
+/// A duration to the second: what is more than a limit does not look like it.
+fn exact(seconds: i64) -> String {
+    let sign = if seconds < 0 { "-" } else { "" };
+    let seconds = seconds.unsigned_abs();
+    // A day is the most that is told in hours.
+    let days = if seconds < 2 * 86_400 { 0 } else { seconds / 86_400 };
+    let rest = seconds - days * 86_400;
+    let units = [(days, " days"), (rest / 3_600, "h"), (rest / 60 % 60, "m"), (rest % 60, "s")];
+    let parts: Vec<_> =
+        units.iter().filter(|(count, _)| *count > 0).map(|(count, unit)| format!("{count}{unit}")).collect();
+    if parts.is_empty() { "0s".to_owned() } else { format!("{sign}{}", parts.join(" ")) }
 }
 
 /// A duration in its two largest units.

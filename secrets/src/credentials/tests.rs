@@ -115,6 +115,16 @@ fn a_certificate_is_judged_by_its_dates() {
 }
 
 #[test]
+fn a_certificate_without_an_end_shows_the_date_that_it_has() {
+    let mut parameters = rcgen::CertificateParams::new(vec!["hub.example.org".to_owned()]).unwrap();
+    parameters.not_after = rcgen::date_time_ymd(9999, 12, 31);
+    let pem = parameters.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().pem();
+    let credential = &secret("kubernetes.io/tls", json!({"tls.crt": pem}))[0];
+    let finding = judged(credential).into_iter().find(|finding| finding.code.to_string() == "PR-4001");
+    assert!(finding.unwrap().message.ends_with("is good until 9999-12-31T23:59:59Z"));
+}
+
+#[test]
 fn what_is_made_for_a_short_life_is_not_near_its_end_all_the_time() {
     assert_eq!(open(&tls(days(-1), days(5))), [""; 0]);
     assert_eq!(open(&tls(days(-5), days(1))), ["PR-4002 fail"]);
@@ -238,6 +248,18 @@ fn users_of_a_kubeconfig_may_run_programs_and_hold_short_tokens_only() {
     let found = config_map(json!({"config": kubeconfig(json!({"token": CANARY}))}));
     assert_eq!(found[0].key, "config.users[ci].token");
     assert_eq!(open(&found), ["PR-4006 fail", "PR-4009 fail"]);
+}
+
+#[test]
+fn a_kubeconfig_is_known_by_its_users_whatever_else_it_says() {
+    let of = |text: &str| open(&secret("Opaque", json!({"config": text})));
+    assert_eq!(of(&format!("users: [{{name: ci, user: {{token: {CANARY}}}}}]")), ["PR-4006 fail"]);
+    assert_eq!(of(&format!("users:\n- user:\n    username: a\n    password: {CANARY}\n")), ["PR-4006 fail"]);
+    assert_eq!(of(&format!("kind: Config\nusers: [{{user: {{token: {CANARY}}}}}]")), ["PR-4006 fail"]);
+    let key = of(&format!("users: [{{name: ci, user: {{client-certificate: c.pem, client-key-data: {CANARY}}}}}]"));
+    assert!(key.contains(&"PR-4006 unknown".to_owned()), "{key:?}");
+    assert_eq!(of("kind: UserList\nusers: [{user: {token: x}}]"), [""; 0]);
+    assert_eq!(of("users: [{name: a, token: b}]"), [""; 0]);
 }
 
 #[test]
@@ -420,7 +442,11 @@ fn a_token_request_is_held_to_the_limit_and_the_kubelet_gets_what_it_asks_for() 
     assert_eq!(refused.verdict, Verdict::Fail);
     assert!(refused.message.contains("at most 24h is allowed (credentials.maxTokenLifetime)"), "{}", refused.message);
     let barely = token_request(json!({"expirationSeconds": 86_401}));
-    assert!(barely.message.contains("a token for 24h and 1s is asked for; at most 24h"), "{}", barely.message);
+    assert!(barely.message.contains("a token for 24h 1s is asked for; at most 24h is"), "{}", barely.message);
+    let hour = Limits { max_token_lifetime: SignedDuration::from_hours(1), ..Limits::default() };
+    let more = read(&json!({"expirationSeconds": 3607}));
+    let said = rules::token_request(&holder("ServiceAccount"), Some(&more), &hour).unwrap().message;
+    assert!(said.contains("a token for 1h 7s is asked for; at most 1h is"), "{said}");
     let tight = Limits { max_token_lifetime: SignedDuration::from_mins(30), ..Limits::default() };
     let kubelet = json!({"expirationSeconds": 3607, "boundObjectRef": {"kind": "Pod"}});
     let of = |spec: &Value| rules::token_request(&holder("ServiceAccount"), Some(&read(spec)), &tight).unwrap().verdict;

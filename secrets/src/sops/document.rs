@@ -10,7 +10,7 @@ use super::seal::{Nonces, Random, Stash};
 use super::secret::SecretBytes;
 use super::select::Selection;
 use super::tree::{Branch, Member, Value, find};
-use super::{walk, yaml};
+use super::{same, walk, yaml};
 
 /// An encrypted document.
 pub struct Document {
@@ -179,11 +179,11 @@ impl Opened<'_> {
     }
 
     /// Encrypts other plaintext under the same data key. Values that did not change keep their ciphertext.
-    pub fn seal(self, plain: &Plain, now: Timestamp, random: &mut dyn Random) -> Result<Document, Error> {
+    pub fn seal(&self, plain: &Plain, now: Timestamp, random: &mut dyn Random) -> Result<Document, Error> {
         refuse_block(plain)?;
         let metadata = self.document.metadata.clone();
-        let mut nonces = Nonces { stash: self.stash, random };
-        sealed(plain, self.key, metadata, now, &mut nonces)
+        let mut nonces = Nonces { stash: self.stash.clone(), random };
+        sealed(plain, self.key.clone(), metadata, now, &mut nonces)
     }
 
     /// Encrypts the same plaintext under a new data key, every value with a new nonce.
@@ -210,6 +210,13 @@ impl Plain {
             return Err(Error::new(Kind::Empty, "the file is empty"));
         }
         Ok(Self { branches })
+    }
+
+    /// Whether two documents say the same: the same values in their order, and the same texts of comments. Where a
+    /// comment stands is not asked: behind the dash of an item YAML has no place for some of them.
+    pub fn says_the_same_as(&self, other: &Self) -> bool {
+        same::values(&self.branches, &other.branches)
+            && same::comments(&self.branches) == same::comments(&other.branches)
     }
 
     /// Whether it has a `sops` key at the top, as encrypted files have.

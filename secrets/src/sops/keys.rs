@@ -120,8 +120,9 @@ pub(crate) fn unwrap(stanzas: &[Stanza], identities: &Identities) -> Result<Secr
     Err(Error::new(
         Kind::NoIdentity,
         format!(
-            "no identity opens the data key. The document is for {}; at hand are {}. Give the identity by SOPS_AGE_KEY, \
-             SOPS_AGE_KEY_FILE, or the file sops/age/keys.txt of the configuration folder",
+            "no identity opens the data key. The document is for {}; at hand are {}. Name the file of one \
+             that does in secrets.identities of the configuration; commands of `portreeve secrets` also take SOPS_AGE_KEY, \
+             SOPS_AGE_KEY_FILE and sops/age/keys.txt of the user's configuration folder",
             names(recipients),
             names(held),
         ),

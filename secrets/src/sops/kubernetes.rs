@@ -50,6 +50,12 @@ impl Document {
         let [branch] = plain.branches.as_slice() else {
             return Err(wrong("a file with more than one document is no Secret; write one file for each"));
         };
+        if self.selection().mac_only_encrypted {
+            return Err(wrong(
+                "mac_only_encrypted leaves clear values, names and namespaces unprotected: whoever can write the file \
+                 chooses what the Secret holds and where it goes; encrypt it again without that setting",
+            ));
+        }
         if find(branch, "kind").is_some() || find(branch, "apiVersion").is_some() {
             return self.of_manifest(branch, target);
         }
@@ -66,12 +72,6 @@ impl Document {
     }
 
     fn of_manifest(&self, manifest: &[Member], target: Option<&Target>) -> Result<KubernetesSecret, Error> {
-        if self.selection().mac_only_encrypted {
-            return Err(wrong(
-                "mac_only_encrypted leaves name and namespace of this Secret unprotected: whoever can write the file \
-                 chooses where its values go; encrypt it again without that setting",
-            ));
-        }
         let words = (text(manifest, "apiVersion")?, text(manifest, "kind")?);
         if words != (Some("v1"), Some("Secret")) {
             return Err(wrong("not a manifest of a v1 Secret (or a plain map with a key 'kind' or 'apiVersion')"));

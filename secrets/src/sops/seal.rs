@@ -18,7 +18,7 @@ pub trait Random {
 /// a change of one value is a change of one line.
 ///
 /// A nonce is given out once: equal items of a list do not become equal ciphertexts, as they do in sops.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Stash(HashMap<[u8; 32], VecDeque<[u8; NONCE]>>);
 
 impl Stash {

@@ -111,6 +111,22 @@ fn a_plain_map_goes_where_the_configuration_says_and_nowhere_without_it() {
 }
 
 #[test]
+fn a_plain_map_whose_clear_values_no_mac_covers_is_no_secret() {
+    let identities = identities();
+    let rule = || Some(Rule::EncryptedRegex("pass".to_owned()));
+    let file = encrypted("user: clear\ndata_pass: x\n", &identities, rule(), true).to_yaml().unwrap();
+    let tampered = String::from_utf8(file).unwrap().replace("user: clear", "user: other");
+    let document = Document::read(tampered.as_bytes()).unwrap();
+    let plain = document.decrypt(&identities).unwrap();
+    let target = Target { namespace: "jhub".to_owned(), name: "hub".to_owned() };
+    let said = document.kubernetes_secret(&plain, Some(&target)).err().unwrap().to_string();
+    assert!(said.contains("mac_only_encrypted leaves clear values"), "{said}");
+    let facts = Facts { file: "a.yaml", document: &document, checked: Checked::Whole, rule: None };
+    let whole = findings(&facts).unwrap().remove(0);
+    assert!(whole.message.contains("says nothing of clear values"), "{}", whole.message);
+}
+
+#[test]
 fn any_changed_character_of_a_ciphertext_is_refused() {
     let identities = identities();
     let file =

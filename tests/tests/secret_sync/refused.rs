@@ -3,6 +3,7 @@
 use portreeve_tests::OrFail as _;
 use portreeve_tests::age::AgeKey;
 use portreeve_tests::api_proxy::{Fault, Match};
+use portreeve_tests::binary::Portreeve;
 use serde_json::{Value, json};
 
 use crate::site::{Site, finding, resolved};
@@ -54,6 +55,40 @@ async fn a_file_that_cannot_be_used_changes_nothing_until_it_is_mended() {
     resolved(&daemon, "PR-3007").await;
     assert_eq!((site.data("hub").await, site.data("other").await), (Some(one), None));
     assert_eq!(site.proxy.writes(), [], "nothing was written");
+}
+
+#[tokio::test]
+async fn what_no_mac_covers_is_not_written_and_a_pipe_stops_no_other_secret() {
+    let site = Site::new("open").await;
+    std::fs::write(site.file("open.yaml"), "user: clear\ndata_pass: one\n").unwrap();
+    let mut encrypt = Portreeve::command();
+    encrypt.args([
+        "secrets",
+        "encrypt",
+        "--age",
+        &site.key.recipient,
+        "--mac-only-encrypted",
+        "--encrypted-regex",
+        "pass",
+    ]);
+    Portreeve::finish(encrypt.arg("--in-place").arg(site.file("open.yaml"))).expect_exit(0);
+    let tampered = std::fs::read_to_string(site.file("open.yaml")).unwrap().replace("user: clear", "user: mallory");
+    std::fs::write(site.file("open.yaml"), tampered).unwrap();
+    portreeve_tests::process::run(std::process::Command::new("mkfifo").arg(site.file("pipe.yaml")));
+    site.map("whole.yaml", "password: one\n");
+    let items =
+        json!([site.item("pipe.yaml", "pipe"), site.item("open.yaml", "open"), site.item("whole.yaml", "whole")]);
+    // A pipe that is there at the start is refused by the configuration already.
+    std::fs::rename(site.file("pipe.yaml"), site.file("a-pipe")).unwrap();
+    site.map("pipe.yaml", "password: one\n");
+    let daemon = site.keeping(items).await;
+    site.until_data("whole", json!({"password": "one"})).await;
+    assert!(finding(&daemon, "PR-3007").await.contains("mac_only_encrypted leaves clear values"));
+    std::fs::rename(site.file("a-pipe"), site.file("pipe.yaml")).unwrap();
+    assert!(finding(&daemon, "PR-3006").await.contains("not a regular file"));
+    site.map("whole.yaml", "password: two\n");
+    site.until_data("whole", json!({"password": "two"})).await;
+    assert_eq!(site.data("open").await, None);
 }
 
 fn secret(site: &Site, name: &str, extra: &Value) -> Value {

@@ -1,5 +1,6 @@
 //! Editing: only what was changed changes, and plaintext is left nowhere.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use portreeve_tests::binary::{Output, Portreeve};
@@ -73,7 +74,25 @@ fn a_file_that_somebody_else_changed_meanwhile_is_not_written_over() {
     let said = edit(&safe, &editor).expect_exit(3);
     assert!(said.stderr.contains("changed by somebody else"), "{}", said.stderr);
     assert!(safe.0.read("secret.yaml").ends_with("x\n"));
+    // What was typed is kept, encrypted like the file and for its owner only.
+    let (_, kept) = said.stderr.split_once("what you saved is in ").expect("where it is kept");
+    let kept = kept.split_once(", encrypted").expect("a path").0;
+    assert_eq!(std::fs::metadata(kept).unwrap().permissions().mode() & 0o777, 0o600);
+    assert!(!std::fs::read_to_string(kept).unwrap().contains("uno"));
+    assert!(safe.sops(&["decrypt", kept]).expect_exit(0).stdout.contains("a: uno"));
     assert_eq!(safe.staged(), [""; 0]);
+}
+
+#[test]
+fn a_file_that_could_not_be_saved_opens_no_editor() {
+    let safe = Safe::with(PLAIN);
+    // Whatever the user may do: beside a name of this length there is no room for another.
+    let name = format!("{}.yaml", "x".repeat(240));
+    safe.0.file(&name, safe.0.read("secret.yaml"));
+    let editor = format!("touch {}; sed -i s/one/uno/", safe.path("opened").display());
+    let said = Portreeve::finish(safe.command(&["edit", &name]).env("EDITOR", editor)).expect_exit(3);
+    assert!(said.stderr.contains("could not be written"), "{}", said.stderr);
+    assert!(!safe.path("opened").exists());
 }
 
 #[test]

@@ -36,6 +36,38 @@ fn a_dry_run_says_what_would_be_done_and_does_nothing() {
 }
 
 #[test]
+fn a_comment_behind_the_first_key_of_an_item_hinders_no_rotation() {
+    let plain = "users:\n  - name: alice # admin\n    password: x\n  - name: bob\n    rate: .nan\n";
+    for by_sops in [true, false] {
+        let safe = Safe::with(plain);
+        if !by_sops {
+            safe.ours(&["encrypt", "--output", "secret.yaml", "plain.yaml"]).expect_exit(0);
+        }
+        safe.ours(&["rotate", "--dry-run", "secret.yaml"]).expect_exit(0);
+        safe.ours(&["rotate", "secret.yaml"]).expect_exit(0);
+        let after = safe.sops(&["decrypt", "secret.yaml"]).expect_exit(0).stdout;
+        for word in ["alice", "admin", "password: x", "bob"] {
+            assert!(after.contains(word), "{word} in {after}");
+        }
+    }
+}
+
+#[test]
+fn a_file_with_several_names_is_not_torn_from_the_others() {
+    let safe = Safe::with("a: x\n");
+    std::fs::hard_link(safe.path("secret.yaml"), safe.path("other.yaml")).unwrap();
+    let before = safe.0.read("secret.yaml");
+    for command in
+        [&["rotate", "secret.yaml"][..], &["rotate", "--dry-run", "secret.yaml"], &["decrypt", "-i", "secret.yaml"]]
+    {
+        let said = safe.ours(command).expect_exit(3);
+        assert!(said.stderr.contains("it has 2 names (hard links)"), "{}", said.stderr);
+    }
+    assert_eq!(safe.0.read("secret.yaml"), before);
+    assert_eq!(safe.staged(), [""; 0]);
+}
+
+#[test]
 fn mode_and_link_stay_as_they_are() {
     let safe = Safe::with("a: x\n");
     let target = safe.path("secret.yaml");

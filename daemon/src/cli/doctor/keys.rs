@@ -3,21 +3,53 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use portreeve_secrets::sops::Identities;
+use portreeve_secrets::sops::{Document, Identities, Target};
 
 use super::{Check, words};
 use crate::config::Config;
 use crate::config::load::read_capped;
+use crate::config::valid::{SecretSync, SecretsConfig};
+use crate::judge::secrets::identities;
 use crate::judge::{FileSource, JudgeSettings, Rules};
 
 const AREA: &str = "keys";
 /// Largest file of identities.
 const MAX_BYTES: usize = 1 << 20;
+/// Largest file of `secrets.sync`.
+const MAX_DOCUMENT: usize = 32 << 20;
 
 /// Whether the keys can be used, and only by us.
 pub(super) fn check(config: &Config) -> Vec<Check> {
     let policy = config.image_policy.as_deref().map(image_policy);
-    policy.into_iter().chain(config.secrets.identities.iter().flat_map(|file| identity(file))).collect()
+    let identities = config.secrets.identities.iter().flat_map(|file| identity(file));
+    policy.into_iter().chain(identities).chain(declared(&config.secrets)).collect()
+}
+
+/// Whether each file of `secrets.sync` opens, and says which Secret it is.
+fn declared(secrets: &SecretsConfig) -> Vec<Check> {
+    // That they cannot be read is told of each of them.
+    let Ok(identities) = identities(&secrets.identities) else { return Vec::new() };
+    secrets.sync.iter().map(|sync| opens(sync, &identities)).collect()
+}
+
+fn opens(sync: &SecretSync, identities: &Identities) -> Check {
+    let shown = sync.file.display();
+    let target = sync.target.as_ref();
+    let target = target.map(|target| Target { namespace: target.namespace.clone(), name: target.name.clone() });
+    let opened = read_capped(&sync.file, MAX_DOCUMENT).map_err(|error| error.to_string()).and_then(|bytes| {
+        let secret = || {
+            let document = Document::read(&bytes)?;
+            document.kubernetes_secret(&document.decrypt(identities)?, target.as_ref())
+        };
+        secret().map_err(|error| error.to_string())
+    });
+    match opened {
+        Ok(secret) => {
+            let Target { namespace, name } = secret.target;
+            Check::ok(AREA, format!("{shown} of secrets.sync opens, for the Secret {namespace}/{name}"))
+        }
+        Err(why) => Check::fail(AREA, format!("{shown} of secrets.sync: {why}"), "see docs/secrets.md"),
+    }
 }
 
 fn image_policy(file: &Path) -> Check {

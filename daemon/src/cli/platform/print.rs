@@ -289,9 +289,10 @@ impl Row {
 pub(super) fn status(rows: &[Row]) -> String {
     let mut text = String::new();
     for row in rows {
+        let objects = if row.objects == 1 { "object" } else { "objects" };
         let after =
             if row.waits_for.is_empty() { String::new() } else { format!(" after {}", row.waits_for.join(", ")) };
-        let _ = writeln!(text, "{:<24} {:<12} {} objects{after}", row.name, row.state.as_str(), row.objects);
+        let _ = writeln!(text, "{:<24} {:<12} {} {objects}{after}", row.name, row.state.as_str(), row.objects);
         for (key, words) in &row.unhealthy {
             let _ = writeln!(text, "  {key}: {words}");
         }

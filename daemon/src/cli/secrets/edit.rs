@@ -8,12 +8,12 @@ use std::task::Poll;
 
 use clap::Args;
 use jiff::Timestamp;
-use portreeve_secrets::sops::{Plain, SecretBytes};
+use portreeve_secrets::sops::{Error, Kind, Plain, SecretBytes};
 use tempfile::TempDir;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::super::args::GlobalArgs;
-use super::file;
+use super::file::{self, Staged};
 use super::{Done, Refusal, SystemRandom, exits, identities, read_document};
 use crate::runtime::supervisor::blocking;
 
@@ -43,15 +43,35 @@ pub(super) fn run(args: &EditArgs, global: &GlobalArgs) -> Done {
     let bytes = file::read(&args.file)?;
     let document = read_document(&args.file, &bytes)?;
     let opened = document.open(&identities::load(global)?).map_err(refused)?;
+    // Whoever has typed for an hour does not want to hear it then.
+    Staged::would_be_written(&args.file)?;
     let desk = Desk::new(&args.file, &opened.plain().to_yaml().map_err(refused)?)?;
-    let Some(edited) = desk.edit()? else {
+    let seal = |edited: &Plain| opened.seal(edited, Timestamp::now(), &mut SystemRandom::new())?.to_yaml();
+    let Some(sealed) = desk.edit(&seal)? else {
         file::say(&format!("{}: nothing was changed", args.file.display()));
         return Ok(exits::UNCHANGED);
     };
-    let sealed = opened.seal(&edited, Timestamp::now(), &mut SystemRandom::new()).map_err(refused)?;
-    file::replace(&args.file, &bytes, &sealed.to_yaml().map_err(refused)?)?;
+    file::replace(&args.file, &bytes, &sealed).map_err(|refusal| aside(&args.file, &sealed, refusal))?;
     Ok(0)
 }
+
+/// What was typed is not lost when it cannot be saved.
+fn aside(path: &Path, sealed: &[u8], refusal: Refusal) -> Refusal {
+    let Refusal { exit, message } = refusal;
+    match file::keep_aside(path, sealed) {
+        Ok(kept) => {
+            let kept = kept.display();
+            let then = "take over from there what you want to keep, and remove it";
+            Refusal::new(exit, format_args!("{message}\nwhat you saved is in {kept}, encrypted like the file: {then}"))
+        }
+        Err(error) => {
+            Refusal::new(exit, format_args!("{message}; what you saved could not be kept elsewhere: {error}"))
+        }
+    }
+}
+
+/// Encrypts what was edited.
+type Seal<'a> = &'a dyn Fn(&Plain) -> Result<Vec<u8>, Error>;
 
 /// A folder of our own with the plaintext in it.
 struct Desk {
@@ -76,8 +96,8 @@ impl Desk {
         Ok(desk)
     }
 
-    /// What the editor left; `None` when that is what it was given.
-    fn edit(&self) -> Result<Option<Plain>, Refusal> {
+    /// What the editor left, encrypted; `None` when that is what it was given.
+    fn edit(&self, seal: Seal<'_>) -> Result<Option<Vec<u8>>, Refusal> {
         let editor = editor()?;
         loop {
             let status = self.run(&editor)?;
@@ -91,9 +111,11 @@ impl Desk {
             if after == self.before {
                 return Ok(None);
             }
-            match Plain::read(after.expose()) {
-                Ok(plain) if !plain.has_block() => return Ok(Some(plain)),
-                Ok(_) => self.go_on("a key 'sops' at the top is not possible", exits::ENCRYPTED_ALREADY)?,
+            match Plain::read(after.expose()).and_then(|plain| seal(&plain)) {
+                Ok(sealed) => return Ok(Some(sealed)),
+                Err(error) if error.kind == Kind::AlreadyEncrypted => {
+                    self.go_on("a key 'sops' at the top is not possible", exits::ENCRYPTED_ALREADY)?;
+                }
                 Err(error) => self.go_on(&error.to_string(), super::exit_of(error.kind))?,
             }
         }

@@ -9,7 +9,7 @@ use portreeve_secrets::sops::SecretBytes;
 
 use super::super::output;
 use super::{Refusal, exits};
-use crate::runtime::files::{folder_of, put_in_place};
+use crate::runtime::files::{self, folder_of, put_in_place};
 
 /// Most bytes that are read; what is a document is told by the reader, which has the same bound.
 const MAX_BYTES: u64 = 33 << 20;
@@ -20,10 +20,10 @@ pub(super) fn read(path: &Path) -> Result<SecretBytes, Refusal> {
         let exit = if error.kind() == std::io::ErrorKind::NotFound { exits::NO_FILE } else { exits::UNREADABLE };
         Refusal::new(exit, format_args!("{}: {error}", path.display()))
     };
-    let file = File::open(path).map_err(failed)?;
-    if !file.metadata().map_err(failed)?.is_file() {
-        return Err(Refusal::new(exits::NO_FILE, format_args!("{}: not a file", path.display())));
+    if std::fs::metadata(path).map_err(failed)?.is_dir() {
+        return Err(Refusal::new(exits::NO_FILE, format_args!("{}: it is a folder, not a file", path.display())));
     }
+    let file = files::open_named(path).map_err(failed)?;
     let mut bytes = Vec::new();
     file.take(MAX_BYTES).read_to_end(&mut bytes).map_err(failed)?;
     Ok(SecretBytes::new(bytes))
@@ -99,8 +99,13 @@ impl Staged {
     /// what it points to is replaced. No two commands write the same file there.
     pub(super) fn write(path: &Path, bytes: &[u8]) -> Result<Self, Refusal> {
         let staged = Self::write_private(path, bytes)?;
-        staged.dress_as_target().map_err(unwritable(&staged.target))?;
+        staged.dress_as_target()?;
         Ok(staged)
+    }
+
+    /// Whether a file could be written, told before anybody works on it.
+    pub(super) fn would_be_written(path: &Path) -> Result<(), Refusal> {
+        Self::write(path, &[]).map(drop)
     }
 
     /// The same for its owner only, whatever was there before.
@@ -117,15 +122,34 @@ impl Staged {
     }
 
     /// Gives it the mode and the owner of the file in whose place it will be.
-    fn dress_as_target(&self) -> std::io::Result<()> {
+    fn dress_as_target(&self) -> Result<(), Refusal> {
+        let failed = unwritable(&self.target);
         let Ok(old) = std::fs::metadata(&self.target) else { return Ok(()) };
-        let file = File::open(&self.staged)?;
-        let new = file.metadata()?;
-        if (new.uid(), new.gid()) != (old.uid(), old.gid()) {
-            std::os::unix::fs::fchown(&file, Some(old.uid()), Some(old.gid()))?;
+        if old.nlink() > 1 {
+            return Err(self.refused(format_args!(
+                "it has {} names (hard links), of which the others would keep what is in it now; make it a file of its \
+                 own (cp it, and move the copy over it)",
+                old.nlink()
+            )));
         }
-        file.set_permissions(Permissions::from_mode(old.mode() & 0o7777))?;
-        file.sync_all()
+        let new = self.held.metadata().map_err(&failed)?;
+        if (new.uid(), new.gid()) != (old.uid(), old.gid()) {
+            let given = std::os::unix::fs::fchown(&self.held, Some(old.uid()), Some(old.gid()));
+            given.map_err(|error| {
+                self.refused(format_args!(
+                    "it belongs to user {} and group {}, and a new file in its place could not be given to them \
+                     ({error}); run this as its owner, or make it yours first (cp it, and move the copy over it)",
+                    old.uid(),
+                    old.gid()
+                ))
+            })?;
+        }
+        let mode = Permissions::from_mode(old.mode() & 0o7777);
+        self.held.set_permissions(mode).and_then(|()| self.held.sync_all()).map_err(failed)
+    }
+
+    fn refused(&self, why: std::fmt::Arguments<'_>) -> Refusal {
+        Refusal::new(exits::UNWRITABLE, format_args!("{} was not written: {why}", self.target.display()))
     }
 
     /// What was written, read from the disk again.
@@ -148,7 +172,7 @@ impl Drop for Staged {
 
 /// The file, held against other commands of this kind until it is dropped.
 pub(super) fn hold(path: &Path) -> Result<File, Refusal> {
-    let file = File::open(path)
+    let file = files::open(path)
         .map_err(|error| Refusal::new(exits::UNREADABLE, format_args!("{}: {error}", path.display())))?;
     let is_held = file.try_lock();
     // Another command may have put a new file in its place before this one was held.
@@ -179,6 +203,22 @@ pub(super) fn replace(path: &Path, before: &SecretBytes, bytes: &[u8]) -> Result
     let staged = Staged::write(path, bytes)?;
     unchanged(path, before)?;
     staged.commit()
+}
+
+/// Keeps what could not be put in the place of a file: beside it, else in the folder for temporary files. It is
+/// encrypted. Gives where.
+pub(super) fn keep_aside(path: &Path, bytes: &[u8]) -> std::io::Result<PathBuf> {
+    let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let part = |part: Option<&std::ffi::OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
+    // Shorter than the name: beside a long one there is no room for a longer one.
+    let stem: String = part(target.file_stem()).chars().take(40).collect();
+    let (prefix, suffix) = (format!("{stem}.edited-"), format!(".{}", part(target.extension())));
+    let mut named = tempfile::Builder::new();
+    named.prefix(&prefix).suffix(&suffix).permissions(Permissions::from_mode(0o600));
+    let mut kept = named.tempfile_in(folder_of(&target)).or_else(|_| named.tempfile())?;
+    kept.write_all(bytes)?;
+    kept.as_file().sync_all()?;
+    Ok(kept.keep()?.1)
 }
 
 /// Says something beside the data.

@@ -49,10 +49,13 @@ pub(super) fn run(args: &RotateArgs, global: &GlobalArgs) -> Done {
     let _held = file::hold(&args.file)?;
     let identities = identities::load(global)?;
     let planned = plan(&args.file, &identities)?;
+    planned.compare(&planned.bytes, &identities)?;
     let verb = if args.dry_run { "would rotate" } else { "rotating" };
     let recipients = planned.recipients.join(", ");
     file::say(&format!("{verb} {}: a new data key for {recipients}, a new nonce for every value", args.file.display()));
-    if !args.dry_run {
+    if args.dry_run {
+        Staged::would_be_written(&args.file)?;
+    } else {
         let checked = check(Staged::write(&args.file, &planned.bytes)?, &planned, &identities)?;
         file::unchanged(&args.file, &planned.before)?;
         checked.commit()?;
@@ -72,16 +75,24 @@ fn plan(path: &Path, identities: &Identities) -> Result<Planned, Refusal> {
 }
 
 fn check(staged: Staged, planned: &Planned, identities: &Identities) -> Result<CheckedFile, Refusal> {
-    let bytes = staged.read()?;
-    let plain = Document::read(bytes.expose()).and_then(|document| document.decrypt(identities));
-    match plain {
-        Ok(plain) if plain == planned.plain => Ok(CheckedFile(staged)),
-        Ok(_) => Err(Refusal::new(
-            exits::GENERIC,
-            "the new file would hold other values than the old one; nothing was changed",
-        )),
-        Err(error) => {
-            Err(Refusal::new(exits::GENERIC, format_args!("the new file does not open; nothing was changed: {error}")))
+    planned.compare(staged.read()?.expose(), identities)?;
+    Ok(CheckedFile(staged))
+}
+
+impl Planned {
+    /// Whether bytes open, and say what the old file says.
+    fn compare(&self, bytes: &[u8], identities: &Identities) -> Result<(), Refusal> {
+        let plain = Document::read(bytes).and_then(|document| document.decrypt(identities));
+        match plain {
+            Ok(plain) if plain.says_the_same_as(&self.plain) => Ok(()),
+            Ok(_) => Err(Refusal::new(
+                exits::GENERIC,
+                "the new file would hold other values or comments than the old one; nothing was changed",
+            )),
+            Err(error) => Err(Refusal::new(
+                exits::GENERIC,
+                format_args!("the new file does not open; nothing was changed: {error}"),
+            )),
         }
     }
 }

@@ -1,11 +1,14 @@
 //! Which manifests are in a folder: the one walk behind `check`, `gate` and the folder that is watched as a cluster.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use portreeve_reports::Cause;
+
+use crate::runtime::files;
 
 /// The most manifests of a folder.
 const MAX_FILES: usize = 100_000;
@@ -121,10 +124,19 @@ fn is_manifest(path: &Path) -> bool {
     path.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known))
 }
 
-/// The bytes of a file, never more than `most`.
+/// The bytes of a regular file, never more than `most`.
 pub fn bytes(file: &Path, most: usize) -> Result<Vec<u8>, (Cause, String)> {
+    bytes_of(files::open(file), most)
+}
+
+/// The same of a file that a person named, which may be what the shell handed over.
+pub fn named_bytes(file: &Path, most: usize) -> Result<Vec<u8>, (Cause, String)> {
+    bytes_of(files::open_named(file), most)
+}
+
+fn bytes_of(opened: std::io::Result<File>, most: usize) -> Result<Vec<u8>, (Cause, String)> {
     let unreadable = |error: std::io::Error| (Cause::Unreadable, error.to_string());
-    let opened = std::fs::File::open(file).map_err(unreadable)?;
+    let opened = opened.map_err(unreadable)?;
     let mut bytes = Vec::new();
     let cap = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
     opened.take(cap).read_to_end(&mut bytes).map_err(unreadable)?;

@@ -46,6 +46,29 @@ fn text_of(bytes: &[u8]) -> Result<&str, Error> {
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
 }
 
+/// What ends a line for the library of sops, and is a letter as any other in YAML 1.2.
+const ODD_BREAKS: [char; 3] = ['\u{85}', '\u{2028}', '\u{2029}'];
+
+/// Whether the library of sops folds a scalar where YAML 1.2 does not: it drops blanks beside such a break in quotes,
+/// makes a line feed of U+0085, and begins another line outside of them.
+fn is_read_elsewise(source: Option<&str>, style: ScalarStyle) -> bool {
+    let source = source.unwrap_or_default();
+    let is_quoted = matches!(style, ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted);
+    let is_space = |letter: Option<char>| letter.is_some_and(char::is_whitespace);
+    source.char_indices().filter(|(_, letter)| ODD_BREAKS.contains(letter)).any(|(at, letter)| {
+        let (before, behind) = (source.get(..at).unwrap_or_default(), source.get(at + letter.len_utf8()..));
+        let is_alone = !is_space(before.chars().next_back()) && !is_space(behind.and_then(|rest| rest.chars().next()));
+        !(is_quoted && is_alone && letter != '\u{85}')
+    })
+}
+
+fn odd_break(at: Place) -> Error {
+    let message = "a bare U+0085, U+2028 or U+2029, which sops takes for the end of a line and drops the blanks beside \
+                   it; write it as an escape in double quotes, such as \"\\u2028\", in a file that is encrypted already by \
+                   `sops edit`";
+    Error::at(Kind::Unreadable, at, message)
+}
+
 fn place(line: usize, column: usize) -> Place {
     let clamp = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
     Place { line: clamp(line), column: clamp(column + 1) }
@@ -102,6 +125,8 @@ struct Frame {
 
 struct Builder<'text> {
     text: &'text str,
+    /// Whether there is one of [`ODD_BREAKS`] in it.
+    has_odd_breaks: bool,
     stack: Vec<Frame>,
     anchors: HashMap<usize, Arc<Shared>>,
     nodes: usize,
@@ -126,6 +151,7 @@ impl<'text> Builder<'text> {
     fn new(text: &'text str) -> Self {
         Self {
             text,
+            has_odd_breaks: text.contains(ODD_BREAKS),
             stack: Vec::new(),
             anchors: HashMap::new(),
             nodes: 0,
@@ -301,6 +327,9 @@ impl<'text> Builder<'text> {
             (_, tag) => scalar::value(if is_absent { "" } else { text }, style, tag),
         };
         let value = value.map_err(|misfit| misfitting(misfit, at))?;
+        if self.has_odd_breaks && is_read_elsewise(self.text.get(span.byte_range().unwrap_or_default()), style) {
+            return Err(odd_break(at));
+        }
         let mut node = Node { content: Content::Leaf(value), place: at, ..Node::default() };
         if !is_absent {
             self.dress(&mut node);

@@ -35,6 +35,19 @@ fn what_is_written_is_read_back_and_written_the_same() {
 }
 
 #[test]
+fn breaks_that_sops_folds_are_refused_where_it_reads_another_text() {
+    for text in
+        ["a: 'x\u{2028}    y'", "a: \"x \u{2029}y\"", "a: x\u{2028}y", "a: |\n  x\u{2028}  y\n", "a: 'x\u{85}y'"]
+    {
+        let error = read(text.as_bytes()).err().unwrap();
+        assert!(error.kind == Kind::Unreadable && error.to_string().contains("U+2028"), "{text:?}: {error}");
+    }
+    for text in ["a: 'x\u{2028}y'", "a: \"x\\L    y\"", "# x\u{2028} y\na: 1"] {
+        assert!(read(text.as_bytes()).is_ok(), "{text:?}");
+    }
+}
+
+#[test]
 fn numbers_and_times_are_those_of_go() {
     let floats = [1.0, 1.5, 999_999.0, 1e6, 1_234_567.5, 1e20, 1e-4, 1e-5, -2.5e-10, 5e-324];
     let written: Vec<String> = floats.into_iter().map(yaml_float).collect();

@@ -15,7 +15,8 @@ use super::SEED;
 /// Generated Pods that are compared beside the examples of the controls.
 const PODS: usize = 120;
 /// What the API server refuses as invalid before the plug-in sees it.
-const INVALID: [&str; 4] = ["procMount", "appArmorProfile.type", "seccompProfile.type", "sysctls[0].name"];
+const INVALID: [&str; 5] =
+    ["container not found", "procMount", "appArmorProfile.type", "seccompProfile.type", "sysctls[0].name"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_baseline_is_what_the_pod_security_plug_in_says() {

@@ -319,3 +319,21 @@ fn shells_get_completions_and_readers_a_manual_of_each_command() {
     assert!(page.contains(".TH portreeve-image-sign 1") && page.contains("Sign an image"), "{page}");
     assert!(desk.run(&["man", "chek"]).expect_exit(2).stderr.contains("no command 'chek'"));
 }
+
+#[test]
+fn the_help_of_every_command_begins_with_examples() {
+    let mut waiting = vec![Vec::<String>::new()];
+    let mut seen = 0;
+    while let Some(command) = waiting.pop() {
+        let help = Portreeve::run(command.iter().map(String::as_str).chain(["--help"])).stdout;
+        let (about, rest) = help.split_once("Usage:").unwrap();
+        assert!(about.contains("Examples:\n  portreeve"), "{command:?}: {help}");
+        seen += 1;
+        let Some((_, commands)) = rest.split_once("Commands:\n") else { continue };
+        let names = commands.split("\n\n").next().unwrap().lines().filter(|line| !line.starts_with("   "));
+        for name in names.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help") {
+            waiting.push(command.iter().cloned().chain([name.to_owned()]).collect());
+        }
+    }
+    assert!(seen > 25, "{seen}");
+}

@@ -26,12 +26,21 @@ pub(super) struct ConfigArgs {
 #[derive(Debug, Subcommand)]
 enum ConfigCommand {
     /// Print each value that is set; all that is wrong, also in the files that it names, ends with exit 2.
+    ///
+    /// Examples:
+    ///   portreeve config show
+    ///   portreeve config show --origin
+    #[command(verbatim_doc_comment)]
     Show {
         /// Print where each value comes from (file, line and column, or variable), and the defaults in force.
         #[arg(long)]
         origin: bool,
     },
     /// Print the JSON schema of the configuration, for editors and checks.
+    ///
+    /// Examples:
+    ///   portreeve config schema > portreeve-config.schema.json
+    #[command(verbatim_doc_comment)]
     Schema,
 }
 

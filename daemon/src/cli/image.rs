@@ -20,7 +20,11 @@ use crate::registry::{self, Deadline, ReferrerManifest, RegistryClient, Resolved
 const PASSWORD_VARIABLE: &str = "COSIGN_PASSWORD";
 
 /// Sign images.
+///
+/// Examples:
+///   portreeve image sign registry.example.com/demo/app:1 --key signing.key
 #[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
 pub(super) struct ImageArgs {
     #[command(subcommand)]
     command: ImageCommand,

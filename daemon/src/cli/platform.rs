@@ -51,16 +51,46 @@ pub(super) struct PlatformArgs {
 #[derive(Debug, Subcommand)]
 enum PlatformCommand {
     /// Show what applying would do. Nothing is written: the API server answers dry runs.
+    ///
+    /// Examples:
+    ///   portreeve platform plan
+    ///   portreeve platform plan --file staging/platform.yaml --format json
+    #[command(verbatim_doc_comment)]
     Plan(WhichArgs),
     /// Apply what passes the gate, wave by wave, and delete what is no longer declared.
+    ///
+    /// Examples:
+    ///   portreeve platform apply
+    ///   portreeve platform apply --yes --no-wait
+    ///   portreeve platform apply --yes --confirm-prune        delete more than maxPrune, or most components
+    #[command(verbatim_doc_comment)]
     Apply(ApplyArgs),
     /// Show components, their objects and health.
+    ///
+    /// Examples:
+    ///   portreeve platform status
+    ///   portreeve platform status --format json
+    #[command(verbatim_doc_comment)]
     Status(WhichArgs),
     /// Leave components alone (all without names) until they are resumed; survives restarts.
+    ///
+    /// Examples:
+    ///   portreeve platform suspend hub
+    ///   portreeve platform suspend --dry-run
+    #[command(verbatim_doc_comment)]
     Suspend(SomeArgs),
     /// Keep components again (all without names).
+    ///
+    /// Examples:
+    ///   portreeve platform resume hub
+    #[command(verbatim_doc_comment)]
     Resume(SomeArgs),
     /// Delete what the platform has put into the cluster, in reverse. It stays suspended until it is resumed.
+    ///
+    /// Examples:
+    ///   portreeve platform destroy --dry-run
+    ///   portreeve platform destroy --yes
+    #[command(verbatim_doc_comment)]
     Destroy(DestroyArgs),
 }
 
@@ -91,7 +121,7 @@ struct ApplyArgs {
     /// Do not ask before objects are deleted or taken over.
     #[arg(long)]
     yes: bool,
-    /// Delete more objects than `maxPrune` allows.
+    /// Delete more objects than `maxPrune` allows, of a component or of all, or most of the components.
     #[arg(long)]
     confirm_prune: bool,
     /// Do not wait until components are healthy; those that depend on them are then left for later.

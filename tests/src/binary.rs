@@ -84,7 +84,10 @@ fn build() -> PathBuf {
     let messages = String::from_utf8_lossy(&output.stdout).into_owned();
     let built = executable(&messages).or_fail("cargo names the binary that it built");
     let copy = scratch("binary").join("portreeve");
-    std::fs::copy(built, &copy).or_fail("copying the binary");
+    // Another process copies: one that this process starts meanwhile would inherit the file that is being written, and
+    // a file that is open for writing cannot be executed.
+    let copied = Command::new("cp").arg(built).arg(&copy).status().or_fail("running cp");
+    assert!(copied.success(), "the binary is not copied");
     copy
 }
 

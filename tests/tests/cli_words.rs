@@ -20,6 +20,11 @@ async fn every_exit_code_that_a_command_can_come_to_is_reached() {
     desk.file("clean.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\n");
     desk.file("broken.yaml", "kind: [");
     desk.file("empty.yaml", "");
+    desk.file(
+        "token.yaml",
+        "apiVersion: v1\nkind: Secret\nmetadata: {name: t, annotations: {kubernetes.io/service-account.name: default}}\n\
+         type: kubernetes.io/service-account-token\n",
+    );
     desk.file("folder/file.txt", "");
     desk.file(
         "image-policy.yaml",
@@ -43,6 +48,8 @@ async fn every_exit_code_that_a_command_can_come_to_is_reached() {
         (11, [&["verify", "--key", key], &http[..], &[&unsigned]].concat()),
         (12, [&["verify", "--key", other], &http[..], &[&signed]].concat()),
         (13, [&["gate", "--image-policy", "image-policy.yaml"], &http[..], &[&signed]].concat()),
+        // 14 needs an identity: tests/cli_gate.rs.
+        (15, vec!["gate", "token.yaml"]),
     ];
     for (code, arguments) in table {
         let output = desk.run(&arguments).expect_exit(code);

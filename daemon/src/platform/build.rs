@@ -109,7 +109,7 @@ pub struct Built {
     /// The component.
     pub component: Component,
     /// Its objects.
-    pub objects: Vec<Wanted>,
+    pub objects: Vec<Arc<Wanted>>,
 }
 
 /// A component and what became of building it.
@@ -240,7 +240,7 @@ impl Validated {
                 Some(message) => {
                     mistakes.push(Mistake { location: object.location("", object.origin.place), message });
                 }
-                None => objects.push(self.wanted(component, object)),
+                None => objects.push(Arc::new(self.wanted(component, object))),
             }
         }
         mistakes.truncate(MAX_MISTAKES);

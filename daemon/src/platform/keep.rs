@@ -4,6 +4,7 @@
 mod outcome;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -251,7 +252,7 @@ impl<'a> Look<'a> {
             Err(kept_back) => {
                 // What would change is shown all the same.
                 let planner = self.planner(&part.component.name);
-                let plan = planner.plan(&kept_back.built, &inventory).await.ok();
+                let plan = planner.plan(&kept_back.built, &inventory).await.ok().map(Arc::new);
                 Outcome { plan, ..outcome.stopped(Stop::KeptBack(Box::new(kept_back))) }
             }
         }
@@ -294,7 +295,7 @@ impl<'a> Look<'a> {
             outcome.stalled = plan.hold(component.drift, stalled);
         }
         outcome.waits_for = run.missing(component);
-        outcome.plan = Some(plan.plan().clone());
+        outcome.plan = Some(plan.shared());
         if let Some(stop) = stop(plan.plan(), component, aim, self.sweep.too_much(self.validated.spec.max_prune)) {
             return outcome.stopped(stop);
         }
@@ -326,11 +327,11 @@ impl<'a> Look<'a> {
             Err(damaged) => return outcome.stopped(Stop::Damaged(damaged)),
         };
         let plan = match self.planner(name).removal(component, &inventory).await {
-            Ok(plan) => plan,
+            Ok(plan) => Arc::new(plan),
             Err(failure) => return outcome.stopped(Stop::Api(failure)),
         };
         let drift = drifted(&plan);
-        let outcome = Outcome { plan: Some(plan.clone()), drift, waits_for: run.dependents(name), ..outcome };
+        let outcome = Outcome { plan: Some(Arc::clone(&plan)), drift, waits_for: run.dependents(name), ..outcome };
         if let Some(stop) = stop(&plan, component, aim, self.sweep.too_much(self.validated.spec.max_prune)) {
             return outcome.stopped(stop);
         }
@@ -360,7 +361,9 @@ impl<'a> Look<'a> {
             let component = &outcome.component;
             let (now, _) = inventories(self.applier, &self.validated.name).await?;
             let Some(Ok(mut inventory)) = now.get(&component.name).cloned() else { continue };
-            let mut taken = ComponentPlan { objects: Vec::new(), leftovers: Vec::new(), ..plan.clone() };
+            let (objects, leftovers) = (Vec::new(), Vec::new());
+            let mut taken =
+                ComponentPlan { component: component.clone(), objects, leftovers, extra: plan.extra.clone() };
             for Leftover { entry, .. } in awaited {
                 let fate = self.planner(&component.name).fate(entry, (component.prune, component.retain)).await?;
                 if matches!(fate, Fate::HandedOver(_)) {

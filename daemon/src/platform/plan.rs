@@ -4,6 +4,7 @@
 mod judge;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _};
@@ -81,7 +82,7 @@ pub struct Told {
 #[derive(Clone, Debug)]
 pub struct Planned {
     /// What is asked for.
-    pub wanted: Wanted,
+    pub wanted: Arc<Wanted>,
     /// What is sent: what is asked for, but for fields that are left to others.
     pub body: Value,
     /// What is there.
@@ -133,7 +134,7 @@ impl ComponentPlan {
 
 /// The plan of a component that has passed the gate: the only plan that is applied.
 #[derive(Clone, Debug)]
-pub struct ClearedPlan(ComponentPlan);
+pub struct ClearedPlan(Arc<ComponentPlan>);
 
 impl ClearedPlan {
     /// The plan.
@@ -141,10 +142,16 @@ impl ClearedPlan {
         &self.0
     }
 
+    /// The plan, for who tells of it: thousands of objects are not copied.
+    pub fn shared(&self) -> Arc<ComponentPlan> {
+        Arc::clone(&self.0)
+    }
+
     /// Leaves drift as it is where the mode says so, and where corrections do not last; gives the latter.
     pub fn hold(&mut self, mode: Drift, stalled: &BTreeSet<ObjectKey>) -> Vec<ObjectKey> {
         let mut held = Vec::new();
-        for planned in self.0.objects.iter_mut().filter(|planned| planned.was_applied && planned.action.writes()) {
+        let plan = Arc::make_mut(&mut self.0);
+        for planned in plan.objects.iter_mut().filter(|planned| planned.was_applied && planned.action.writes()) {
             let key = &planned.wanted.address.key;
             if stalled.contains(key) {
                 held.push(key.clone());
@@ -217,22 +224,24 @@ pub struct Planner<'a> {
 impl Planner<'_> {
     /// The plan. An error means that the cluster could not be looked at.
     pub async fn plan(&self, built: &Built, inventory: &Inventory) -> Result<ComponentPlan, ApiFailure> {
-        let labelled = self.labelled(built, inventory).await?;
+        let mut labelled = self.labelled(built, inventory).await?;
         let entry = |wanted: &Wanted| inventory.get(&wanted.address.key);
-        let planning = built.objects.iter();
-        let planning: Vec<_> =
-            planning.map(|wanted| self.object(&built.component, wanted, entry(wanted), &labelled).boxed()).collect();
+        let planning = built.objects.iter().map(|wanted| {
+            let live = labelled.remove(&wanted.address.key);
+            self.object(&built.component, wanted, entry(wanted), live).boxed()
+        });
+        let planning: Vec<_> = planning.collect();
         let objects = some_at_a_time(planning).await.into_iter().collect::<Result<_, _>>()?;
+        // What is left is not declared.
+        let extra = labelled.into_keys().filter(|key| inventory.get(key).is_none()).collect();
         let declared: BTreeSet<&ObjectKey> = built.objects.iter().map(|wanted| &wanted.address.key).collect();
-        let is_extra = |key: &&ObjectKey| !declared.contains(key) && inventory.get(key).is_none();
-        let extra = labelled.keys().filter(is_extra).cloned().collect();
         let leftovers = self.leftovers(&built.component, inventory, &declared).await?;
         Ok(ComponentPlan { component: built.component.clone(), objects, leftovers, extra })
     }
 
     /// The plan of a component that has passed the gate.
     pub async fn cleared(&self, cleared: &Cleared, inventory: &Inventory) -> Result<ClearedPlan, ApiFailure> {
-        self.plan(cleared.built(), inventory).await.map(ClearedPlan)
+        self.plan(cleared.built(), inventory).await.map(|plan| ClearedPlan(Arc::new(plan)))
     }
 
     /// What is to be deleted of a component of which nothing is declared any more.
@@ -244,7 +253,7 @@ impl Planner<'_> {
     /// Live objects with our labels, of the kinds that are declared or remembered: a few lists instead of a request
     /// for each object. A kind that may not be listed is asked object by object.
     async fn labelled(&self, built: &Built, inventory: &Inventory) -> Result<BTreeMap<ObjectKey, Value>, ApiFailure> {
-        let mut places: BTreeMap<(ObjectKey, std::sync::Arc<str>), Address> = BTreeMap::new();
+        let mut places: BTreeMap<(ObjectKey, Arc<str>), Address> = BTreeMap::new();
         let wanted = built.objects.iter().map(|wanted| &wanted.address);
         for address in wanted.chain(inventory.entries().map(|entry| &entry.address)) {
             let place = ObjectKey { name: "".into(), ..address.key.clone() };
@@ -267,12 +276,12 @@ impl Planner<'_> {
     async fn object(
         &self,
         component: &Component,
-        wanted: &Wanted,
+        wanted: &Arc<Wanted>,
         entry: Option<&Entry>,
-        labelled: &BTreeMap<ObjectKey, Value>,
+        listed: Option<Value>,
     ) -> Result<Planned, ApiFailure> {
-        let live = match labelled.get(&wanted.address.key) {
-            Some(live) => Some(live.clone()),
+        let live = match listed {
+            Some(live) => Some(live),
             None => match self.applier.get(&wanted.address).await {
                 Ok(live) => live,
                 Err(failure) if failure.is_refusal() => return Ok(refused(wanted, None, failure)),
@@ -314,7 +323,7 @@ impl Planner<'_> {
         if is_ours { Some(Standing::Ours) } else { component.adopt.then_some(Standing::Adopted) }
     }
 
-    async fn missing(&self, wanted: &Wanted) -> Result<Planned, ApiFailure> {
+    async fn missing(&self, wanted: &Arc<Wanted>) -> Result<Planned, ApiFailure> {
         let checked = match self.applier.dry_run(&wanted.address, &wanted.body, Force::No).await {
             Ok(_) => true,
             Err(failure) if self.promised.excuses(&wanted.address.key, &failure) => false,
@@ -328,7 +337,7 @@ impl Planner<'_> {
     async fn existing(
         &self,
         ignore: &[Ignore],
-        wanted: &Wanted,
+        wanted: &Arc<Wanted>,
         live: Value,
         standing: Standing,
     ) -> Result<Planned, ApiFailure> {
@@ -416,7 +425,7 @@ fn ignored<'a>(rules: &'a [Ignore], key: &ObjectKey) -> impl Iterator<Item = &'a
     rules.into_iter().flat_map(|rule| rule.paths.iter().map(String::as_str))
 }
 
-fn plain(wanted: &Wanted, live: Option<Value>, action: Action) -> Planned {
+fn plain(wanted: &Arc<Wanted>, live: Option<Value>, action: Action) -> Planned {
     Planned {
         wanted: wanted.clone(),
         body: wanted.body.clone(),
@@ -428,11 +437,11 @@ fn plain(wanted: &Wanted, live: Option<Value>, action: Action) -> Planned {
     }
 }
 
-fn foreign(wanted: &Wanted, live: Value) -> Planned {
+fn foreign(wanted: &Arc<Wanted>, live: Value) -> Planned {
     plain(wanted, Some(live), Action::Foreign)
 }
 
-fn refused(wanted: &Wanted, live: Option<Value>, failure: ApiFailure) -> Planned {
+fn refused(wanted: &Arc<Wanted>, live: Option<Value>, failure: ApiFailure) -> Planned {
     let failure = match failure {
         ApiFailure::Invalid(words) if words.contains("immutable") || words.contains("may not change") => {
             ApiFailure::Invalid(format!(

@@ -16,7 +16,8 @@ use crate::platform::prune::Fate;
 
 /// How many objects would be deleted and taken over.
 pub(super) fn destructive(outcomes: &[Outcome]) -> (usize, usize) {
-    let plans = || outcomes.iter().filter(|outcome| outcome.stop.is_none()).filter_map(|outcome| outcome.plan.as_ref());
+    let plans =
+        || outcomes.iter().filter(|outcome| outcome.stop.is_none()).filter_map(|outcome| outcome.plan.as_deref());
     let adopts =
         plans().flat_map(|plan| &plan.objects).filter(|planned| matches!(planned.action, Action::Adopt)).count();
     (plans().map(ComponentPlan::deletions).sum(), adopts)
@@ -223,7 +224,7 @@ pub(super) fn json(look: &Look<'_>, outcomes: &[Outcome]) -> String {
         json!({
             "name": outcome.component.name, "namespace": outcome.component.namespace,
             "state": outcome.state.as_str(), "message": outcome.stop.as_ref().map(stop_words),
-            "waitsFor": outcome.waits_for, "plan": outcome.plan.as_ref().map(plan::to_json), "applied": applied,
+            "waitsFor": outcome.waits_for, "plan": outcome.plan.as_deref().map(plan::to_json), "applied": applied,
             "unhealthy": unhealthy(&outcome.unhealthy),
             "images": images.map(|image| json!({"reference": image.reference, "digest": image.digest,
                 "verdict": image.verdict.as_str()})).collect::<Vec<_>>(),

@@ -1,6 +1,7 @@
 //! What became of a component, and why. Pure.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use portreeve_api::platform::Component;
 use portreeve_reports::report::Report;
@@ -46,7 +47,7 @@ pub struct Outcome {
     /// What stopped it.
     pub stop: Option<Stop>,
     /// What was found to do.
-    pub plan: Option<ComponentPlan>,
+    pub plan: Option<Arc<ComponentPlan>>,
     /// What the gate judged.
     pub verdicts: Option<Report>,
     /// What was done.

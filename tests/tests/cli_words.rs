@@ -35,7 +35,7 @@ async fn every_exit_code_that_a_command_can_come_to_is_reached() {
     let (key, other) = (key.to_str().unwrap(), other.to_str().unwrap());
     let http = ["--plain-http", registry.host()];
     let forbidden = format!("{refusing}/demo/app:1");
-    let table: [(i32, Vec<&str>); 12] = [
+    let table: [(i32, Vec<&str>); 13] = [
         (0, vec!["check", "clean.yaml"]),
         (0, [&["verify", "--key", key], &http[..], &[&signed]].concat()),
         (1, vec!["check", "--format", "json=folder/file.txt/report.json", "clean.yaml"]),

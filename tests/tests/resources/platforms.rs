@@ -96,7 +96,7 @@ async fn a_platform_of_the_cluster_is_kept_and_says_what_became_of_it() {
 
     // A mistake changes nothing, and is said of its generation.
     for (mistake, words) in [
-        (json!({"dependsOn": ["app"]}), "in a circle: app -> app"),
+        (json!({"dependsOn": ["app"]}), "'app' depends on itself"),
         (json!({"namespace": "kube-system"}), "'kube-system' belongs to the cluster"),
         (json!({"source": {"folder": "../app"}}), "the folder '../app' is not inside"),
     ] {

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::judge::explain::COMPONENTS_NOT_YET;
+
 /// A step of an object path.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Step {
@@ -119,6 +121,9 @@ fn scalar(text: &str) -> String {
 pub(super) fn exception_yaml(code: &str, finding: &Value) -> String {
     let subject = &finding["subject"];
     let field = |name: &str| subject[name].as_str().unwrap_or_default();
+    if field("type") == "component" {
+        return format!("# An exception is {COMPONENTS_NOT_YET}.\n");
+    }
     let (kind, name) = selected(subject, field);
     let namespace = field("namespace");
     let scope = if namespace.is_empty() { "ClusterException" } else { "Exception" };
@@ -144,7 +149,6 @@ fn selected<'a>(subject: &'a Value, field: impl Fn(&'static str) -> &'a str) -> 
         "image" => ("Image", repository(field("reference")).to_owned()),
         "file" => ("File", field("file").to_owned()),
         "credential" => ("Credential", field("holder").to_owned()),
-        "component" => ("Component", format!("{}/{}", field("platform"), field("component"))),
         _ => (field("kind"), subject["name"].as_str().unwrap_or_default().to_owned()),
     };
     (kind.to_owned(), name)
@@ -216,6 +220,9 @@ spec:
         let image = json!({"subject": {"type": "image", "reference": "h:5000/a/b:1@sha256:00"}});
         let text = exception_yaml("PR-1001", &image);
         assert!(text.contains("kind: ClusterException") && text.contains("kinds: [Image], names: [\"h:5000/a/b\"]"));
+        let component = json!({"subject": {"type": "component", "platform": "p", "component": "hub"}});
+        let text = exception_yaml("PR-5002", &component);
+        assert!(text.starts_with("# An exception is not possible") && text.lines().count() == 1, "{text}");
     }
 
     #[test]

@@ -77,30 +77,14 @@ impl Former {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use portreeve_api::platform::Drift;
-    use portreeve_reports::source::Place;
-
     use super::*;
     use crate::cluster::apply::Address;
     use crate::cluster::key::ObjectKey;
+    use crate::platform::keep::removed_component;
 
+    /// In the namespace of its name.
     fn component(name: &str) -> Component {
-        Component {
-            name: name.to_owned(),
-            namespace: name.to_owned(),
-            depends_on: Vec::new(),
-            folder: name.to_owned(),
-            drift: Drift::Warn,
-            prune: true,
-            retain: true,
-            adopt: false,
-            max_prune: 50,
-            health_timeout: Duration::from_secs(1),
-            ignore: Vec::new(),
-            place: Place::default(),
-        }
+        Component { namespace: name.to_owned(), ..removed_component(name, None) }
     }
 
     fn other(component: &str, namespace: &str) -> BTreeMap<String, Inventories> {
@@ -113,7 +97,6 @@ mod tests {
 
     #[test]
     fn a_platform_with_a_component_of_the_same_name_and_namespace_may_be_this_one_under_its_former_name() {
-        // A component of the tests is in the namespace of its name.
         let ours = [component("hub")];
         let found = Former::of(&other("hub", "hub"), &ours);
         let [former] = &found[..] else { panic!("{found:?}") };

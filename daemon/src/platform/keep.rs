@@ -382,7 +382,7 @@ const KEEPING: Patience = Patience { waves: Duration::from_secs(2), health: Dura
 
 /// What stands for a component that is not in the file any more: what its inventory remembers of it. One that does not
 /// say whether it may be pruned keeps what it has.
-fn removed_component(name: &str, inventory: Option<&Inventory>) -> Component {
+pub(super) fn removed_component(name: &str, inventory: Option<&Inventory>) -> Component {
     let unknown = Policy { prune: false, retain: true, max_prune: 0, depends_on: Vec::new() };
     let policy = inventory.and_then(|inventory| inventory.policy.clone()).unwrap_or(unknown);
     Component {

@@ -132,7 +132,8 @@ async fn after_a_restart_a_file_that_cannot_be_read_resolves_nothing() {
     let mut daemon = cluster.serve().await;
     cluster.doors().until_open("a finding", |open| has(open, "C-0057", "web")).await;
     let file = cluster.manifests().join("web.yaml");
-    let breaks: [&dyn Fn(); 2] = [&|| cluster.write("web.yaml", "a: [\n"), &|| {
+    let encrypted = || AgeKey::new().encrypt(&good, &file, &[]);
+    let breaks: [&dyn Fn(); 3] = [&encrypted, &|| cluster.write("web.yaml", "a: [\n"), &|| {
         fs::write(cluster.root().join("moved.yaml"), &good).or_fail("a manifest");
         // In one step: a moment without the file would prove that it went away.
         let link = cluster.root().join("link");

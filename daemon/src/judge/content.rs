@@ -35,6 +35,9 @@ impl Content {
         };
         let is_manifest = document.as_ref().is_none_or(Document::is_manifest);
         let mut content = if is_manifest { Self::manifests(name, bytes, options) } else { Self::default() };
+        if document.as_ref().is_some_and(Document::hides_kind) {
+            content.unreadable.iter_mut().for_each(secrets::say_hidden_kind);
+        }
         content.encrypted =
             document.map(|document| EncryptedFile { shown: name.to_owned(), path: path.map(Path::to_owned), document });
         content

@@ -238,3 +238,25 @@ fn the_closed_list_of_codes_is_unique_parses_and_is_reviewed_when_it_changes() {
         assert_eq!(Code::parse(entry.code).unwrap(), entry.code());
     }
 }
+
+#[test]
+fn a_manifest_has_a_kind_however_it_is_written_and_one_that_is_encrypted_is_hidden() {
+    let identities = identities();
+    let about = |text: &str, rule| {
+        let document = encrypted(text, &identities, rule, false);
+        (document.is_manifest(), document.hides_kind(), document.decrypt(&identities).unwrap().is_of_secrets())
+    };
+    let pod = SECRET.replace("kind: Secret", "kind: Pod");
+    assert_eq!(about(SECRET, data_rule()), (true, false, true));
+    assert_eq!(about(SECRET, None), (true, true, true));
+    assert_eq!(about(&pod, data_rule()), (true, false, false));
+    assert_eq!(about(&pod, None), (true, true, false));
+    assert_eq!(about(&format!("{SECRET}---\n{pod}"), None), (true, true, false));
+    assert_eq!(about(&SECRET.replace("v1", "v2"), None), (true, true, false));
+    assert_eq!(about("a: kind\n", None), (false, false, true));
+    assert_eq!(about(&format!("<<: {{a: b}}\n{SECRET}"), None), (true, true, false));
+    assert_eq!(about("<<: {kind: Pod}\na: b\n", None), (true, false, false));
+    assert_eq!(about("kind: {a: b}\n", None), (true, false, false));
+    let kind_alone = Some(Rule::EncryptedRegex("^kind$".to_owned()));
+    assert_eq!(about(&pod, kind_alone), (true, true, false));
+}

@@ -425,3 +425,28 @@ fn what_a_merge_key_makes_of_an_encrypted_file_is_judged() {
     let report = desk.run(&["gate", "--control", "C-0057", "--format", "json", "s.sops.yaml"]).expect_exit(10).json();
     assert!(report["findings"].to_string().contains("C-0057"), "{report:#}");
 }
+
+#[test]
+fn a_secret_in_clear_is_found_where_a_rule_says_to_encrypt_it() {
+    let (desk, key) = (Desk::new(), AgeKey::new());
+    let rule = format!("{{path_regex: ^secrets/, age: {}, encrypted_regex: ^stringData$}}", key.recipient);
+    desk.file(".sops.yaml", format!("creation_rules: [{rule}]\n"));
+    let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: s, namespace: d}\nstringData: {password: hunter2}\n";
+    desk.file("elsewhere/s.yaml", secret);
+    let found = |command: &str, exit: i32| {
+        let output = desk.run(&[command, "--framework", "all", "--format", "json", "."]).expect_exit(exit);
+        assert!(!format!("{}{}", output.stdout, output.stderr).contains("hunter2"), "{output:?}");
+        let findings = output.json()["findings"].as_array().or_fail("findings").clone();
+        let found = findings.into_iter().filter(|finding| finding["code"] == "PR-3013" && finding["verdict"] == "fail");
+        found.map(|finding| finding.to_string()).collect::<Vec<_>>()
+    };
+    for command in ["gate", "check"] {
+        let file = desk.file("secrets/s.yaml", secret);
+        let clear = found(command, 10);
+        assert!(clear.len() == 1 && clear[0].contains("secrets/s.yaml") && clear[0].contains("d/s"), "{clear:?}");
+        key.encrypt(secret, &file, &["--encrypted-regex", "^data$"]);
+        assert_eq!(found(command, 10).len(), 1, "a sops block alone encrypts nothing");
+        key.encrypt(secret, &file, &["--encrypted-regex", "^stringData$"]);
+        assert_eq!(found(command, 0), [""; 0]);
+    }
+}

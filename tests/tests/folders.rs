@@ -88,6 +88,9 @@ async fn encrypted_files_and_admission_reviews_are_the_same_to_check_and_to_the_
     let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: s, namespace: d}\nstringData: {password: hunter2}\n";
     key.encrypt(secret, &file("secret.sops.yaml"), &["--encrypted-regex", "^(data|stringData)$"]);
     key.encrypt("password: hunter2\n", &file("map.sops.yaml"), &[]);
+    let rules = format!("creation_rules: [{{path_regex: /clear, age: {}}}]\n", key.recipient);
+    fs::write(cluster.root().join(".sops.yaml"), rules).or_fail("creation rules");
+    cluster.write("clear.yaml", secret);
     key.encrypt("password: hunter3\n", &file("changed.sops.yaml"), &[]);
     AgeKey::new().encrypt("password: hunter4\n", &file("foreign.sops.yaml"), &[]);
     break_mac(&file("changed.sops.yaml"));
@@ -107,6 +110,7 @@ async fn encrypted_files_and_admission_reviews_are_the_same_to_check_and_to_the_
     };
     has("PR-3001 fail", "changed.sops.yaml");
     has("PR-3002", "foreign.sops.yaml");
+    has("PR-3013 fail", "clear.yaml");
     has("PR-0001 unknown", "broken.sops.yaml");
     has("PR-0001 unknown", "no-review.json");
     has("C-0057 fail", "reviewed");

@@ -18,7 +18,7 @@ pub(super) fn judge(
         return Ok(judge.excepted(unreadable, Vec::new(), options));
     }
     let opening = Opening::load(&config.secrets.identities, source).map_err(Failure::usage)?;
-    if let Some(first) = &opening.missing {
+    if let Some(first) = opening.missing.as_ref().filter(|_| files.iter().any(|file| file.document.is_some())) {
         output::say(&format!("encrypted files were not opened: {} of secrets.identities is not here", first.display()));
     }
     let mut judged = judge.excepted(opening.still_unreadable(unreadable, files), Vec::new(), options);

@@ -186,8 +186,8 @@ fn values_that_do_not_go_together_are_problems_with_places() {
         "1:19: 'admission' needs 'tls.certFile' and 'tls.keyFile' beside 'cluster.folder': a folder has no Secret for a \
          certificate of our own",
         "2:21: 'registries[0].host': registry host 'http://x' is not a host with an optional port",
-        "2:40: 'registries[1].host': registry host 'r:443' has the port of https; plain http needs another one",
-        "2:88: 'registries[3].host': 'a.io:443' is that of 'registries[2]' already; merge the two",
+        "2:41: 'registries[1].host': registry host 'r:443' has the port of https; plain http needs another one",
+        "2:87: 'registries[3].host': 'a.io:443' is that of 'registries[2]' already; merge the two",
         "3:18: 'images.rescan': '0 0 3 * * * 2027' has 7 fields; a cron schedule has five: minute, hour, day of the \
          month, month, day of the week",
         "5:11: 'http.listen' and 'admission.listen' cannot both listen on port 8081: 127.0.0.1:8081 and 0.0.0.0:8081",

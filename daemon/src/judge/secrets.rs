@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use portreeve_policies::object::Unreadable;
+use portreeve_policies::object::{Object, Unreadable};
 use portreeve_reports::code::UNREADABLE_INPUT;
 use portreeve_reports::finding::BuildError;
 use portreeve_reports::{Finding, FindingBuilder, Location, Subject, Verdict};
 use portreeve_secrets::sops::{
-    self, Checked, CreationRule, CreationRules, Document, Error, Facts, Identities, Plain, SecretBytes, Target,
+    self, Checked, ClearSecret, CreationRule, CreationRules, Document, Error, Facts, Identities, Plain, SecretBytes,
+    Target,
 };
 use portreeve_secrets::sync::{self, Kept};
 
@@ -27,14 +28,16 @@ const HIDDEN_KIND: &str = "its kind is encrypted, so what it asks of the cluster
                            alone, as in sops encrypt --encrypted-regex '^(data|stringData)$'. A v1 Secret may stay \
                            so where check and gate have an identity (secrets.identities)";
 
-/// An encrypted file among those that are judged.
+/// An encrypted file among those that are judged, or one that may have to be: Secrets lie in clear in it.
 pub struct EncryptedFile {
     /// Its path, as findings show it.
     pub shown: String,
     /// Where it is; `None` of standard input.
     pub path: Option<PathBuf>,
-    /// The file, read.
-    pub document: Document,
+    /// The file, read; `None` when nothing in it is encrypted.
+    pub document: Option<Document>,
+    /// Its Secrets with clear values.
+    pub clear: Vec<ClearSecret>,
 }
 
 /// Without the document: it has clear values too.
@@ -42,6 +45,12 @@ impl std::fmt::Debug for EncryptedFile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("EncryptedFile").field("shown", &self.shown).finish_non_exhaustive()
     }
+}
+
+/// What lies in clear of an object that is a Secret.
+pub(super) fn in_clear(object: &Object) -> Option<ClearSecret> {
+    let is_secret = (&*object.api_version, &*object.kind) == ("v1", "Secret");
+    is_secret.then(|| ClearSecret::of(format!("{}/{}", object.namespace, object.name), &object.root)).flatten()
 }
 
 /// Says of an object that it has no kind that can be read because it is encrypted.
@@ -77,15 +86,32 @@ impl Opening {
         Ok(Self { identities, ruled: Ruled::find(source)?, missing })
     }
 
+    /// The findings about an encrypted file.
+    fn findings(
+        &self,
+        shown: &str,
+        document: &Document,
+        rule: Option<&CreationRule>,
+    ) -> Result<Vec<Finding>, BuildError> {
+        let opened = (!self.identities.is_empty()).then(|| document.decrypt(&self.identities));
+        let checked = match &opened {
+            None => Checked::NotTried,
+            Some(Ok(_)) => Checked::Whole,
+            Some(Err(error)) => Checked::Failed(error),
+        };
+        sops::findings(&Facts { file: shown, document, checked, rule })
+    }
+
     /// What of `unreadable` stays so when files are opened: not that the kind of a Secret is encrypted.
     pub fn still_unreadable(&self, mut unreadable: Vec<Finding>, files: &[EncryptedFile]) -> Vec<Finding> {
-        let is_of_secrets = |file: &EncryptedFile| {
-            file.document.decrypt(&self.identities).is_ok_and(|plain: Plain| plain.is_of_secrets())
-        };
+        let is_of_secrets =
+            |document: &Document| document.decrypt(&self.identities).is_ok_and(|plain| plain.is_of_secrets());
         let mut of_secrets: BTreeMap<&str, bool> = BTreeMap::new();
-        for file in files.iter().filter(|file| file.document.hides_kind()) {
-            // A name that two files are shown by is that of Secrets when both are.
-            *of_secrets.entry(&file.shown).or_insert(true) &= is_of_secrets(file);
+        for file in files {
+            if let Some(document) = file.document.as_ref().filter(|document| document.hides_kind()) {
+                // A name that two files are shown by is that of Secrets when both are.
+                *of_secrets.entry(&file.shown).or_insert(true) &= is_of_secrets(document);
+            }
         }
         unreadable.retain(|finding| {
             let Subject::File { path } = &finding.subject else { return true };
@@ -184,17 +210,21 @@ impl Judge {
             return Judged::default();
         }
         let about = |file: &EncryptedFile| {
-            let opened = (!opening.identities.is_empty()).then(|| file.document.decrypt(&opening.identities));
-            let checked = match &opened {
-                None => Checked::NotTried,
-                Some(Ok(_)) => Checked::Whole,
-                Some(Err(error)) => Checked::Failed(error),
-            };
             let rule = opening.ruled.as_ref().zip(file.path.as_ref()).and_then(|(ruled, path)| ruled.of(path));
-            sops::findings(&Facts { file: &file.shown, document: &file.document, checked, rule })
+            let mut findings = match &file.document {
+                Some(document) => opening.findings(&file.shown, document, rule)?,
+                None => Vec::new(),
+            };
+            if let Some(rule) = rule {
+                findings.push(sops::secrets_sealed(&file.shown, &file.clear, rule)?);
+            }
+            Ok(findings)
         };
-        let judged = |file| about(file).unwrap_or_else(|error| broken(file, &error));
+        let judged = |file: &EncryptedFile| about(file).unwrap_or_else(|error| broken(file, &error));
         let findings = files.into_iter().flat_map(judged).collect();
         self.excepted(findings, Vec::new(), options)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -70,3 +70,12 @@ async fn without_a_policy_every_question_about_an_image_is_open_and_could_not_ha
     assert!(findings.iter().all(|finding| finding.cause == Some(Cause::Manual)));
     assert!(findings.iter().all(|finding| finding.message.contains("--image-policy")));
 }
+
+#[tokio::test]
+async fn places_beyond_the_most_are_counted_in_each_finding() {
+    let uses: Vec<_> = (0..MOST_PLACES + 7).map(|_| ImageUse::named(&image("app"))).collect();
+    let judged = judge_by_a_key().images(&uses, &options()).await;
+    let untold =
+        |finding: &Finding| finding.evidence.iter().any(|told| told.name == "uses not told" && told.value == "7");
+    assert!(judged.findings.len() == 3 && judged.findings.iter().all(untold), "{:?}", judged.findings);
+}

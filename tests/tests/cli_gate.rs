@@ -442,10 +442,10 @@ fn a_secret_in_clear_is_found_where_a_rule_says_to_encrypt_it() {
     };
     for command in ["gate", "check"] {
         let file = desk.file("secrets/s.yaml", secret);
-        let clear = found(command, 10);
+        let clear = found(command, 14);
         assert!(clear.len() == 1 && clear[0].contains("secrets/s.yaml") && clear[0].contains("d/s"), "{clear:?}");
         key.encrypt(secret, &file, &["--encrypted-regex", "^data$"]);
-        assert_eq!(found(command, 10).len(), 1, "a sops block alone encrypts nothing");
+        assert_eq!(found(command, 14).len(), 1, "a sops block alone encrypts nothing");
         key.encrypt(secret, &file, &["--encrypted-regex", "^stringData$"]);
         assert_eq!(found(command, 0), [""; 0]);
     }

@@ -1,6 +1,6 @@
 //! Secrets whose values lie in clear in a file, by the names of their keys alone.
 
-use portreeve_reports::source::{Node, Place};
+use portreeve_reports::source::{Map, Node, Place};
 
 use super::cipher::looks_sealed;
 use super::creation::CreationRule;
@@ -20,7 +20,7 @@ impl ClearSecret {
     pub fn of(name: String, manifest: &Node) -> Option<Self> {
         let mut keys = Vec::new();
         for field in ["data", "stringData"] {
-            let values = manifest.get(field).and_then(Node::as_map).into_iter().flat_map(|map| map.iter());
+            let values = manifest.get(field).and_then(Node::as_map).into_iter().flat_map(Map::iter);
             let clear = values.filter(|entry| {
                 let said = entry.node.as_str().is_some_and(|text| !text.is_empty() && !looks_sealed(text));
                 // No text, and still something that somebody wrote: `pin: 1234`.
@@ -28,7 +28,7 @@ impl ClearSecret {
             });
             keys.extend(clear.map(|entry| (field, entry.key.to_string())));
         }
-        (!keys.is_empty()).then(|| Self { name, place: manifest.place, keys })
+        (!keys.is_empty()).then_some(Self { name, place: manifest.place, keys })
     }
 
     /// Whether a rule says to encrypt one of those values.

@@ -167,7 +167,7 @@ impl Document {
     /// Whether it may be a Kubernetes object, decrypted or as it stands: a plain map says neither kind nor apiVersion.
     /// What a merge key brings is not known here: kubectl and others resolve it.
     pub fn is_manifest(&self) -> bool {
-        self.branches.iter().any(|branch| is_manifest(branch))
+        self.branches.iter().any(is_manifest)
     }
 
     /// Whether the kind or the apiVersion of a document is encrypted: what it is only its plaintext tells.

@@ -189,7 +189,7 @@ fn values_that_do_not_go_together_are_problems_with_places() {
         "2:41: 'registries[1].host': registry host 'r:443' has the port of https; plain http needs another one",
         "2:87: 'registries[3].host': 'a.io:443' is that of 'registries[2]' already; merge the two",
         "3:18: 'images.rescan': '0 0 3 * * * 2027' has 7 fields; a cron schedule has five: minute, hour, day of the \
-         month, month, day of the week",
+         month, month, day of the week; or six, with seconds before them",
         "5:11: 'http.listen' and 'admission.listen' cannot both listen on port 8081: 127.0.0.1:8081 and 0.0.0.0:8081",
         "5:11: 'http.metricsListen' and 'admission.listen' cannot both listen on port 8081: 127.0.0.1:8081 and \
          0.0.0.0:8081",
@@ -203,7 +203,7 @@ fn values_that_do_not_go_together_are_problems_with_places() {
     let said = parsed("posture: {rescan: '0 0 30 2 *'}\n", &[]).unwrap_err();
     assert!(said.contains("yaml:1:19: 'posture.rescan': '0 0 30 2 *' is a time that never comes"), "{said}");
     parsed("posture: {rescan: '0 0 29 2 *'}\n", &[]).unwrap();
-    for (wrong, why) in [("0 0 3 * * *", "has 6 fields"), ("61 * * * *", "not a cron"), ("@never", "not a cron")] {
+    for (wrong, why) in [("0 3 * *", "has 4 fields"), ("61 * * * *", "not a cron"), ("@never", "not a cron")] {
         let said = parsed(&format!("images: {{rescan: '{wrong}'}}\n"), &[]).unwrap_err();
         assert!(said.contains(why), "{said}");
     }

@@ -57,14 +57,14 @@ impl<K: Clone + Eq + Hash> Queue<K> {
     }
 }
 
-/// A cron schedule of five fields, in UTC, that comes at some time. `@daily` and the like stand for one.
+/// A cron schedule of five fields, or six with seconds before them, in UTC, that comes at some time. `@daily` and the like stand for one.
 #[derive(Clone, Debug)]
 pub struct Cron(croner::Cron);
 
 /// The longest sensible list of minutes is shorter.
 const MAX_CRON: usize = 1_000;
-/// A year or seconds, which some crons have too, would make more.
-const CRON_FIELDS: usize = 5;
+/// With seconds or without. A year, which some crons have too, would make seven.
+const CRON_FIELDS: std::ops::RangeInclusive<usize> = 5..=6;
 
 /// A text that is not a cron schedule.
 #[derive(Debug, thiserror::Error)]
@@ -72,9 +72,10 @@ pub enum InvalidCron {
     /// More than anybody needs.
     #[error("a cron schedule has at most {MAX_CRON} bytes, this one {0}")]
     TooLong(usize),
-    /// Not five.
+    /// Neither five nor six.
     #[error(
-        "'{text}' has {fields} fields; a cron schedule has five: minute, hour, day of the month, month, day of the week"
+        "'{text}' has {fields} fields; a cron schedule has five: minute, hour, day of the month, month, day of the week; \
+         or six, with seconds before them"
     )]
     Fields {
         /// The text.
@@ -82,7 +83,7 @@ pub enum InvalidCron {
         /// How many it has.
         fields: usize,
     },
-    /// Five fields, and one of them is none.
+    /// One of the fields is none.
     #[error("'{text}' is not a cron schedule: {reason}")]
     Pattern {
         /// The text.
@@ -104,11 +105,11 @@ impl FromStr for Cron {
         }
         let fields = text.split_whitespace().count();
         let text = text.to_owned();
-        if fields != CRON_FIELDS && !text.starts_with('@') {
+        if !CRON_FIELDS.contains(&fields) && !text.starts_with('@') {
             return Err(InvalidCron::Fields { text, fields });
         }
         let parser = croner::parser::CronParser::builder()
-            .seconds(croner::parser::Seconds::Disallowed)
+            .seconds(croner::parser::Seconds::Optional)
             .year(croner::parser::Year::Disallowed)
             .build();
         match parser.parse(&text).map(Self) {

@@ -267,3 +267,6 @@ async fn record((keeper, recorder): (Keeper, &RecorderHandle), leading: &Leading
         .inspect_err(|error| tracing::warn!(%error, "{}: not stored; the next round says it again", keeper.as_str()))
         .is_ok()
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,7 +19,14 @@ fn configuration(site: &Site) -> Value {
 }
 
 async fn keeping(site: &Site) -> Daemon {
-    let mut daemon = Daemon::configured(&configuration(site), &[]);
+    started(site, &configuration(site)).await
+}
+
+/// A daemon of this configuration, with the namespace that its lease is in.
+async fn started(site: &Site, configuration: &Value) -> Daemon {
+    let own = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "portreeve-system"}});
+    let _there = site.api().create(&own).await;
+    let mut daemon = Daemon::configured(configuration, &[]);
     daemon.start().await;
     daemon
 }
@@ -294,8 +301,7 @@ async fn an_exception_for_a_component_counts_is_used_while_it_is_needed_and_is_t
     site.write("exceptions.yaml", &file.concat());
     let mut configuration = configuration(&site);
     configuration["exceptions"] = json!([site.folder.join("exceptions.yaml")]);
-    let mut daemon = Daemon::configured(&configuration, &[]);
-    daemon.start().await;
+    let mut daemon = started(&site, &configuration).await;
     until_value(&site, "a", "1").await;
     let both = |found: &[Value]| {
         let unused = |name| accepted(found, "PR-5005", name).1;
@@ -346,8 +352,7 @@ async fn exceptions_about_a_platform_are_not_unused_where_none_is_kept() {
     let mut configuration = configuration(&site);
     configuration["exceptions"] = json!([site.folder.join("exceptions.yaml")]);
     configuration.as_object_mut().unwrap().remove("platform");
-    let mut daemon = Daemon::configured(&configuration, &[]);
-    daemon.start().await;
+    let daemon = started(&site, &configuration).await;
     let found = daemon.wait_for("code=PR-0002", "an audit", |found| found.first().map(|_| found.to_vec())).await;
     assert!(found.len() == 1 && message(&found[0]).contains("e-c-0057"), "{found:#?}");
 }
@@ -363,7 +368,11 @@ async fn a_platform_whose_lease_has_no_namespace_says_so() {
     daemon.start().await;
     let found = finding(&daemon, "PR-5003").await;
     assert!(message(&found).contains("nothing of the platform is applied or corrected"), "{found}");
-    assert!(message(&found).contains("create the namespace, or set 'leader.namespace'"), "{found}");
+    assert!(
+        message(&found)
+            .contains(&format!("\"{lease_namespace}\" not found; create the namespace, or set 'leader.namespace'")),
+        "{found}"
+    );
     assert!(daemon.log().contains("the platform is not kept"), "{}", daemon.log());
     site.plane.create_namespace(&lease_namespace).await;
     until_value(&site, "a", "1").await;

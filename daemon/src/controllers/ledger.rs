@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use portreeve_reports::exceptions::Usage;
-use portreeve_reports::{Code, Finding, SubjectKey, Verdict};
+use portreeve_reports::{Code, CodeEntry, Finding, SubjectKey, Verdict};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -45,7 +45,7 @@ impl Keeper {
             Self::Platform => vec![portreeve_api::platform::CODES],
             Self::Secrets => vec![portreeve_secrets::sops::CODES, portreeve_secrets::sync::CODES],
         };
-        entries.into_iter().flatten().map(|entry| entry.code()).collect()
+        entries.into_iter().flatten().map(CodeEntry::code).collect()
     }
 
     fn as_str(self) -> &'static str {

@@ -2,7 +2,7 @@ use std::path::Path;
 
 use futures::FutureExt as _;
 use portreeve_api::platform::{CODES, DRIFT, SUSPENDED, UNHEALTHY};
-use portreeve_reports::{CodeEntry, FindingBuilder, Location};
+use portreeve_reports::{FindingBuilder, Location};
 
 use super::*;
 use crate::judge::{FileSource, Judge, JudgeSettings, Rules};

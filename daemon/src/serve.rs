@@ -28,6 +28,7 @@ use crate::config::valid::{Admission, PlatformSource, Tls};
 use crate::controllers::Means;
 use crate::controllers::credentials::Credentials;
 use crate::controllers::images::Images;
+use crate::controllers::ledger::Needs;
 use crate::controllers::platform::{self, Declaration, PlatformController};
 use crate::controllers::resources::{Declared, Heard, Ready, RuleResources, StatusWriter, Teller};
 use crate::controllers::scans::Scans;
@@ -167,6 +168,7 @@ struct Shared {
     store: Store,
     recorder: RecorderHandle,
     metrics: Arc<Metrics>,
+    needs: Needs,
 }
 
 impl Shared {
@@ -190,7 +192,7 @@ impl Shared {
         for scanner in Scanner::ALL.iter().map(|scanner| scanner.as_str()) {
             scans.get(scanner).into_iter().for_each(|at| tally.scanned(scanner, *at));
         }
-        Ok(Self { judge, tally, store, recorder, metrics })
+        Ok(Self { judge, tally, store, recorder, metrics, needs: Needs::default() })
     }
 
     /// Starts what makes this process the one that may write, when it is its turn.
@@ -248,6 +250,7 @@ impl Shared {
             leadership,
             store: self.store.clone(),
             recorder: self.recorder.clone(),
+            needs: self.needs.clone(),
             metrics: self.metrics.platform.clone(),
         };
         supervisor.spawn(TaskName::Platform, controller.run(supervisor.shutdown()));
@@ -271,7 +274,9 @@ impl Shared {
             cluster: cluster.to_owned(),
             applier: Applier::new(client.clone(), &config.leader),
             leadership,
+            judge: self.judge.clone(),
             recorder: self.recorder.clone(),
+            needs: self.needs.clone(),
             metrics: self.metrics.secrets.clone(),
         };
         supervisor.spawn(TaskName::Secrets, controller.run(supervisor.shutdown()));
@@ -310,10 +315,11 @@ impl Shared {
                 self.start_rules((rules, following.ready), client, (leadership, &turn), supervisor);
             }
         }
+        let are_files = matches!(source, Source::Folder { .. });
         source.start(config.secrets.cluster_read, events, &self.metrics, supervisor);
         let [workload_feed, image_feed, credential_feed] = feeds;
         let [posture_rescan, image_rescan, credential_rescan] = triggers.clone();
-        let shared_scans = self.scans(&view);
+        let shared_scans = self.scans(&view, are_files);
         let (judge, tally, cluster) = (self.judge.clone(), Arc::clone(&self.tally), view.clone());
         let (scans, shutdown) = (Arc::clone(&shared_scans), supervisor.shutdown());
         let declared = secrets::subjects(&config.secrets);
@@ -367,14 +373,16 @@ impl Shared {
     }
 
     /// Makes the scans that both controllers share, for the first of them whose turn it is.
-    fn scans(&self, view: &ClusterView) -> Arc<dyn Fn(&RecorderHandle) -> Scans + Send + Sync> {
+    fn scans(&self, view: &ClusterView, are_files: bool) -> Arc<dyn Fn(&RecorderHandle) -> Scans + Send + Sync> {
         let made = OnceLock::new();
         let (judge, tally) = (self.judge.clone(), Arc::clone(&self.tally));
         let (store, metrics, view) = (self.store.clone(), Arc::clone(&self.metrics), view.clone());
+        let needs = self.needs.clone();
         Arc::new(move |recorder: &RecorderHandle| {
             let scans = || {
                 let (judge, tally, metrics) = (judge.clone(), Arc::clone(&tally), Arc::clone(&metrics));
-                Scans::new((judge, view.clone()), (store.clone(), recorder.clone()), tally, metrics)
+                let needs = (needs.clone(), are_files);
+                Scans::new((judge, view.clone()), (store.clone(), recorder.clone()), tally, metrics, needs)
             };
             made.get_or_init(scans).clone()
         })

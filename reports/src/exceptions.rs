@@ -110,14 +110,24 @@ impl From<Problems> for InvalidException {
 
 /// How many failures each exception covered; only meaningful with the [`Exceptions`] that counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Usage(Vec<usize>);
+pub struct Usage(Vec<Uses>);
+
+/// What one exception was needed for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Uses {
+    /// Failures that it covered.
+    failures: usize,
+    /// Questions that could not be decided, whose failure it would cover.
+    undecided: usize,
+}
 
 impl Usage {
     /// Adds the counts of another part of the same run.
     pub fn merge(&mut self, other: &Self) {
-        self.0.resize(self.0.len().max(other.0.len()), 0);
-        for (total, count) in self.0.iter_mut().zip(&other.0) {
-            *total += count;
+        self.0.resize(self.0.len().max(other.0.len()), Uses::default());
+        for (total, uses) in self.0.iter_mut().zip(&other.0) {
+            total.failures += uses.failures;
+            total.undecided += uses.undecided;
         }
     }
 
@@ -127,13 +137,18 @@ impl Usage {
     }
 
     fn is_used(&self, index: usize) -> bool {
-        self.0.get(index).is_some_and(|count| *count > 0)
+        self.0.get(index).is_some_and(|uses| uses.failures > 0)
     }
 
-    fn count(&mut self, indices: &[usize]) {
+    /// Whether a question that it is about could not be decided.
+    fn is_undecided(&self, index: usize) -> bool {
+        self.0.get(index).is_some_and(|uses| uses.undecided > 0)
+    }
+
+    fn count(&mut self, indices: &[usize], count: impl Fn(&mut Uses)) {
         for index in indices {
-            if let Some(count) = self.0.get_mut(*index) {
-                *count += 1;
+            if let Some(uses) = self.0.get_mut(*index) {
+                count(uses);
             }
         }
     }
@@ -175,10 +190,18 @@ impl Exceptions {
     /// The exception's name, owner, reason and expiry join the finding's evidence; of several that each cover it,
     /// the first is named and all count as used.
     pub fn apply(&self, mut findings: Vec<Finding>, now: Timestamp) -> (Vec<Finding>, Usage) {
-        let mut usage = Usage(vec![0; self.exceptions.len()]);
-        for finding in findings.iter_mut().filter(|finding| finding.verdict == Verdict::Fail) {
+        let mut usage = Usage(vec![Uses::default(); self.exceptions.len()]);
+        for finding in &mut findings {
+            match finding.verdict {
+                Verdict::Fail => {}
+                Verdict::Unknown | Verdict::Error => {
+                    usage.count(&self.covering(finding, now), |uses| uses.undecided += 1);
+                    continue;
+                }
+                _ => continue,
+            }
             let covering = self.covering(finding, now);
-            usage.count(&covering);
+            usage.count(&covering, |uses| uses.failures += 1);
             if let Some(first) = covering.first().and_then(|index| self.exceptions.get(*index)) {
                 except(finding, first);
             }

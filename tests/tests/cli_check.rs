@@ -244,6 +244,45 @@ fn exceptions_except_and_the_unused_expired_and_invalid_are_findings() {
 }
 
 #[test]
+fn exceptions_for_what_this_door_did_not_ask_are_not_told_as_unused() {
+    let desk = desk();
+    let of_cluster = |code: &str, kind: &str| {
+        exception("e", code, "2999-01-31")
+            .replace("[Deployment]", kind)
+            .replace(", namespace: default", "")
+            .replace("kind: Exception", "kind: ClusterException")
+    };
+    desk.file(
+        "images.yaml",
+        "apiVersion: portreeve.dev/v1alpha1\nkind: ImagePolicy\nmetadata: {name: p}\nspec: {mode: \
+        enforce, noMatch: deny, rules: []}\n",
+    );
+    desk.file("portreeve.yaml", "images: {policy: images.yaml}\n");
+    // Single controls leave secrets and credentials out; `check` judges no image and no platform; a token is asked for
+    // at admission.
+    let cases = [
+        ("PR-4001", "[Credential]", &ONE[..]),
+        ("PR-3001", "[File]", &ONE[..]),
+        ("PR-1001", "[Image]", &["check", "--format", "json"][..]),
+        ("PR-5005", "[Component]", &["check", "--format", "json"][..]),
+        ("PR-3008", "[File]", &["check", "--format", "json"][..]),
+        ("PR-4010", "[Credential]", &["check", "--format", "json"][..]),
+    ];
+    for (code, kind, command) in cases {
+        desk.file("unasked.yaml", of_cluster(code, kind));
+        let report = desk.run(&with(command, &["--exceptions", "unasked.yaml", "web.yaml"])).expect_exit(10).json();
+        assert!(!verdicts(&report).iter().any(|it| it.starts_with("PR-0002")), "{code}: {report:#}");
+    }
+    // What was asked is told.
+    for (code, kind) in [("PR-4001", "[Credential]"), ("PR-3001", "[File]")] {
+        desk.file("unused.yaml", of_cluster(code, kind));
+        let all = ["check", "--format", "json", "--exceptions", "unused.yaml", "web.yaml"];
+        let report = desk.run(&all).expect_exit(10).json();
+        assert!(verdicts(&report).contains(&"PR-0002 fail".to_owned()), "{code}: {report:#}");
+    }
+}
+
+#[test]
 fn an_exception_is_bound_to_its_namespace() {
     let desk = desk();
     desk.file("used.yaml", exception("used", "C-0057", "2999-01-31"));

@@ -125,9 +125,16 @@ async fn encrypted_files_and_admission_reviews_are_the_same_to_check_and_to_the_
     watched_is(&cluster, &before).await;
     key.encrypt("password: hunter3\n", &file("changed.sops.yaml"), &[]);
     break_mac(&file("map.sops.yaml"));
+    key.encrypt("password: hunter5\n", &file("decrypted.yaml"), &[]);
+    break_mac(&file("decrypted.yaml"));
     let after = checked(&cluster, 14);
     assert!(after != before);
     watched_is(&cluster, &after).await;
+    // Decrypted in its place it is a manifest as any other, and no broken one.
+    cluster.write("decrypted.yaml", "{apiVersion: v1, kind: ConfigMap, metadata: {name: decrypted, namespace: dev}}\n");
+    let plain = checked(&cluster, 14);
+    assert!(plain.len() < after.len() && plain != after, "{plain:#?}");
+    watched_is(&cluster, &plain).await;
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use super::args::{self, GlobalArgs, ManifestArgs, RegistryArgs};
 use super::seen::Looking;
 use super::{Outcome, encrypted, output};
 use crate::config::Use;
-use crate::judge::{FileSource, JudgeOptions};
+use crate::judge::{Asked, FileSource, JudgeOptions};
 use crate::registry::Deadline;
 
 /// Judge the posture and the credentials of manifests, or of the cluster.
@@ -49,7 +49,8 @@ pub(super) fn run(args: &CheckArgs, global: &GlobalArgs) -> Outcome {
     judged.merge(judge.credentials(&seen.credentials, &seen.world, &options));
     let source = (&loaded.config, &FileSource::WorkingTree);
     judged.merge(encrypted::judge(&judge, (seen.unreadable, &seen.encrypted), source, &options)?);
-    judged.findings.extend(judge.audit_exceptions(&judged.usage, options.now));
+    let asked = Asked { files: true, ..Asked::default() };
+    judged.findings.extend(judge.audit_exceptions(&judged.usage, options.now, &asked));
     let report = judge.report(judged, seen.objects.len());
     let anchor = output::anchor(loaded.file.as_deref());
     output::finish(&report, output, &threshold.threshold(&loaded.config), (global, anchor))

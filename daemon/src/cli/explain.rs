@@ -8,7 +8,7 @@ use portreeve_reports::gate::ExitCode;
 use portreeve_reports::source::decode::did_you_mean;
 
 use super::{Failure, Outcome, output};
-use crate::judge::explain::{COMPONENTS_NOT_YET, entries, explanation};
+use crate::judge::explain::{entries, explanation};
 
 /// Print why a code matters, how to fix it and how to except it.
 ///
@@ -26,13 +26,14 @@ pub(super) struct ExplainArgs {
 pub(super) fn run(args: &ExplainArgs) -> Outcome {
     let (severity, text) = explanation(&args.code).ok_or_else(|| no_such_code(&args.code))?;
     output::print(&format!(
-        "{code}: {title} ({severity})\n\nWhy: {why}\n\nFix: {fix}\n\n{references}Except: {exception}",
+        "{code}: {title} ({severity})\n\nWhy: {why}\n\nFix: {fix}\n\n{references}Except: a file for `exceptions:` in the \
+         configuration or --exceptions:\n\n{exception}",
         code = args.code,
         title = text.title,
         why = text.why,
         fix = text.fix,
         references = references(&text.references),
-        exception = how_to_except(&args.code),
+        exception = exception_template(&args.code),
     ))?;
     Ok(ExitCode::Clean)
 }
@@ -50,23 +51,15 @@ fn no_such_code(code: &str) -> Failure {
     Failure::usage(format!("there is no code '{code}'{hint}; `portreeve list codes` prints them"))
 }
 
-fn how_to_except(code: &str) -> String {
-    match Code::parse(code).map_or(Topic::Posture, |code| code.topic()) {
-        Topic::Platform => format!("{COMPONENTS_NOT_YET}.\n"),
-        topic => {
-            let template = exception_template(code, topic);
-            format!("a file for `exceptions:` in the configuration or --exceptions:\n\n{template}")
-        }
-    }
-}
-
-fn exception_template(code: &str, topic: Topic) -> String {
-    // What is no object belongs to no namespace. An image, a file, a credential: see `Selector`.
+fn exception_template(code: &str) -> String {
+    let topic = Code::parse(code).map_or(Topic::Posture, |code| code.topic());
+    // What is no object belongs to no namespace. An image, a file, a credential, a component: see `Selector`.
     let of_cluster = |subjects| ("ClusterException", "", subjects);
     let (kind, namespace, subjects) = match topic {
         Topic::ImageTrust => of_cluster("{kinds: [Image], names: [HOST/REPOSITORY]}"),
         Topic::Secrets => of_cluster("{kinds: [File], names: [PATH]}"),
         Topic::Credentials => of_cluster("{kinds: [Credential], names: [NAMESPACE/KIND/NAME]}"),
+        Topic::Platform => of_cluster("{kinds: [Component], names: [PLATFORM/COMPONENT]}"),
         _ => ("Exception", ", namespace: NAMESPACE", "{kinds: [Deployment], names: [NAME]}"),
     };
     format!(

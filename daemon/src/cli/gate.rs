@@ -15,7 +15,7 @@ use super::{Failure, Outcome, block_on, encrypted, input, output};
 use crate::config::files::{self, NamedFile};
 use crate::config::load::{FILE_NAME, parse};
 use crate::config::{Config, LoadedConfig, Use};
-use crate::judge::{FileSource, Judge, JudgeOptions, Judged};
+use crate::judge::{Asked, FileSource, Judge, JudgeOptions, Judged};
 use crate::registry::Deadline;
 
 /// Judge manifests and images in one verdict, for CI.
@@ -82,7 +82,8 @@ pub(super) fn run(args: &GateArgs, global: &GlobalArgs) -> Outcome {
     let options = JudgeOptions { now: Timestamp::now(), deadline: Deadline::after(global.timeout) };
     let (mut judged, objects_read) =
         block_on(global, async { judge_targets((args, &targets), &judge, (&loaded.config, &source), &options).await })?;
-    judged.findings.extend(judge.audit_exceptions(&judged.usage, options.now));
+    let asked = Asked { images: true, files: true, ..Asked::default() };
+    judged.findings.extend(judge.audit_exceptions(&judged.usage, options.now, &asked));
     let mut report = judge.report(judged, objects_read);
     let configuration = configuration_name(&source, &loaded);
     let digest = portreeve_reports::digest::sha256(&loaded.bytes);

@@ -123,6 +123,8 @@ impl Campaign {
                 AGAIN
             }
             Action::Wait => {
+                // Somebody else has it: they write.
+                self.seat.refused(None);
                 if self.election.is_exhausted() {
                     self.say("its leaseTransitions cannot be increased; delete the lease and restart all replicas");
                 }
@@ -148,6 +150,7 @@ impl Campaign {
                 (self.known, self.renewed_at) = (Some(lease), sent);
                 self.metrics.leading.set(1);
                 self.said.clear();
+                self.seat.refused(None);
                 tracing::info!(lease = self.leases.shown(), %epoch, identity = self.election.identity(), "this process leads");
                 EVERY
             }
@@ -243,7 +246,11 @@ impl Campaign {
     }
 
     fn wait_after(&mut self, failed: &Failed) -> Duration {
-        self.say(&format!("{failed}{}", wire::hint(failed)));
+        let why = format!("{failed}{}", wire::hint(failed));
+        self.say(&why);
+        if matches!(failed.code(), Some(403 | 404)) {
+            self.seat.refused(Some(format!("the lease {} cannot be had: {why}", self.leases.shown())));
+        }
         if self.tenure.is_some() { HURRY } else { EVERY }
     }
 

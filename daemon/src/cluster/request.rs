@@ -17,8 +17,16 @@ pub enum Failed {
     #[error("the API server did not answer in time")]
     TimedOut,
     /// Refused, or not reached.
-    #[error("{0}")]
+    #[error("{}", said(.0))]
     Refused(Box<kube::Error>),
+}
+
+/// The API server's own words, without the rest of its answer.
+fn said(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
+        error => error.to_string(),
+    }
 }
 
 impl Failed {

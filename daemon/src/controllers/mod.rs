@@ -6,6 +6,7 @@
 //! * [`resources`]: custom resources that are rules, and their status.
 //! * [`platform`]: what is deployed and kept as declared.
 //! * [`secrets`]: Secrets that are kept like their files.
+//! * [`ledger`]: what of the exceptions the keepers of the two need.
 //! * [`scans`]: what is told when everything was judged.
 //!
 //! All judge what the index says now, not what an event said, so that events may be merged. What the store does not
@@ -13,6 +14,7 @@
 
 pub mod credentials;
 pub mod images;
+pub mod ledger;
 pub mod platform;
 mod record;
 pub mod resources;

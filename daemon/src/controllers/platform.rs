@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use portreeve_api::platform::Gate;
-use portreeve_reports::{Finding, SubjectKey};
+use portreeve_api::platform::{CODES, FORMER_PLATFORM, Gate, PLATFORM_INVALID};
+use portreeve_reports::{CodeEntry, SubjectKey};
 use tokio_util::sync::CancellationToken;
 
 use super::dice;
-use super::said::Said;
+use super::ledger::{Keeper, Ledger, Needs};
 use crate::cluster::apply::Applier;
 use crate::config::Config;
 use crate::judge::CurrentJudge;
@@ -24,10 +24,11 @@ use crate::platform::plan::DriftClass;
 use crate::runtime::leader::{LeadershipWatch, Leading};
 use crate::runtime::metrics::PlatformMetrics;
 use crate::runtime::supervisor::blocking;
-use crate::store::{Record, RecorderHandle, Store, SubjectFindings};
+use crate::store::{Record, RecorderHandle, Store};
 use declaration::{Loaded, Unusable};
 
 mod declaration;
+mod lease;
 
 pub use declaration::Declaration;
 
@@ -52,21 +53,28 @@ pub struct PlatformController {
     pub store: Store,
     /// The store.
     pub recorder: RecorderHandle,
+    /// What is needed of the exceptions.
+    pub needs: Needs,
     /// Counts.
     pub metrics: PlatformMetrics,
 }
 
 /// What is remembered from round to round. A restart forgets it: nothing but pauses and patience is lost.
-#[derive(Default)]
 struct Memory {
     gate: Option<(Gate, GateRules)>,
-    budget: Budget,
     components: BTreeMap<String, Known>,
     writes: u64,
-    /// The platform whose former names were looked for.
+    books: Books,
+    /// What the log says of a resource that cannot be used.
+    refused: Option<String>,
+}
+
+/// What a round writes into, whatever it looks at.
+struct Books {
+    ledger: Ledger,
+    budget: Budget,
+    /// The platform whose former names were looked for, and of which nothing that is gone is open.
     tidied: Option<String>,
-    /// What was said of the platform as a whole.
-    whole: Said,
 }
 
 /// What is remembered of a component.
@@ -78,13 +86,12 @@ struct Known {
     digest: String,
     not_before: Option<Instant>,
     unhealthy_since: Option<Instant>,
-    said: Said,
 }
 
 impl PlatformController {
     /// Keeps the platform until the shutdown.
     pub async fn run(mut self, shutdown: CancellationToken) {
-        let mut memory = Memory::default();
+        let mut memory = Memory::new(&self);
         let mut busy_rounds = 0;
         tokio::select! {
             () = self.judge.settled() => {}
@@ -92,11 +99,15 @@ impl PlatformController {
         }
         loop {
             let leading = tokio::select! {
-                leading = self.leadership.leading() => leading,
+                leading = self.leading() => leading,
+                () = shutdown.cancelled() => return,
+            };
+            let loaded = tokio::select! {
+                loaded = self.declaration.load() => loaded,
                 () = shutdown.cancelled() => return,
             };
             let is_busy = {
-                let mut round = std::pin::pin!(self.round(&leading, &mut memory));
+                let mut round = std::pin::pin!(self.round(&leading, loaded, &mut memory));
                 tokio::select! {
                     is_busy = &mut round => is_busy,
                     () = shutdown.cancelled() => {
@@ -116,58 +127,95 @@ impl PlatformController {
             let soon = pause(SOON, busy_rounds, dice()).min(self.interval);
             let next = if is_busy { soon } else { pause(self.interval, 0, dice()) };
             tokio::select! {
-                () = tokio::time::sleep(next) => {}
-                () = self.declaration.changed() => {}
+                () = self.pause(next, &mut memory.books.ledger) => {}
                 () = shutdown.cancelled() => return,
             }
         }
     }
 
+    /// Waits for the next round. Other rules change verdicts at once, and need no look at the cluster for that.
+    async fn pause(&mut self, next: Duration, ledger: &mut Ledger) {
+        let end = tokio::time::Instant::now() + next;
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep_until(end) => return,
+                () = self.declaration.changed() => return,
+                () = ledger.rules_changed() => {}
+            }
+            match self.leadership.now() {
+                Some(leading) => ledger.lay_again(&leading).await,
+                None => ledger.pass_over(),
+            }
+        }
+    }
+
     /// One look at everything; whether something is under way.
-    async fn round(&self, leading: &Leading, memory: &mut Memory) -> bool {
+    async fn round(&self, leading: &Leading, loaded: Result<Loaded, Unusable>, memory: &mut Memory) -> bool {
         let started = Instant::now();
-        let Loaded { validated, parts, generation } = match self.declaration.load().await {
+        let Loaded { validated, parts, of } = match loaded {
             Ok(loaded) => loaded,
             Err(Unusable::NotKnown) => return false,
-            Err(Unusable::Because(why)) => {
-                self.whole(leading, &mut memory.whole, Some(why), None).await;
+            Err(unusable) => {
+                self.unusable(leading, unusable, memory).await;
                 return false;
             }
         };
+        memory.refused = None;
         if let Err(why) = self.read_gate(&validated, memory).await {
-            self.declaration.tell(generation, (false, "GateUnusable"), why.clone());
-            self.whole(leading, &mut memory.whole, Some(why), None).await;
+            self.declaration.tell(&of, (false, "GateUnusable"), why.clone());
+            self.whole(leading, &mut memory.books, Some(why), None).await;
             return false;
         }
-        let Memory { gate: Some((_, gate)), budget, components, tidied, whole, .. } = memory else { return false };
+        let Memory { gate: Some((_, gate)), books, components, .. } = memory else { return false };
         let gate = gate.in_force(self.judge.now().rules());
         let look = match Look::take(&self.applier, &validated, &gate, parts).await {
             Ok(look) => look,
             Err(failure) => {
-                self.declaration.tell(generation, (false, "NotLookedAt"), failure.to_string());
-                self.whole(leading, whole, None, None).await;
+                self.declaration.tell(&of, (false, "NotLookedAt"), failure.to_string());
+                self.whole(leading, books, None, None).await;
                 for component in &validated.spec.components {
                     let outcome = Outcome::not_looked_at(component, failure.clone());
                     let known = components.entry(component.name.clone()).or_default();
-                    self.kept(leading, &validated.name, (&outcome, &validated), (budget, known)).await;
+                    self.kept(leading, books, (&outcome, &validated), known).await;
                 }
                 return false;
             }
         };
-        self.whole(leading, whole, None, Some(&look.former)).await;
-        if tidied.as_ref() != Some(&validated.name) {
-            self.forget_others(leading, (&validated.name, &look)).await;
-            *tidied = Some(validated.name.clone());
+        self.whole(leading, books, None, Some(&look.former)).await;
+        if books.tidied.as_ref() != Some(&validated.name) && self.forget_others(leading, &mut books.ledger, &look).await
+        {
+            books.tidied = Some(validated.name.clone());
         }
-        let is_busy = self.components(leading, (&validated, &look), budget, components).await;
-        self.count(memory);
+        let is_busy = self.components(leading, (&validated, &look), books, components).await;
         if !self.applier.is_closed() {
-            let states = memory.components.iter().filter_map(|(name, known)| Some((name.as_str(), known.state?)));
+            books.ledger.looked(leading).await;
+            let states = components.iter().filter_map(|(name, known)| Some((name.as_str(), known.state?)));
             let (is_ready, reason, message) = declaration::summary(states);
-            self.declaration.tell(generation, (is_ready, reason), message);
+            self.declaration.tell(&of, (is_ready, reason), message);
         }
+        self.count(memory);
         self.metrics.round.set(started.elapsed().as_secs_f64());
         is_busy
+    }
+
+    /// There is nothing to keep. A resource with mistakes has its own finding about them, and one is enough.
+    async fn unusable(&self, leading: &Leading, unusable: Unusable, memory: &mut Memory) {
+        self.declaration.tell_nothing();
+        let problem = match unusable {
+            Unusable::NotKnown => return,
+            Unusable::Because(why) => {
+                memory.refused = None;
+                Some(why)
+            }
+            Unusable::Refused(why) => {
+                if memory.refused.as_ref() != Some(&why) {
+                    tracing::warn!(platform = self.declaration.shown(), why, "the platform is left as it is");
+                }
+                memory.refused = Some(why);
+                None
+            }
+        };
+        self.whole(leading, &mut memory.books, problem, None).await;
     }
 
     /// Files are read once; what may change while the daemon runs comes from the judge in each round.
@@ -185,32 +233,37 @@ impl PlatformController {
         &self,
         leading: &Leading,
         (validated, look): (&Validated, &Look<'_>),
-        budget: &mut Budget,
+        books: &mut Books,
         known: &mut BTreeMap<String, Known>,
     ) -> bool {
         let (mut run, mut is_busy, now) = (Run::default(), false, Instant::now());
         let removed = look.removed();
         let all = look.parts.iter().map(|part| &part.component).chain(&removed);
         known.retain(|name, _| all.clone().any(|component| component.name == *name));
+        let kept = self.subjects(look);
+        books.ledger.retain(|subject| kept.contains(subject));
         for part in &look.parts {
             let known = known.entry(part.component.name.clone()).or_default();
             if !known.is_due(&digest(part), now) {
                 continue;
             }
-            let stalled = budget.stalled(now);
+            let stalled = books.budget.stalled(now);
             let outcome = look.component(part, &run, Aim::Keep { leading, stalled: &stalled }).await;
             run.applied(&outcome);
-            is_busy |= self.kept(leading, &validated.name, (&outcome, validated), (budget, known)).await;
+            is_busy |= self.kept(leading, books, (&outcome, validated), known).await;
         }
         for component in &removed {
             let stalled = BTreeSet::new();
             let outcome = look.remove(component, &run, Aim::Keep { leading, stalled: &stalled }).await;
             run.removed(&outcome);
             let known = known.entry(component.name.clone()).or_default();
-            is_busy |= self.kept(leading, &validated.name, (&outcome, validated), (budget, known)).await;
+            is_busy |= self.kept(leading, books, (&outcome, validated), known).await;
             if outcome.is_gone() {
                 let subject = findings::subject(&validated.name, &component.name).key();
-                self.record(leading, Record::Deleted { subject, at: Timestamp::now() }).await;
+                if !books.ledger.gone(leading, subject).await {
+                    // Its inventory is gone, too: what is left open is found in the store only.
+                    books.tidied = None;
+                }
             }
         }
         is_busy
@@ -220,9 +273,9 @@ impl PlatformController {
     async fn kept(
         &self,
         leading: &Leading,
-        platform: &str,
+        books: &mut Books,
         (outcome, validated): (&Outcome, &Validated),
-        (budget, known): (&mut Budget, &mut Known),
+        known: &mut Known,
     ) -> bool {
         if self.applier.is_closed() {
             // What a round that was stopped came to says nothing of the component.
@@ -230,59 +283,55 @@ impl PlatformController {
         }
         let now = Instant::now();
         known.note(outcome, now, self.interval);
-        spend(budget, outcome, now);
+        spend(&mut books.budget, outcome, now);
         let is_late =
             known.unhealthy_since.is_some_and(|since| now.duration_since(since) > outcome.component.health_timeout);
-        let component = &outcome.component.name;
+        let (platform, component) = (&validated.name, &outcome.component.name);
         let place = validated.location(outcome.component.place);
         let found = findings::findings(platform, outcome, &place, is_late);
         if let Some(applied) = outcome.applied.as_ref().filter(|applied| !applied.written.is_empty()) {
             tracing::info!(platform, component, objects = applied.written.len(), "applied");
         }
-        for finding in known.said.news(&found) {
-            tracing::warn!(platform, component, code = %finding.code, message = finding.message, "platform");
-        }
-        self.findings(leading, platform, component, found).await;
+        let asked = CODES.iter().filter(|entry| entry.code != FORMER_PLATFORM.code).map(CodeEntry::code);
+        books.ledger.found(leading, findings::subject(platform, component).key(), (found, asked)).await;
         let is_late_or_final = is_late || outcome.stop.is_some();
         let has_written = outcome.applied.as_ref().is_some_and(|applied| !applied.written.is_empty());
         has_written || (matches!(outcome.state, State::Progressing) && !is_late_or_final)
     }
 
     /// Says and records what is found of the platform as a whole; that of a file has no name that could be relied on.
-    async fn whole(&self, leading: &Leading, said: &mut Said, problem: Option<String>, former: Option<&[Former]>) {
-        let shown = self.declaration.shown();
-        let found = findings::whole(&shown, self.declaration.file().as_deref(), problem, former);
-        for finding in said.news(&found) {
-            tracing::warn!(platform = shown, code = %finding.code, message = finding.message, "platform");
-        }
-        self.findings(leading, &shown, "", found).await;
+    async fn whole(&self, leading: &Leading, books: &mut Books, problem: Option<String>, former: Option<&[Former]>) {
+        let (shown, file) = (self.declaration.shown(), self.declaration.file());
+        let mut found = findings::whole(&shown, file.as_deref(), problem, former);
+        found.extend(lease::finding(&shown, file.as_deref(), None));
+        let asked = [PLATFORM_INVALID, FORMER_PLATFORM].map(|entry| entry.code());
+        books.ledger.found(leading, findings::subject(&shown, "").key(), (found, asked.into_iter())).await;
     }
 
-    /// Resolves what is stored of components that are not in this platform: it had another name or file before.
-    async fn forget_others(&self, leading: &Leading, (platform, look): (&str, &Look<'_>)) {
+    /// What findings of this platform are about.
+    fn subjects(&self, look: &Look<'_>) -> BTreeSet<SubjectKey> {
         let declared = look.parts.iter().map(|part| part.component.name.clone());
         let removed = look.removed().into_iter().map(|component| component.name);
-        let components = declared.chain(removed).map(|name| findings::subject(platform, &name).key());
-        let known = components.chain([findings::subject(&self.declaration.shown(), "").key()]).collect();
+        let components = declared.chain(removed).map(|name| findings::subject(look.platform(), &name).key());
+        components.chain([findings::subject(&self.declaration.shown(), "").key()]).collect()
+    }
+
+    /// Resolves what is stored of components that are not in this platform: it had another name or file before. Whether
+    /// all of it is.
+    async fn forget_others(&self, leading: &Leading, ledger: &mut Ledger, look: &Look<'_>) -> bool {
+        let known = self.subjects(look);
         match self.store.subjects().await {
             Ok(stored) => {
+                let mut is_done = true;
                 for subject in findings::forgotten(stored, &known) {
-                    self.record(leading, Record::Deleted { subject, at: Timestamp::now() }).await;
+                    is_done &= ledger.gone(leading, subject).await;
                 }
+                is_done
             }
-            Err(error) => tracing::warn!(%error, "findings about components that are not kept any more stay open"),
-        }
-    }
-
-    async fn findings(&self, leading: &Leading, platform: &str, component: &str, findings: Vec<Finding>) {
-        let subject = findings::subject(platform, component).key();
-        self.record(leading, Record::Findings(SubjectFindings { subject, findings, at: Timestamp::now() })).await;
-    }
-
-    async fn record(&self, leading: &Leading, record: Record) {
-        let recorder = self.recorder.of_leader(leading.epoch());
-        if let Err(error) = recorder.send_when_room(record).await.committed().await {
-            tracing::warn!(%error, "what became of a component was not stored; the next round says it again");
+            Err(error) => {
+                tracing::warn!(%error, "findings about components that are not kept any more stay open for now");
+                false
+            }
         }
     }
 
@@ -306,6 +355,15 @@ pub async fn forget_all(recorder: RecorderHandle, stored: Vec<SubjectKey>, shutd
         }
     }
     shutdown.cancelled().await;
+}
+
+impl Memory {
+    fn new(controller: &PlatformController) -> Self {
+        let (judge, recorder) = (controller.judge.clone(), controller.recorder.clone());
+        let ledger = Ledger::new(Keeper::Platform, (judge, recorder), controller.needs.clone());
+        let books = Books { ledger, budget: Budget::default(), tidied: None };
+        Self { gate: None, components: BTreeMap::new(), writes: 0, books, refused: None }
+    }
 }
 
 impl Known {

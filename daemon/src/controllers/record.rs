@@ -34,7 +34,13 @@ impl<'a> Round<'a> {
 
     /// The subject was judged.
     pub(super) async fn judged(&mut self, subject: SubjectKey, findings: Vec<Finding>) {
+        self.judged_beside(subject, findings, Vec::new()).await;
+    }
+
+    /// The subject was judged; what else is not asked of it (any more) resolves, and counts as no answer.
+    pub(super) async fn judged_beside(&mut self, subject: SubjectKey, findings: Vec<Finding>, unasked: Vec<Finding>) {
         self.tally.judged(&subject, &findings);
+        let findings = findings.into_iter().chain(unasked).collect();
         let batch = SubjectFindings { subject: subject.clone(), findings, at: self.at };
         self.send(subject, Record::Findings(batch)).await;
     }

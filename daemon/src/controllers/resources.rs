@@ -34,7 +34,7 @@ use crate::scheduler::driver::Trigger;
 pub(super) use conditions::READY;
 pub use held::Heard;
 use held::Held;
-pub use platforms::{Declared, Ready};
+pub use platforms::{About, Declared, Ready};
 pub use status::StatusWriter;
 pub use teller::Teller;
 
@@ -121,7 +121,8 @@ impl RuleResources {
                 let laid = judge.rules().laid_over(&resources, &allowed);
                 if hidden { laid.beside_unseen_policies() } else { laid }
             });
-            let laid = laid.await;
+            let mut laid = laid.await;
+            laid.accounts.extend(platforms(&work.held.resources(), self.platform.as_ref()));
             let counted = |accounts: &BTreeMap<ResourceId, Account>, id: &ResourceId| {
                 accounts.get(id).is_some_and(Account::is_accepted)
             };
@@ -133,7 +134,6 @@ impl RuleResources {
             let policy = |rules: &crate::judge::Rules| rules.image_policy.as_ref().map(|it| it.digest().to_owned());
             let is_other_policy = policy(self.judge.now().rules()) != policy(&laid.rules);
             work.accounts = laid.accounts;
-            work.accounts.extend(platforms(&work.held.resources(), self.platform.as_ref()));
             if is_first || is_other_policy || !counting.is_empty() {
                 self.judge.replace(laid.rules);
             }

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use portreeve_reports::{Code, Finding};
+use portreeve_reports::{Code, Finding, Verdict};
 
 /// The findings about one subject as they were told last, with how often they were found again.
 #[derive(Debug, Default)]
-pub(super) struct Said(BTreeMap<(Code, String), u64>);
+pub(super) struct Said(BTreeMap<(Code, String), (Verdict, u64)>);
 
 impl Said {
     /// The open findings that are not told yet. What was told and is so no more is said with its count.
@@ -15,13 +15,14 @@ impl Said {
         let mut news = Vec::new();
         for finding in findings.iter().filter(|finding| finding.verdict.is_open()) {
             let key = (finding.code.clone(), finding.message.clone());
-            let again = before.remove(&key);
+            // What an exception covers since, or does not any more, is another word about the same.
+            let again = before.remove(&key).filter(|(verdict, _)| *verdict == finding.verdict);
             if again.is_none() {
                 news.push(finding);
             }
-            self.0.insert(key, again.map_or(0, |again| again + 1));
+            self.0.insert(key, (finding.verdict, again.map_or(0, |(_, again)| again + 1)));
         }
-        for ((code, message), again) in before {
+        for ((code, message), (_, again)) in before {
             tracing::info!(%code, message, again, "is so no more");
         }
         news
@@ -54,7 +55,9 @@ mod tests {
         assert_eq!(codes(&mut said, std::slice::from_ref(&refused)), ["PR-5003"]);
         assert_eq!(codes(&mut said, &[refused.clone(), drift.clone()]), ["PR-5005"]);
         assert_eq!(codes(&mut said, &[refused.clone(), drift.clone()]), [""; 0]);
-        assert_eq!(said.0.values().copied().collect::<Vec<_>>(), [2, 1], "and counted");
+        assert_eq!(said.0.values().map(|(_, again)| *again).collect::<Vec<_>>(), [2, 1], "and counted");
+        let accepted = finding("PR-5003", Verdict::Excepted, "refused");
+        assert_eq!(codes(&mut said, &[accepted, drift.clone()]), ["PR-5003"], "it is accepted since");
         assert_eq!(codes(&mut said, &[well, drift]), [""; 0]);
         assert_eq!(codes(&mut said, &[finding("PR-5003", Verdict::Fail, "refused otherwise")]), ["PR-5003"]);
         assert_eq!(codes(&mut said, &[refused]), ["PR-5003"]);

@@ -9,9 +9,10 @@ use jiff::Timestamp;
 use portreeve_reports::exceptions::Usage;
 use portreeve_reports::{Code, Finding, SubjectKey};
 
+use super::ledger::Needs;
 use crate::cluster::writer::ClusterView;
-use crate::judge::CurrentJudge;
 use crate::judge::tally::Tally;
+use crate::judge::{Asked, CurrentJudge};
 use crate::runtime::metrics::{Metrics, Outcome, Scanner};
 use crate::store::{Record, RecorderHandle, Store, SubjectFindings, lost};
 
@@ -28,6 +29,10 @@ struct Inner {
     recorder: RecorderHandle,
     tally: Arc<Tally>,
     metrics: Arc<Metrics>,
+    /// What else than scans needs exceptions.
+    needs: Needs,
+    /// Whether there are files among what is scanned.
+    files: bool,
     progress: Mutex<BTreeMap<Scanner, Progress>>,
 }
 
@@ -52,8 +57,11 @@ impl Scans {
         (store, recorder): (Store, RecorderHandle),
         tally: Arc<Tally>,
         metrics: Arc<Metrics>,
+        (needs, files): (Needs, bool),
     ) -> Self {
-        Self { inner: Arc::new(Inner { judge, cluster, store, recorder, tally, metrics, progress: Mutex::default() }) }
+        let progress = Mutex::default();
+        let inner = Inner { judge, cluster, store, recorder, tally, metrics, needs, files, progress };
+        Self { inner: Arc::new(inner) }
     }
 
     /// The metrics of the process.
@@ -63,7 +71,7 @@ impl Scans {
 
     /// The subjects of the findings that are recorded here: no object of the cluster proves them gone.
     pub(super) fn subjects(&self) -> BTreeSet<SubjectKey> {
-        let audit = self.inner.judge.now().audit_exceptions(&Usage::default(), Timestamp::now());
+        let audit = self.inner.judge.now().audit_exceptions(&Usage::default(), Timestamp::now(), &Asked::default());
         audit.iter().map(|finding| finding.subject.key()).collect()
     }
 
@@ -114,13 +122,24 @@ impl Scans {
         if self.inner.cluster.snapshot().stale == 0 { Outcome::Success } else { Outcome::Failure }
     }
 
-    /// Records the findings about exceptions, once both scanners have seen everything.
-    async fn audit(&self) {
+    /// Waits until what is kept needs other exceptions than before. The one task that does so audits then.
+    pub(super) async fn needs_changed(&self) {
+        self.inner.needs.news().await;
+    }
+
+    /// Records the findings about exceptions, once all scanners have seen everything; what is kept is waited for a while.
+    pub(super) async fn audit(&self) {
         let judge = self.inner.judge.now();
-        let Some(usage) = self.usage(judge.version()) else { return };
+        let Some(mut usage) = self.usage(judge.version()) else { return };
+        if self.inner.needs.are_awaited() {
+            return;
+        }
+        let (needed, kept) = self.inner.needs.by(judge.version());
+        usage.merge(&needed);
+        let asked = Asked { images: true, files: self.inner.files, kept };
         let now = Timestamp::now();
         let mut subjects: BTreeMap<SubjectKey, Vec<Finding>> = BTreeMap::new();
-        for finding in judge.audit_exceptions(&usage, now) {
+        for finding in judge.audit_exceptions(&usage, now, &asked) {
             subjects.entry(finding.subject.key()).or_default().push(finding);
         }
         for (subject, findings) in subjects {

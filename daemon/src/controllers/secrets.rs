@@ -10,21 +10,23 @@ use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
 use portreeve_reports::finding::BuildError;
-use portreeve_reports::{Finding, Subject, SubjectKey};
+use portreeve_reports::{CodeEntry, Finding, Subject, SubjectKey};
 use portreeve_secrets::sync::{Difference, Kept, Origin, State};
+use portreeve_secrets::{sops, sync};
 use tokio_util::sync::CancellationToken;
 
 use super::dice;
-use super::said::Said;
+use super::ledger::{Keeper, Ledger, Needs};
 use crate::cluster::apply::{ApiFailure, Applier, Force};
 use crate::config::valid::{SecretSync, SecretsConfig, SyncMode};
+use crate::judge::CurrentJudge;
 use crate::judge::source::{repository_path, repository_root};
 use crate::platform::budget::{Budget, pause};
 use crate::platform::fields;
 use crate::runtime::leader::{LeadershipWatch, Leading};
 use crate::runtime::metrics::{SecretMetrics, SyncState};
 use crate::runtime::supervisor::blocking;
-use crate::store::{Record, RecorderHandle, SubjectFindings};
+use crate::store::RecorderHandle;
 
 use look::{Looked, Opened};
 
@@ -41,8 +43,12 @@ pub struct SecretsController {
     pub applier: Applier,
     /// Who leads.
     pub leadership: LeadershipWatch,
+    /// Whose exceptions are in force.
+    pub judge: CurrentJudge,
     /// The store.
     pub recorder: RecorderHandle,
+    /// What is needed of the exceptions.
+    pub needs: Needs,
     /// Counts.
     pub metrics: SecretMetrics,
 }
@@ -61,13 +67,11 @@ fn shown(file: &Path) -> String {
 }
 
 /// What is remembered from round to round. A restart forgets it: nothing but pauses is lost.
-#[derive(Default)]
 struct Memory {
     budget: Budget,
     /// By the place in the configuration.
     known: BTreeMap<usize, Known>,
-    /// By file.
-    said: BTreeMap<String, Said>,
+    ledger: Ledger,
     writes: u64,
 }
 
@@ -91,7 +95,13 @@ struct Group<'a> {
 impl SecretsController {
     /// Keeps the Secrets until the shutdown.
     pub async fn run(mut self, shutdown: CancellationToken) {
-        let mut memory = Memory::default();
+        let (judge, recorder) = (self.judge.clone(), self.recorder.clone());
+        let ledger = Ledger::new(Keeper::Secrets, (judge, recorder), self.needs.clone());
+        let mut memory = Memory { budget: Budget::default(), known: BTreeMap::new(), ledger, writes: 0 };
+        tokio::select! {
+            () = self.judge.settled() => {}
+            () = shutdown.cancelled() => return,
+        }
         loop {
             let leading = tokio::select! {
                 leading = self.leadership.leading() => leading,
@@ -113,10 +123,18 @@ impl SecretsController {
     }
 
     /// Waits for the interval, or for a change of a file, which ends the pauses after failures.
-    async fn pause(&self, before: &[Signature], memory: &mut Memory) {
+    async fn pause(&mut self, before: &[Signature], memory: &mut Memory) {
         let end = Instant::now() + pause(self.secrets.interval, 0, dice());
         while Instant::now() < end {
-            tokio::time::sleep(FILES.min(end.saturating_duration_since(Instant::now()))).await;
+            tokio::select! {
+                () = tokio::time::sleep(FILES.min(end.saturating_duration_since(Instant::now()))) => {}
+                () = memory.ledger.rules_changed() => {
+                    match self.leadership.now() {
+                        Some(leading) => memory.ledger.lay_again(&leading).await,
+                        None => memory.ledger.pass_over(),
+                    }
+                }
+            }
             if self.signatures().await != before {
                 memory.known.values_mut().for_each(|known| (known.failures, known.not_before) = (0, None));
                 return;
@@ -146,6 +164,7 @@ impl SecretsController {
                 self.group(leading, group, memory).await;
             }
         }
+        memory.ledger.looked(leading).await;
         self.count(memory);
     }
 
@@ -260,7 +279,6 @@ impl SecretsController {
         findings: Vec<Result<Finding, BuildError>>,
         memory: &mut Memory,
     ) {
-        let (subject, at) = (subject(&group.shown), Timestamp::now());
         let mut whole = Vec::with_capacity(findings.len());
         for finding in findings {
             match finding {
@@ -268,14 +286,8 @@ impl SecretsController {
                 Err(error) => tracing::error!(%error, file = group.shown, "a finding could not be made; this is a bug"),
             }
         }
-        for finding in memory.said.entry(group.shown.clone()).or_default().news(&whole) {
-            tracing::warn!(code = %finding.code, message = finding.message, "declared Secret");
-        }
-        let recorder = self.recorder.of_leader(leading.epoch());
-        let record = Record::Findings(SubjectFindings { subject, findings: whole, at });
-        if let Err(error) = recorder.send_when_room(record).await.committed().await {
-            tracing::warn!(%error, "what became of a declared Secret was not stored; the next round says it again");
-        }
+        let asked = sops::CODES.iter().chain(sync::CODES).map(CodeEntry::code);
+        memory.ledger.found(leading, subject(&group.shown), (whole, asked)).await;
     }
 
     fn count(&self, memory: &mut Memory) {

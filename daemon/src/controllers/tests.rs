@@ -50,6 +50,7 @@ impl Daemon {
             (store.clone(), recorder.clone()),
             Arc::clone(&tally),
             metrics,
+            (super::ledger::Needs::default(), true),
         );
         let means = Means {
             judge: judge.clone(),
@@ -98,6 +99,22 @@ impl Daemon {
             counts.borrow_and_update();
             let open = self.store.subjects().await.unwrap();
             if open.iter().collect::<Vec<_>>() == subjects {
+                return;
+            }
+            counts.changed().await.unwrap();
+        }
+    }
+}
+
+impl Daemon {
+    /// Waits until exactly these codes have open findings.
+    async fn until_open_codes(&self, codes: &[&str]) {
+        let mut counts = self.store.counts();
+        loop {
+            counts.borrow_and_update();
+            let mut open = self.store.codes().await.unwrap();
+            open.sort();
+            if open == codes {
                 return;
             }
             counts.changed().await.unwrap();
@@ -222,6 +239,28 @@ async fn images_that_nobody_uses_any_more_are_gone() {
         daemon.until_open(&[&image]).await;
         daemon.list_nothing().await;
         daemon.until_open(&[]).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_file_that_was_encrypted_and_is_read_whole_as_another_has_nothing_of_an_encrypted_one_open() {
+    let path = "a.yaml";
+    let about = portreeve_reports::Subject::File { path: path.to_owned() };
+    let broken = portreeve_secrets::sops::CODES[0];
+    let finding =
+        portreeve_reports::FindingBuilder::new(broken.code(), broken.severity, portreeve_reports::Verdict::Fail);
+    let place = portreeve_reports::Location { file: Some(path.into()), ..portreeve_reports::Location::default() };
+    let finding = finding.message("broken").subject(about.clone()).location(place).build().unwrap();
+    let at = "2026-01-01T00:00:00Z".parse().unwrap();
+    let before = SubjectFindings { subject: about.key(), findings: vec![finding], at };
+    let unreadable = portreeve_policies::object::Unreadable::of_file(path, Cause::Unreadable, "cut off");
+    Daemon::with(vec![before], async |daemon| {
+        daemon.list_nothing().await;
+        daemon.send(Event::FileRead(path.into(), vec![unreadable.finding()], None)).await;
+        daemon.until_open_codes(&["PR-0001", "PR-3001"]).await;
+        daemon.send(Event::FileRead(path.into(), Vec::new(), None)).await;
+        daemon.until_open_codes(&[]).await;
     })
     .await;
 }

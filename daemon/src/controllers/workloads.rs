@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use portreeve_policies::object::Object;
-use portreeve_reports::{Finding, SubjectKey};
+use portreeve_reports::{CodeEntry, Finding, FindingBuilder, Location, Subject, SubjectKey, Verdict};
+use portreeve_secrets::sops;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::index::SubjectState;
@@ -84,6 +85,7 @@ impl Workloads {
                     self.prove_gone(&mut waiting);
                 }
                 () = self.means.rescan.fired() => self.plan_rescan(&mut waiting),
+                () = self.means.scans.needs_changed() => self.means.scans.audit().await,
                 () = tokio::time::sleep(pause) => self.round(&mut waiting).await,
             }
         }
@@ -127,9 +129,13 @@ impl Workloads {
         let mut round = Round::new(&self.means.recorder, &self.means.tally, at);
         let (mut objects, mut encrypted) = (Vec::<Object>::new(), Vec::new());
         let mut batches: BTreeMap<SubjectKey, Vec<Finding>> = BTreeMap::new();
+        let mut plain: BTreeMap<SubjectKey, Vec<Finding>> = BTreeMap::new();
         for (subject, state) in states {
             match state {
                 Some(SubjectState { objects: members, findings, encrypted: file }) => {
+                    if file.is_none() {
+                        plain.insert(subject.clone(), not_encrypted(&findings));
+                    }
                     objects.extend(members);
                     encrypted.extend(file);
                     batches.insert(subject, findings);
@@ -152,12 +158,30 @@ impl Workloads {
             batches.entry(finding.subject.key()).or_default().push(finding);
         }
         for (subject, findings) in batches {
-            round.judged(subject, findings).await;
+            let unasked = plain.remove(&subject).unwrap_or_default();
+            round.judged_beside(subject, findings, unasked).await;
         }
         let failed = round.finish().await;
         self.means.scans.judged(Scanner::Posture, (version, &judged.usage), failed.is_empty()).await;
         failed
     }
+}
+
+/// A file that was read whole and that sops did not encrypt: what is asked of encrypted files is over there. One that
+/// could not be read may still be encrypted.
+fn not_encrypted(read: &[Finding]) -> Vec<Finding> {
+    let [Finding { subject: subject @ Subject::File { path }, verdict: Verdict::Pass, .. }] = read else {
+        return Vec::new();
+    };
+    let finding = |entry: &CodeEntry| {
+        FindingBuilder::new(entry.code(), entry.severity, Verdict::NotApplicable)
+            .subject(subject.clone())
+            .location(Location { file: Some(path.as_str().into()), ..Location::default() })
+            .message(format!("{path}: it is not encrypted"))
+            .build()
+            .ok()
+    };
+    sops::CODES.iter().filter_map(finding).collect()
 }
 
 impl Waiting {

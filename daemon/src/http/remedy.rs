@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::judge::explain::COMPONENTS_NOT_YET;
-
 /// A step of an object path.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Step {
@@ -121,9 +119,6 @@ fn scalar(text: &str) -> String {
 pub(super) fn exception_yaml(code: &str, finding: &Value) -> String {
     let subject = &finding["subject"];
     let field = |name: &str| subject[name].as_str().unwrap_or_default();
-    if field("type") == "component" {
-        return format!("# An exception is {COMPONENTS_NOT_YET}.\n");
-    }
     let (kind, name) = selected(subject, field);
     let namespace = field("namespace");
     let scope = if namespace.is_empty() { "ClusterException" } else { "Exception" };
@@ -149,6 +144,7 @@ fn selected<'a>(subject: &'a Value, field: impl Fn(&'static str) -> &'a str) -> 
         "image" => ("Image", repository(field("reference")).to_owned()),
         "file" => ("File", field("file").to_owned()),
         "credential" => ("Credential", field("holder").to_owned()),
+        "component" => ("Component", format!("{}/{}", field("platform"), field("component"))),
         _ => (field("kind"), subject["name"].as_str().unwrap_or_default().to_owned()),
     };
     (kind.to_owned(), name)
@@ -222,7 +218,11 @@ spec:
         assert!(text.contains("kind: ClusterException") && text.contains("kinds: [Image], names: [\"h:5000/a/b\"]"));
         let component = json!({"subject": {"type": "component", "platform": "p", "component": "hub"}});
         let text = exception_yaml("PR-5002", &component);
-        assert!(text.starts_with("# An exception is not possible") && text.lines().count() == 1, "{text}");
+        assert!(text.contains("kind: ClusterException\nmetadata: {name: accept-pr-5002}\n"), "{text}");
+        assert!(text.contains("subjects: {kinds: [Component], names: [p/hub]}\n"), "{text}");
+        let file = json!({"subject": {"type": "file", "file": "secrets/hub.yaml"}});
+        let text = exception_yaml("PR-3008", &file);
+        assert!(text.contains("kind: ClusterException") && text.contains("kinds: [File], names: [secrets/hub.yaml]"));
     }
 
     #[test]

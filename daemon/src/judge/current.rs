@@ -45,6 +45,11 @@ impl CurrentJudge {
         self.seat.borrow().is_settled
     }
 
+    /// Waits until another judge than that of this version has the seat.
+    pub async fn replaced(&self, version: u64) {
+        drop(self.seat.subscribe().wait_for(|seat| seat.judge.version() != version).await);
+    }
+
     /// Waits until the rules are settled: what is judged before would be judged without the exceptions of the cluster.
     pub async fn settled(&self) {
         // The sender lives as long as this.
@@ -66,7 +71,7 @@ mod tests {
         let registry = RegistryClient::new(RegistryOptions::default()).unwrap();
         let current = CurrentJudge::new(Judge::new(rules.clone(), registry));
         let held = current.now();
-        current.replace(rules);
+        tokio::join!(current.replaced(0), async { current.replace(rules) });
         assert_eq!((held.version(), current.now().version()), (0, 1));
         tokio::join!(current.settled(), async { current.settle() });
     }

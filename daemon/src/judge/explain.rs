@@ -8,9 +8,6 @@ use portreeve_reports::code::KnownCodes;
 use portreeve_reports::formats::RuleText;
 use portreeve_reports::{Code, CodeEntry, Severity};
 
-/// What exceptions do not reach, in the words of every page.
-pub const COMPONENTS_NOT_YET: &str = "not possible for components yet; change what is declared";
-
 /// Read once: a page of findings asks for many of them.
 static CONTROLS: LazyLock<Vec<Control>> = LazyLock::new(|| builtin_controls().unwrap_or_default());
 

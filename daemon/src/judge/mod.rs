@@ -15,6 +15,7 @@ pub mod secrets;
 pub mod source;
 pub mod tally;
 
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use jiff::Timestamp;
@@ -27,6 +28,7 @@ use portreeve_reports::report::{Counted, ImageReport, Report};
 use portreeve_reports::{Cause, Code, Finding, FindingBuilder, Subject, Verdict};
 
 use portreeve_secrets::credentials::rules::TOKEN_REQUEST;
+use portreeve_secrets::sops;
 
 use crate::registry::{Deadline, RegistryClient};
 pub use current::CurrentJudge;
@@ -63,6 +65,17 @@ pub struct JudgeOptions {
     pub now: Timestamp,
     /// What is not known by then is `unknown: timed-out`.
     pub deadline: Deadline,
+}
+
+/// What a run asked beside posture and credentials.
+#[derive(Clone, Debug, Default)]
+pub struct Asked {
+    /// Whether images were judged.
+    pub images: bool,
+    /// Whether encrypted files among manifests were judged.
+    pub files: bool,
+    /// What was asked of the platform and of declared Secrets, and answered for all of them.
+    pub kept: BTreeSet<Code>,
 }
 
 /// What was found: all verdicts, exceptions applied.
@@ -154,9 +167,25 @@ impl Judge {
         Judged { findings, images, usage, ..Judged::default() }
     }
 
-    /// Findings about the exceptions themselves, given what all judging so far needed of them.
-    pub fn audit_exceptions(&self, usage: &Usage, now: Timestamp) -> Vec<Finding> {
-        self.rules.exceptions.audit(usage, now, &|code| self.asks(code))
+    /// Findings about the exceptions themselves, given what all judging so far needed of them, and what of it was asked.
+    pub fn audit_exceptions(&self, usage: &Usage, now: Timestamp, asked: &Asked) -> Vec<Finding> {
+        self.rules.exceptions.audit(usage, now, &|code| self.has_asked(code, asked))
+    }
+
+    /// Whether a run that asked these asked this question of all that it can be about. [`asks`](Self::asks) is about the
+    /// rules; this is about the door: one that does not look at platforms needs no exception of theirs.
+    fn has_asked(&self, code: &Code, asked: &Asked) -> bool {
+        let is_whole = self.rules.credentials.is_some();
+        match code.topic() {
+            Topic::ImageTrust => asked.images && self.has_image_policy(),
+            // Tokens are asked for at admission only, which never sees all of them.
+            Topic::Credentials => is_whole && code.as_str() != TOKEN_REQUEST.code,
+            Topic::Secrets | Topic::Platform => {
+                let is_of_files = sops::CODES.iter().any(|entry| entry.code == code.as_str());
+                asked.kept.contains(code) || (is_of_files && asked.files && is_whole)
+            }
+            _ => self.asks(code),
+        }
     }
 
     /// A report of what was judged.

@@ -44,9 +44,6 @@ pub enum RuleKind {
 }
 
 impl RuleKind {
-    /// The plural of `Platform`.
-    pub const PLATFORMS: &str = "platforms";
-
     /// The kind of that name.
     pub fn of(kind: &str) -> Option<Self> {
         let all = [Self::ClusterException, Self::Exception, Self::ImagePolicy, Self::Platform];
@@ -379,7 +376,7 @@ fn account_of_policy(resource: &Resource, in_force: &[(String, &ImagePolicySpec)
     }
 }
 
-/// The finding about a resource: passed when it is in force, so that an earlier failure resolves.
+/// The finding about a resource: decided otherwise where nothing is wrong, so that an earlier failure resolves.
 pub fn finding(id: &ResourceId, account: &Account) -> Option<Finding> {
     let entry = match id.kind {
         RuleKind::ImagePolicy => INVALID_IMAGE_POLICY,
@@ -389,7 +386,12 @@ pub fn finding(id: &ResourceId, account: &Account) -> Option<Finding> {
             return Some(if account.is_accepted() { refused.withdrawn() } else { refused.refused() });
         }
     };
-    let verdict = if account.is_accepted() { Verdict::Pass } else { Verdict::Fail };
+    let verdict = match account.reason {
+        Reason::Accepted => Verdict::Pass,
+        // There is nothing in it to correct: its condition says how to have it kept.
+        Reason::NotNamed => Verdict::NotApplicable,
+        _ => Verdict::Fail,
+    };
     FindingBuilder::new(entry.code(), entry.severity, verdict)
         .subject(subject(id))
         .location(Location::default())

@@ -181,6 +181,7 @@ impl Term {
 #[derive(Clone, Debug)]
 pub struct LeadershipWatch {
     terms: watch::Receiver<Option<Handle>>,
+    refusal: watch::Receiver<Option<String>>,
 }
 
 /// A term as the watch keeps it: not one of those that the lease waits for.
@@ -203,6 +204,15 @@ impl LeadershipWatch {
         }
     }
 
+    /// Waits until why nobody can lead is something else than this.
+    pub async fn other_refusal(&mut self, known: Option<&str>) -> Option<String> {
+        let other = self.refusal.wait_for(|refusal| refusal.as_deref() != known).await.map(|refusal| refusal.clone());
+        match other {
+            Ok(refusal) => refusal,
+            Err(_) => std::future::pending().await,
+        }
+    }
+
     /// The term, when this process leads now.
     pub fn now(&mut self) -> Option<Leading> {
         let handle = self.terms.borrow_and_update().clone()?;
@@ -215,13 +225,20 @@ impl LeadershipWatch {
 #[derive(Debug)]
 pub struct Seat {
     terms: watch::Sender<Option<Handle>>,
+    refusal: watch::Sender<Option<String>>,
 }
 
 impl Seat {
     /// A seat that nobody has taken, and what follows it.
     pub fn new() -> (Self, LeadershipWatch) {
-        let (terms, receiver) = watch::channel(None);
-        (Self { terms }, LeadershipWatch { terms: receiver })
+        let (terms, of_watch) = watch::channel(None);
+        let (refusal, why) = watch::channel(None);
+        (Self { terms, refusal }, LeadershipWatch { terms: of_watch, refusal: why })
+    }
+
+    /// Nobody can lead, since what makes a term the only one is refused; `None` when it is not, or not any more.
+    pub fn refused(&self, why: Option<String>) {
+        self.refusal.send_if_modified(|refusal| std::mem::replace(refusal, why.clone()) != why);
     }
 
     /// Begins a term that lasts until `deadline` unless it is renewed.

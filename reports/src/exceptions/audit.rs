@@ -20,13 +20,13 @@ impl Exceptions {
     /// (invalid). They pass where all is well, so that stored findings resolve, and are never excepted.
     ///
     /// Unused and expired ones have effect `warn`: the failures that they no longer cover count by themselves. Whether
-    /// one is used can be said only when all its questions were asked: `asks` says of which code that is so.
+    /// one is used can be said only when all its questions were asked, and decided: `asks` says of which code the first is so.
     pub fn audit(&self, usage: &Usage, now: Timestamp, asks: &dyn Fn(&Code) -> bool) -> Vec<Finding> {
         let mut findings = Vec::with_capacity(2 * self.exceptions.len() + self.invalid.len());
         for (index, exception) in self.exceptions.iter().enumerate() {
             let in_force = exception.spec.is_in_force(now);
             findings.push(expiry(exception, in_force));
-            let is_asked = exception.spec.codes.iter().all(asks);
+            let is_asked = exception.spec.codes.iter().all(asks) && !usage.is_undecided(index);
             findings.push(use_of(exception, in_force, (usage.is_used(index), is_asked)));
         }
         findings.extend(self.validity());
@@ -76,7 +76,7 @@ fn use_of(exception: &Exception, in_force: bool, (is_used, is_asked): (bool, boo
         (false, _, _) => (Verdict::NotApplicable, "has expired and can except nothing"),
         (true, true, _) => (Verdict::Pass, "excepts failures"),
         (true, false, true) => (Verdict::Fail, "excepts no failure"),
-        (true, false, false) => (Verdict::NotApplicable, "is about questions that were not all asked"),
+        (true, false, false) => (Verdict::NotApplicable, "is about questions that were not all asked, or not decided"),
     };
     let message = format!("{} {said}", title(exception));
     about(exception, UNUSED_EXCEPTION, verdict, message)

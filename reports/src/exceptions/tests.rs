@@ -234,8 +234,9 @@ fn used_unused_and_expired_exceptions_are_told_apart() {
 
 #[test]
 fn a_usage_covers_another_when_nothing_else_was_needed_there() {
-    let (none, first, both) = (Usage::default(), Usage(vec![2, 0]), Usage(vec![1, 1]));
-    assert!(both.covers(&first) && first.covers(&none) && none.covers(&Usage(vec![0, 0])));
+    let usage = |counts: [usize; 2]| Usage(counts.map(|failures| Uses { failures, undecided: 1 }).to_vec());
+    let (none, first, both) = (Usage::default(), usage([2, 0]), usage([1, 1]));
+    assert!(both.covers(&first) && first.covers(&none) && none.covers(&usage([0, 0])));
     assert!(!first.covers(&both) && !none.covers(&first));
 }
 
@@ -330,4 +331,25 @@ fn an_exception_is_not_called_unused_while_its_questions_are_not_asked() {
         findings.into_iter().find(|finding| finding.code.as_str() == "PR-0002").unwrap().verdict
     };
     assert_eq!((use_when(true), use_when(false)), (Verdict::Fail, Verdict::NotApplicable));
+}
+
+#[test]
+fn an_exception_is_not_called_unused_while_the_answer_about_its_subject_is_not_known() {
+    let exceptions = Exceptions::new(vec![exception("e", jhub(), |_| {})], vec![]);
+    let verdict = |usage: &Usage| {
+        let findings = exceptions.audit(usage, time(NOW), &|_| true);
+        findings.into_iter().find(|finding| finding.code.as_str() == "PR-0002").unwrap().verdict
+    };
+    let judged = |verdict, container| {
+        let finding = Finding { verdict, ..privileged(hub(Some(container))) };
+        exceptions.apply(vec![finding], time(NOW)).1
+    };
+    for undecided in [Verdict::Unknown, Verdict::Error] {
+        assert_eq!(verdict(&judged(undecided, "init-home")), Verdict::NotApplicable);
+        assert_eq!(verdict(&judged(undecided, "other")), Verdict::Fail, "that is not about its subject");
+    }
+    assert_eq!(verdict(&judged(Verdict::Pass, "init-home")), Verdict::Fail);
+    let mut both = judged(Verdict::Unknown, "init-home");
+    both.merge(&judged(Verdict::Fail, "init-home"));
+    assert_eq!(verdict(&both), Verdict::Pass);
 }

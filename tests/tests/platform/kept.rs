@@ -19,7 +19,14 @@ pub(crate) fn configuration(site: &Site) -> Value {
 }
 
 async fn keeping(site: &Site) -> Daemon {
-    let mut daemon = Daemon::configured(&configuration(site), &[]);
+    started(site, &configuration(site)).await
+}
+
+/// A daemon of this configuration, with the namespace that its lease is in.
+async fn started(site: &Site, configuration: &Value) -> Daemon {
+    let own = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "portreeve-system"}});
+    let _there = site.api().create(&own).await;
+    let mut daemon = Daemon::configured(configuration, &[]);
     daemon.start().await;
     daemon
 }
@@ -260,4 +267,115 @@ async fn a_component_waits_for_the_health_of_what_it_depends_on_and_not_for_its_
     let status = site.run(&["status"]).stdout;
     assert!(status.contains("after base"), "{status}");
     assert_eq!(value(&site.api().get(&site.config_map("b")).await.unwrap()), Some("2"));
+}
+
+/// The verdict about the component, and whether the exception of a name is told as unused.
+fn accepted(found: &[Value], code: &str, exception: &str) -> (Option<String>, bool) {
+    let of_code = found.iter().find(|finding| finding["code"] == code && finding["subject"]["type"] == "component");
+    let is_unused = found.iter().any(|finding| {
+        finding["code"] == "PR-0002" && message(finding).contains(&format!("{exception} excepts no failure"))
+    });
+    (of_code.and_then(|finding| finding["verdict"].as_str()).map(str::to_owned), is_unused)
+}
+
+#[tokio::test]
+async fn an_exception_for_a_component_counts_is_used_while_it_is_needed_and_is_told_when_it_is_not() {
+    let site = Site::new("accepted").await;
+    site.component("drift: warn");
+    site.write("app/a.yaml", &config("a", "1"));
+    let exception = |kind: &str, name: &str, code: &str, scope: &str| {
+        format!(
+            "---\napiVersion: portreeve.dev/v1alpha1\nkind: {kind}\nmetadata: {{name: {name}{scope}}}\nspec:\n  codes: \
+             [{code}]\n  subjects: {{kinds: [Component], names: [{}/app]}}\n  owner: team\n  reason: tuned by hand\n  \
+             expires: 2099-01-31\n",
+            site.name
+        )
+    };
+    let of_namespace = format!(", namespace: {}", site.namespace);
+    let file = [
+        exception("ClusterException", "tuned", "PR-5005", ""),
+        exception("ClusterException", "never", "PR-5008", ""),
+        // The component writes into this namespace, and is not of it.
+        exception("Exception", "theirs", "PR-5004", &of_namespace),
+    ];
+    site.write("exceptions.yaml", &file.concat());
+    let mut configuration = configuration(&site);
+    configuration["exceptions"] = json!([site.folder.join("exceptions.yaml")]);
+    let mut daemon = started(&site, &configuration).await;
+    until_value(&site, "a", "1").await;
+    let both = |found: &[Value]| {
+        let unused = |name| accepted(found, "PR-5005", name).1;
+        (unused("tuned") && unused("never") && unused("theirs")).then_some(())
+    };
+    daemon.wait_for("code=PR-0002", "all of them are unused", both).await;
+
+    site.api().merge(&site.config_map("a"), &json!({"data": {"value": "tuned"}})).await.unwrap();
+    let is_needed = |found: &[Value]| {
+        let needed = accepted(found, "PR-5005", "tuned") == (Some("excepted".to_owned()), false);
+        (needed && accepted(found, "PR-5005", "never").1).then_some(())
+    };
+    daemon.wait_for("", "it is excepted, and one of two is unused", is_needed).await;
+
+    // An exception of the namespace does not reach who keeps the platform.
+    let theirs = format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a, namespace: {}}}\ndata: {{value: operator}}\n",
+        site.namespace
+    );
+    site.api().apply_object(&documents(&theirs)[0], "").await.unwrap();
+    let is_failure = |found: &[Value]| {
+        let (verdict, is_unused) = accepted(found, "PR-5004", "theirs");
+        (verdict.as_deref() == Some("fail") && is_unused && accepted(found, "PR-5005", "tuned").1).then_some(())
+    };
+    daemon.wait_for("", "it fails, and what is not needed any more is unused", is_failure).await;
+    // A start says the same again, and resolved nothing of it meanwhile.
+    let never = |found: &[Value]| found.iter().find(|finding| message(finding).contains("never")).cloned();
+    let before = never(&daemon.findings("code=PR-0002").await).or_fail("one that was never needed");
+    daemon.kill();
+    daemon.start().await;
+    let said =
+        |found: &[Value]| never(found).filter(|now| now["lifecycle"]["lastSeen"] != before["lifecycle"]["lastSeen"]);
+    let after = daemon.wait_for("code=PR-0002", "it is said again", said).await;
+    assert_eq!(after["lifecycle"]["reopened"], 0, "{after}");
+    daemon.wait_for("", "the same", is_failure).await;
+}
+
+#[tokio::test]
+async fn exceptions_about_a_platform_are_not_unused_where_none_is_kept() {
+    let site = Site::new("unkept").await;
+    let text = |codes: &str| {
+        format!(
+            "---\napiVersion: portreeve.dev/v1alpha1\nkind: ClusterException\nmetadata: {{name: e-{}}}\nspec: {{codes: \
+             {codes}, owner: team, reason: r, expires: 2099-01-31}}\n",
+            codes.trim_matches(['[', ']']).to_lowercase()
+        )
+    };
+    site.write("exceptions.yaml", &(text("[PR-5005]") + &text("[PR-3008]") + &text("[C-0057]")));
+    let mut configuration = configuration(&site);
+    configuration["exceptions"] = json!([site.folder.join("exceptions.yaml")]);
+    configuration.as_object_mut().unwrap().remove("platform");
+    let daemon = started(&site, &configuration).await;
+    let found = daemon.wait_for("code=PR-0002", "an audit", |found| found.first().map(|_| found.to_vec())).await;
+    assert!(found.len() == 1 && message(&found[0]).contains("e-c-0057"), "{found:#?}");
+}
+
+#[tokio::test]
+async fn a_platform_whose_lease_has_no_namespace_says_so() {
+    let site = Site::new("leaseless").await;
+    site.write("app/a.yaml", &config("a", "1"));
+    let mut configuration = configuration(&site);
+    let lease_namespace = format!("{}-lease", site.name);
+    configuration["leader"]["namespace"] = json!(lease_namespace);
+    let mut daemon = Daemon::configured(&configuration, &[]);
+    daemon.start().await;
+    let found = finding(&daemon, "PR-5003").await;
+    assert!(message(&found).contains("nothing of the platform is applied or corrected"), "{found}");
+    assert!(
+        message(&found)
+            .contains(&format!("\"{lease_namespace}\" not found; create the namespace, or set 'leader.namespace'")),
+        "{found}"
+    );
+    assert!(daemon.log().contains("the platform is not kept"), "{}", daemon.log());
+    site.plane.create_namespace(&lease_namespace).await;
+    until_value(&site, "a", "1").await;
+    resolved(&daemon, "PR-5003").await;
 }

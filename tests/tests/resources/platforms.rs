@@ -11,7 +11,7 @@ use portreeve_tests::daemon::Daemon;
 use portreeve_tests::process::scratch;
 use serde_json::{Value, json};
 
-use crate::site::{API_VERSION, condition, definitions, install, path_of, until_resolved, until_said, until_verdict};
+use crate::site::{API_VERSION, condition, definitions, install, path_of, until_said};
 
 /// A platform of one component.
 fn platform(name: &str, namespace: &str, folder: &str) -> Value {
@@ -90,9 +90,7 @@ async fn a_platform_of_the_cluster_is_kept_and_says_what_became_of_it() {
     api.create(&other).await.unwrap();
     let said = until_said(api, &other, "NotNamed").await;
     assert!(condition(&said, "Accepted")["message"].to_string().contains("names the Platform 'demo'"), "{said}");
-    until_verdict(&daemon, "code=PR-5001", "other", "fail").await;
     api.delete(&path_of(&other)).await.unwrap();
-    until_resolved(&daemon, "code=PR-5001", "other").await;
 
     // A mistake changes nothing, and is said of its generation.
     for (mistake, words) in [
@@ -104,12 +102,29 @@ async fn a_platform_of_the_cluster_is_kept_and_says_what_became_of_it() {
         let said = until_ready(api, &demo, "NotAccepted").await;
         let accepted = condition(&said, "Accepted");
         assert!(accepted["reason"] == "Invalid" && accepted["message"].to_string().contains(words), "{said}");
-        until_unusable(&daemon, words).await;
+        let found = daemon.wait_for("code=PR-5001", words, |found| (!found.is_empty()).then(|| found.to_vec())).await;
+        let is_of_object = |it: &Value| it["subject"]["kind"] == "Platform" && it["subject"]["name"] == "demo";
+        assert!(found.len() == 1 && is_of_object(&found[0]), "one finding, about the object: {found:#?}");
     }
-    until_verdict(&daemon, "code=PR-5001", "demo", "fail").await;
+    let of_other = |it: &Value| it["subject"]["name"] == "other";
+    let all = daemon.findings("code=PR-5001&state=all").await;
+    assert!(!all.iter().any(of_other), "nothing in it is wrong: {all:#?}");
     write_config_map(&folder.join("app"), "2");
     api.merge(&path_of(&demo), &with_component(&demo, &json!({}))).await.unwrap();
     until_value(api, &namespace, "2").await;
+    until_ready(api, &demo, "Healthy").await;
+
+    // Another one of its name is told nothing that was said of the one before.
+    api.delete(&path_of(&demo)).await.unwrap();
+    fs::write(folder.join("app/bad.yaml"), "kind: [").unwrap();
+    api.create(&demo).await.unwrap();
+    let first = |object: &Value| {
+        let conditions = object["status"]["conditions"].as_array()?;
+        conditions.iter().find(|condition| condition["type"] == "Ready").cloned()
+    };
+    let said = api.wait_for(&path_of(&demo), "what becomes of it", first).await;
+    assert_eq!((&said["status"], &said["reason"]), (&json!("False"), &json!("Invalid")));
+    fs::remove_file(folder.join("app/bad.yaml")).unwrap();
     until_ready(api, &demo, "Healthy").await;
 
     // What a component comes to is said, and what is gone leaves what it had.

@@ -123,3 +123,39 @@ async fn corrections_that_do_not_last_stop_until_the_file_changes() {
     resolved(&daemon, "PR-3012").await;
     resolved(&daemon, "PR-3008").await;
 }
+
+#[tokio::test]
+async fn an_exception_for_a_declared_file_counts_and_is_told_when_nothing_needs_it() {
+    let site = Site::new("accepted").await;
+    site.map("hub.yaml", "password: one\n");
+    let exception = |name: &str, code: &str| {
+        format!(
+            "---\napiVersion: portreeve.dev/v1alpha1\nkind: ClusterException\nmetadata: {{name: {name}}}\nspec: {{codes: [{code}], \
+             subjects: {{kinds: [File]}}, owner: team, reason: it is made by hand, expires: 2099-01-31}}\n"
+        )
+    };
+    std::fs::write(site.file("exceptions.yaml"), exception("by-hand", "PR-3008") + &exception("never", "PR-3009"))
+        .unwrap();
+    let mut item = site.item("hub.yaml", "hub");
+    item["mode"] = json!("detect");
+    let mut config = site.config(json!([item]), json!({}));
+    config["exceptions"] = json!([site.file("exceptions.yaml")]);
+    let mut daemon = Daemon::configured(&config, &[]);
+    daemon.start().await;
+    let is_unused = |found: &[serde_json::Value], name: &str| {
+        let says = |it: &&serde_json::Value| it["message"].as_str().is_some_and(|message| message.contains(name));
+        found.iter().filter(|it| it["code"] == "PR-0002").any(|it| says(&it))
+    };
+    let is_accepted = |found: &[serde_json::Value]| {
+        let missing = found.iter().find(|it| it["code"] == "PR-3008")?;
+        let is_so = missing["verdict"] == "excepted" && is_unused(found, "never") && !is_unused(found, "by-hand");
+        is_so.then_some(())
+    };
+    daemon.wait_for("", "one is needed and one is not", is_accepted).await;
+    let data = json!({"password": STANDARD.encode("one")});
+    let secret = json!({"apiVersion": "v1", "kind": "Secret", "type": "Opaque", "data": data,
+        "metadata": {"name": "hub", "namespace": site.namespace}});
+    site.api().create(&secret).await.unwrap();
+    daemon.wait_for("", "none is needed", |found| is_unused(found, "by-hand").then_some(())).await;
+    resolved(&daemon, "PR-3008").await;
+}

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::cluster::status::Condition;
-use crate::controllers::resources::{Declared, READY, Ready};
+use crate::controllers::resources::{About, Declared, READY, Ready};
 use crate::judge::source::{repository_path, repository_root};
 use crate::platform::build::{Part, Validated};
 use crate::platform::keep::State;
@@ -36,36 +36,39 @@ pub enum Declaration {
 pub(super) struct Loaded {
     pub(super) validated: Validated,
     pub(super) parts: Vec<Part>,
-    /// Of the resource.
-    pub(super) generation: Option<i64>,
+    /// The resource that says so.
+    pub(super) of: About,
 }
 
 /// Why there is nothing to keep.
 pub(super) enum Unusable {
     /// The API server was not heard yet.
     NotKnown,
-    /// There is no platform, or it has mistakes.
+    /// There is no platform, or its file has mistakes.
     Because(String),
+    /// The resource has mistakes, and a finding about them.
+    Refused(String),
 }
 
 impl Declaration {
-    /// Reads what is declared, with the manifests of every component.
-    pub(super) async fn load(&self) -> Result<Loaded, Unusable> {
+    /// Reads what is declared, with the manifests of every component. What is declared by now is no change any more.
+    pub(super) async fn load(&mut self) -> Result<Loaded, Unusable> {
         match self {
             Self::File(file) => {
                 let file = file.clone();
-                let load = move || Validated::load(&file).map(|validated| built(validated, None));
+                let load = move || Validated::load(&file).map(|validated| built(validated, About::default()));
                 blocking(load).await.map_err(|invalid| Unusable::Because(invalid.to_string()))
             }
             Self::Resource { name, folder, declared, .. } => {
-                let declared = declared.borrow().clone();
+                let declared = declared.borrow_and_update().clone();
                 match declared {
                     Declared::Waiting => Err(Unusable::NotKnown),
                     Declared::Nothing(why) => Err(Unusable::Because(why)),
-                    Declared::Spec { spec, generation } => {
+                    Declared::Refused(why) => Err(Unusable::Refused(why)),
+                    Declared::Spec { spec, about } => {
                         let spec = Arc::unwrap_or_clone(spec);
                         let validated = Validated::of_resource(name.clone(), spec, folder.clone());
-                        Ok(blocking(move || built(validated, generation)).await)
+                        Ok(blocking(move || built(validated, about)).await)
                     }
                 }
             }
@@ -96,18 +99,25 @@ impl Declaration {
     }
 
     /// Has it said in the status of the resource whether the platform is ready.
-    pub(super) fn tell(&self, generation: Option<i64>, (is_true, reason): (bool, &str), message: String) {
+    pub(super) fn tell(&self, of: &About, (is_true, reason): (bool, &str), message: String) {
         let Self::Resource { name, ready, .. } = self else { return };
-        let condition =
-            Condition { type_: READY, is_true, observed_generation: generation, reason: reason.to_owned(), message };
-        let now = Some(Arc::new(Ready { name: name.clone(), condition }));
+        let observed_generation = of.generation;
+        let condition = Condition { type_: READY, is_true, observed_generation, reason: reason.to_owned(), message };
+        let now = Some(Arc::new(Ready { name: name.clone(), uid: of.uid.clone(), condition }));
         ready.send_if_modified(|ready| std::mem::replace(ready, now.clone()) != now);
+    }
+
+    /// There is no platform to say anything of.
+    pub(super) fn tell_nothing(&self) {
+        if let Self::Resource { ready, .. } = self {
+            ready.send_if_modified(|ready| ready.take().is_some());
+        }
     }
 }
 
-fn built(validated: Validated, generation: Option<i64>) -> Loaded {
+fn built(validated: Validated, of: About) -> Loaded {
     let parts = validated.build();
-    Loaded { validated, parts, generation }
+    Loaded { validated, parts, of }
 }
 
 /// Whether all components are healthy; else the worst state as a reason, and what is not healthy.

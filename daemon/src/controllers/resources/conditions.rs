@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use portreeve_reports::source::Node;
 
+use super::platforms::About;
 use crate::cluster::status::Condition;
 use crate::judge::resources::{Account, RuleKind};
 
@@ -23,6 +24,8 @@ pub(super) type Said = (Condition, String);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Statement {
     pub(super) account: Account,
+    /// The object's UID.
+    pub(super) uid: String,
     wanted: Vec<Condition>,
     said: Vec<Said>,
 }
@@ -31,7 +34,7 @@ impl Statement {
     /// The statement about a resource of this generation, as of this day.
     pub(super) fn new(
         (kind, account): (RuleKind, &Account),
-        (generation, said): (Option<i64>, Vec<Said>),
+        (About { uid, generation }, said): (About, Vec<Said>),
         today: Date,
     ) -> Self {
         let condition = |type_, is_true, reason: &str, message: String| Condition {
@@ -60,7 +63,7 @@ impl Statement {
             }
             _ => {}
         }
-        Self { account: account.clone(), wanted, said }
+        Self { account: account.clone(), uid, wanted, said }
     }
 
     /// All that is to be said. Whether a platform is ready is told by who keeps it (`ready`); until then it is what was
@@ -110,6 +113,10 @@ mod tests {
     use super::*;
     use crate::judge::resources::Reason;
 
+    fn about(generation: Option<i64>) -> About {
+        About { uid: "1".to_owned(), generation }
+    }
+
     fn account(reason: Reason, until: Option<Date>) -> Account {
         Account { reason, message: "m".to_owned(), until }
     }
@@ -137,7 +144,7 @@ mod tests {
         let statement = |reason, generation| {
             let account = account(reason, None);
             let said = said(&condition("Accepted", "True"));
-            Statement::new((RuleKind::ImagePolicy, &account), (Some(generation), said), day("2026-02-01"))
+            Statement::new((RuleKind::ImagePolicy, &account), (about(Some(generation)), said), day("2026-02-01"))
         };
         let is_said = |statement: &Statement| statement.says(&statement.wanted(None));
         assert!(is_said(&statement(Reason::Accepted, 2)));
@@ -155,7 +162,7 @@ mod tests {
     fn an_exception_is_in_force_through_its_last_day_and_says_when_it_no_longer_is() {
         let account = account(Reason::Accepted, Some(day("2026-06-30")));
         let in_force = |today| {
-            let statement = Statement::new((RuleKind::Exception, &account), (Some(1), Vec::new()), day(today));
+            let statement = Statement::new((RuleKind::Exception, &account), (about(Some(1)), Vec::new()), day(today));
             let wanted = statement.wanted(None);
             assert!(wanted[0].type_ == ACCEPTED && wanted[0].is_true, "it is valid still");
             (wanted[1].type_, wanted[1].is_true, wanted[1].reason.clone())
@@ -163,7 +170,7 @@ mod tests {
         assert_eq!(in_force("2026-06-30"), (IN_FORCE, true, "InForce".to_owned()));
         assert_eq!(in_force("2026-07-01"), (IN_FORCE, false, "Expired".to_owned()));
         let refused = self::account(Reason::Invalid, None);
-        let statement = Statement::new((RuleKind::Exception, &refused), (None, Vec::new()), day("2026-06-30"));
+        let statement = Statement::new((RuleKind::Exception, &refused), (about(None), Vec::new()), day("2026-06-30"));
         assert_eq!(statement.wanted(None)[1].reason, "NotAccepted");
     }
 
@@ -172,7 +179,7 @@ mod tests {
         let before = said(&[condition("Accepted", "True"), condition("Ready", "True")].join(","));
         let statement = |reason| {
             let account = account(reason, None);
-            Statement::new((RuleKind::Platform, &account), (Some(2), before.clone()), day("2026-06-30"))
+            Statement::new((RuleKind::Platform, &account), (about(Some(2)), before.clone()), day("2026-06-30"))
         };
         let accepted = statement(Reason::Accepted);
         assert!(accepted.says(&accepted.wanted(None)) && accepted.wanted(None).len() == 2);

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use jiff::civil::Date;
 use portreeve_reports::{Cause, Finding, SubjectKey};
 
-use super::Declared;
 use super::conditions::{Said, Statement, conditions_of};
+use super::platforms::{About, Declared};
 use crate::cluster::index::Item;
 use crate::cluster::key::ObjectKey;
 use crate::cluster::kinds::{RULE_KINDS, WatchedKind};
@@ -31,7 +31,7 @@ pub(super) enum Listing {
 /// What only the status is about.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Seen {
-    generation: Option<i64>,
+    about: About,
     said: Vec<Said>,
 }
 
@@ -95,8 +95,9 @@ impl Held {
                 let metadata = object.root.get("metadata");
                 let created = metadata.and_then(|it| it.get("creationTimestamp")?.as_str()).unwrap_or_default();
                 let generation = metadata.and_then(|it| it.get("generation")?.as_int());
+                let uid = metadata.and_then(|it| it.get("uid")?.as_str()).unwrap_or_default().to_owned();
                 let resource = Resource::read(&id, created, Ok(&object.root));
-                (resource, Seen { generation, said: conditions_of(&object.root) })
+                (resource, Seen { about: About { uid, generation }, said: conditions_of(&object.root) })
             }
             Item::Bad(_, problem) => (Resource::read(&id, "", Err(&problem.message)), Seen::default()),
         };
@@ -127,14 +128,15 @@ impl Held {
     pub(super) fn declared(&self, name: &str, accounts: &BTreeMap<ResourceId, Account>) -> Declared {
         let id = ResourceId { kind: RuleKind::Platform, namespace: String::new(), name: name.to_owned() };
         if let (Some(resource), Some(account)) = (self.resources.get(&id), accounts.get(&id)) {
-            let generation = self.seen.get(&id).and_then(|seen| seen.generation);
+            let about = self.seen.get(&id).map(|seen| seen.about.clone()).unwrap_or_default();
             let spec = resource.platform().filter(|_| account.is_accepted());
             return match spec {
-                Some(spec) => Declared::Spec { spec, generation },
-                None => Declared::Nothing(format!("the Platform '{name}' cannot be used: {}", account.message)),
+                Some(spec) => Declared::Spec { spec, about },
+                None => Declared::Refused(format!("the Platform '{name}' cannot be used: {}", account.message)),
             };
         }
-        match self.listings.get(RuleKind::PLATFORMS) {
+        let listing = RULE_KINDS.iter().find(|kind| kind.kind == RuleKind::Platform.as_str());
+        match listing.and_then(|kind| self.listings.get(kind.plural)) {
             None | Some(Listing::Waiting) => Declared::Waiting,
             Some(Listing::Hidden(_, why)) => Declared::Nothing(format!("platforms could not be listed: {why}")),
             Some(Listing::Listed | Listing::Stale(_)) => {
@@ -147,7 +149,7 @@ impl Held {
     pub(super) fn heard(&self, accounts: &BTreeMap<ResourceId, Account>, today: Date) -> Heard {
         let statement = |(id, seen): (&ResourceId, &Seen)| {
             let account = accounts.get(id)?;
-            let about = (seen.generation, seen.said.clone());
+            let about = (seen.about.clone(), seen.said.clone());
             Some((id.clone(), Statement::new((id.kind, account), about, today)))
         };
         Heard { statements: self.seen.iter().filter_map(statement).collect(), listings: self.listings.clone() }

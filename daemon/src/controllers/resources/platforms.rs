@@ -16,11 +16,22 @@ pub enum Declared {
     Spec {
         /// What it asks for.
         spec: Arc<PlatformSpec>,
-        /// The generation of the resource that says so.
-        generation: Option<i64>,
+        /// The resource that says so.
+        about: About,
     },
+    /// It has mistakes, which are said in its status and as a finding about it.
+    Refused(String),
     /// There is none that can be kept: why.
     Nothing(String),
+}
+
+/// Which version of which object: one that is deleted and made again under its name is another.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct About {
+    /// Its UID.
+    pub uid: String,
+    /// The generation of what it asks for.
+    pub generation: Option<i64>,
 }
 
 /// What became of a platform, for its status.
@@ -28,6 +39,8 @@ pub enum Declared {
 pub struct Ready {
     /// The resource.
     pub name: String,
+    /// The object of that name.
+    pub uid: String,
     /// What is said.
     pub condition: Condition,
 }

@@ -141,7 +141,8 @@ impl StatusWriter {
 /// What is not said yet.
 fn unsaid<'a>(heard: &'a Heard, ready: Option<&Ready>) -> Vec<Due<'a>> {
     let due = |(id, statement): (&'a ResourceId, &'a Statement)| {
-        let ready = ready.filter(|ready| id.kind == RuleKind::Platform && ready.name == id.name);
+        let is_it = |ready: &&Ready| ready.name == id.name && ready.uid == statement.uid;
+        let ready = ready.filter(|ready| id.kind == RuleKind::Platform && is_it(ready));
         let wanted = statement.wanted(ready.map(|ready| &ready.condition));
         (!statement.says(&wanted)).then_some(Due { id, statement, wanted })
     };
@@ -203,13 +204,15 @@ fn kind_of(id: &ResourceId) -> Option<&'static WatchedKind> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::controllers::resources::{About, READY};
     use crate::judge::resources::{Account, Reason};
 
     fn heard(kinds: &[(RuleKind, usize)]) -> Heard {
         let account = Account { reason: Reason::Accepted, message: "m".to_owned(), until: None };
         let named = |kind: RuleKind, number: usize| {
             let id = ResourceId { kind, namespace: String::new(), name: format!("x{number:04}") };
-            let statement = Statement::new((kind, &account), (Some(1), Vec::new()), "2026-06-30".parse().unwrap());
+            let about = About { uid: "first".to_owned(), generation: Some(1) };
+            let statement = Statement::new((kind, &account), (about, Vec::new()), "2026-06-30".parse().unwrap());
             (id, statement)
         };
         let statements = kinds.iter().flat_map(|(kind, count)| (0..*count).map(|number| named(*kind, number)));
@@ -250,5 +253,24 @@ mod tests {
         // What is new is no fight.
         due.wanted[0].observed_generation = Some(2);
         assert!(is_due(&desk, &due, SHORTEST_PAUSE));
+    }
+
+    #[test]
+    fn what_became_of_a_platform_is_not_said_of_another_one_of_its_name() {
+        let heard = heard(&[(RuleKind::Platform, 1)]);
+        let ready = |uid: &str| Ready {
+            name: "x0000".to_owned(),
+            uid: uid.to_owned(),
+            condition: Condition {
+                type_: READY,
+                is_true: true,
+                observed_generation: Some(1),
+                reason: "Healthy".to_owned(),
+                message: "m".to_owned(),
+            },
+        };
+        let is_ready_said =
+            |uid| unsaid(&heard, Some(&ready(uid)))[0].wanted.iter().any(|condition| condition.type_ == READY);
+        assert!(is_ready_said("first") && !is_ready_said("second"));
     }
 }

@@ -101,6 +101,8 @@ fn a_platform_is_kept_where_the_configuration_names_it_and_says_so_where_not() {
         assert_eq!(account.reason, Reason::NotNamed);
         assert!(account.message.contains(words), "{}", account.message);
         assert!(account.message.contains("set platform.resource to 'demo'"), "{}", account.message);
+        let verdict = finding(&id, &account).unwrap().verdict;
+        assert_eq!(verdict, Verdict::NotApplicable, "there is nothing in it to correct");
     }
 }
 

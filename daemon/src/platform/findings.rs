@@ -157,13 +157,8 @@ fn foreign(outcome: &Outcome) -> Option<Answer> {
     let evidence: Vec<_> = drifted.iter().map(|drifted| (drifted.object.clone(), drifted.why.clone())).collect();
     match (&outcome.stop, drifted.first()) {
         (Some(Stop::Foreign(objects)), _) => {
-            let first = objects.first().map(String::as_str).unwrap_or_default();
-            let message = format!(
-                "{} is not applied: {first} exists and is not ours{}; set adopt: true to take it over",
-                name(outcome),
-                more(objects.len())
-            );
-            Some(fail(message, evidence))
+            let (key, why) = objects.first()?;
+            Some(fail(format!("{} is not applied: {key}: {why}{}", name(outcome), more(objects.len())), evidence))
         }
         (_, Some(first)) => {
             let message = format!("{}: {}: {}{}", name(outcome), first.object, first.why, more(drifted.len()));

@@ -98,10 +98,10 @@ fn stop_words(stop: &Stop) -> String {
             });
             format!("kept back by the gate: {}{}", kept.why, lines(told.collect()))
         }
-        Stop::Foreign(objects) => format!(
-            "not applied: these exist and are not ours (adopt: true takes them over):{}",
-            lines(objects.clone())
-        ),
+        Stop::Foreign(objects) => {
+            let told = objects.iter().map(|(key, why)| format!("{key}: {why}")).collect();
+            format!("not applied:{}", lines(told))
+        }
         Stop::Refused(refused) => {
             let told = refused.iter().map(|(key, failure)| format!("{key}: {failure}")).collect();
             format!("not applied, the API server refuses:{}", lines(told))
@@ -116,7 +116,7 @@ fn object(text: &mut String, planned: &Planned) {
     let mark = match &planned.action {
         Action::Create { .. } => '+',
         Action::Update | Action::Adopt | Action::Move(_) => '~',
-        Action::Foreign | Action::Refused(_) => '!',
+        Action::Foreign(_) | Action::Refused(_) => '!',
         Action::Unchanged if planned.yields.is_empty() => return,
         Action::Unchanged => '=',
     };

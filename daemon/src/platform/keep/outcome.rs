@@ -14,7 +14,7 @@ use crate::platform::clear::KeptBack;
 use crate::platform::deploy::Applied;
 use crate::platform::health::{Health, health};
 use crate::platform::inventory::DamagedInventory;
-use crate::platform::plan::{Action, ComponentPlan, DriftClass, Drifted, Planned};
+use crate::platform::plan::{Action, ComponentPlan, DriftClass, Drifted, Planned, foreign};
 use crate::platform::prune::TooMuch;
 pub use crate::runtime::metrics::ComponentState as State;
 
@@ -27,8 +27,8 @@ pub enum Stop {
     Damaged(DamagedInventory),
     /// The gate.
     KeptBack(Box<KeptBack>),
-    /// Objects that are somebody else's.
-    Foreign(Vec<String>),
+    /// Objects that are somebody else's, with why they are left alone.
+    Foreign(Vec<(ObjectKey, String)>),
     /// What the server refuses, by object.
     Refused(Vec<(ObjectKey, ApiFailure)>),
     /// The server could not be asked.
@@ -120,8 +120,8 @@ pub(super) fn stop(plan: &ComponentPlan, component: &Component, aim: Aim<'_>, of
     if !refused.is_empty() {
         return Some(Stop::Refused(refused));
     }
-    let foreign = plan.objects.iter().filter(|planned| matches!(planned.action, Action::Foreign));
-    let foreign: Vec<String> = foreign.map(|planned| planned.wanted.address.key.to_string()).collect();
+    let why = |planned: &Planned| Some((planned.wanted.address.key.clone(), foreign(planned)?));
+    let foreign: Vec<(ObjectKey, String)> = plan.objects.iter().filter_map(why).collect();
     if !foreign.is_empty() {
         return Some(Stop::Foreign(foreign));
     }

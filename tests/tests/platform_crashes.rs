@@ -7,3 +7,5 @@ mod site;
 mod faults;
 #[path = "platform/shape.rs"]
 mod shape;
+#[path = "platform/whose.rs"]
+mod whose;

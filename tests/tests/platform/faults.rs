@@ -192,7 +192,7 @@ async fn a_definition_that_never_establishes_is_waited_for_in_vain_and_told() {
     let output = site.run(&["apply", "--yes", "--timeout", "3s", "--format", "json"]);
     let applied: Value = serde_json::from_str(&output.stdout).or_fail(&output.stderr);
     assert_eq!(applied["components"][0]["state"], "progressing", "{applied}");
-    assert!(applied["components"][0]["applied"]["unhealthy"].to_string().contains("Thing"), "{applied}");
+    assert!(applied["components"][0]["unhealthy"].to_string().contains("Thing"), "{applied}");
     assert!(site.api().get(&site.config_map("z")).await.is_err(), "later waves wait");
     site.component("retain: false");
     assert_eq!(site.run(&["destroy", "--yes"]).code, Some(0));

@@ -10,25 +10,25 @@ use crate::faults::{killed, proxied};
 use crate::site::{Site, actions, config, pairs};
 
 /// The item of a component of this name and folder; `extra` are further keys.
-fn item(site: &Site, name: &str, extra: &str) -> String {
+pub(crate) fn item(site: &Site, name: &str, extra: &str) -> String {
     format!("- {{name: {name}, namespace: {}, source: {{folder: {name}}}{extra}}}\n", site.namespace)
 }
 
 /// UID and component of a ConfigMap.
-async fn holder(site: &Site, name: &str) -> (String, String) {
+pub(crate) async fn holder(site: &Site, name: &str) -> (String, String) {
     let live = site.api().get(&site.config_map(name)).await.or_fail(name);
     let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     (word(&live["metadata"]["uid"]), word(&live["metadata"]["labels"]["portreeve.dev/component"]))
 }
 
 /// The names that a component's inventory lists.
-async fn listed(site: &Site, component: &str) -> Vec<String> {
+pub(crate) async fn listed(site: &Site, component: &str) -> Vec<String> {
     let rows = site.inventory(component).await;
     rows.iter().map(|row| row[3].as_str().unwrap_or_default().to_owned()).collect()
 }
 
 /// Two components that are applied anew: `from` has x and stays, `to` has z.
-async fn two(site: &Site) {
+pub(crate) async fn two(site: &Site) {
     let inventories = ["from", "to"].map(|name| format!("platform.{}.{name}", site.name));
     let inventories = inventories.map(|name| format!("/api/v1/namespaces/portreeve-system/configmaps/{name}"));
     for path in ["x", "stays", "z"].map(|name| site.config_map(name)).iter().chain(&inventories) {
@@ -44,7 +44,7 @@ async fn two(site: &Site) {
     assert_eq!(output.code, Some(0), "{}{}", output.stdout, output.stderr);
 }
 
-fn moved(site: &Site, name: &str) {
+pub(crate) fn moved(site: &Site, name: &str) {
     site.remove(&format!("from/{name}.yaml"));
     site.write(&format!("to/{name}.yaml"), &config(name, "1"));
 }

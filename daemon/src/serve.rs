@@ -98,7 +98,7 @@ async fn daemon(options: ServeOptions) -> Result<(), ServeError> {
     if let Some((listener, layout)) = options.demo_registry {
         start_demo_registry(&mut supervisor, listener, &layout)?;
     }
-    let source = Source::connect(&options.config.cluster).await?;
+    let source = Source::connect(&options.config).await?;
     // Health is answered and a signal heeded while the API server is away.
     let cluster = tokio::select! {
         cluster = source.identity(supervisor.shutdown()) => cluster,

@@ -34,6 +34,7 @@ fn everything() -> Value {
         "nodeSelector": {"a": "b"},
         "tolerations": [{"operator": "Exists"}],
         "networkPolicy": {"metricsFrom": [{"podSelector": {}}]},
+        "platform": {"resource": "demo", "folder": "manifests", "volume": {"persistentVolumeClaim": {"claimName": "platform"}}},
     })
 }
 
@@ -144,7 +145,12 @@ fn the_rights_are_the_least_that_watching_and_writing_need() {
     let mut create = lease(json!(["create"]), Value::Null);
     create.as_object_mut().unwrap().remove("resourceNames");
     let update = lease(json!(["get", "update"]), json!(["portreeve"]));
-    assert_eq!(of_kind(&objects, "Role")["rules"], json!([create, update]), "a Secret that is given is not written");
+    let inventories = json!({"apiGroups": [""], "resources": ["configmaps"],
+        "verbs": ["get", "list", "create", "update", "patch", "delete"]});
+    let of_namespace = &of_kind(&objects, "Role")["rules"];
+    assert_eq!(*of_namespace, json!([create, update, inventories]), "a Secret that is given is not written");
+    values["platform"] = json!({});
+    assert_eq!(of_kind(&rendered(&values), "Role")["rules"], json!([create, update]), "no platform has no inventories");
 }
 
 #[test]
@@ -286,17 +292,26 @@ fn the_webhook_and_the_daemon_are_told_the_same_scope() {
 
 #[test]
 fn the_daemon_reads_the_configuration_of_the_chart() {
-    for values in [json!({}), enforcing(), declaring(), json!({"registries": [{"host": "registry.example.org:5000"}]})]
-    {
+    let volume = json!({"persistentVolumeClaim": {"claimName": "platform"}});
+    let deploying = json!({"platform": {"file": "platform.yaml", "interval": "5m", "volume": volume}});
+    let following = json!({"platform": {"resource": "demo", "folder": "parts", "volume": volume}});
+    let asking = json!({"registries": [{"host": "registry.example.org:5000"}]});
+    for values in [json!({}), enforcing(), declaring(), asking, deploying, following] {
         let folder = scratch("config");
         for (name, content) in of_kind(&rendered(&values), "ConfigMap")["data"].as_object().unwrap() {
             // The volume is a folder of the container only.
             let here = folder.to_str().unwrap();
             let content = content.as_str().unwrap().replace("/var/lib/portreeve", here);
-            let content = content.replace("/etc/portreeve/identities", here);
+            let content = content.replace("/etc/portreeve/identities", here).replace("/var/lib/platform", here);
             std::fs::write(folder.join(name), content).unwrap();
         }
         std::fs::write(folder.join("keys.txt"), "").unwrap();
+        std::fs::create_dir(folder.join("parts")).unwrap();
+        let component = "{name: base, namespace: lab, source: {folder: parts}}";
+        let platform = format!(
+            "{{apiVersion: portreeve.dev/v1alpha1, kind: Platform, metadata: {{name: demo}}, spec: {{components: [{component}]}}}}\n"
+        );
+        std::fs::write(folder.join("platform.yaml"), platform).unwrap();
         let config = folder.join("portreeve.yaml");
         let shown = Portreeve::run(["config", "show", "--config", config.to_str().unwrap()]);
         assert_eq!(shown.code, Some(0), "{values}: {}", shown.stderr);
@@ -317,6 +332,9 @@ fn values_that_the_schema_does_not_know_are_refused() {
         json!({"webhook": {"tls": {"existingSecret": "own"}}}),
         json!({"secrets": {"sync": [{"file": "a.yaml", "namespace": "a", "name": "a"}]}}),
         json!({"secrets": {"files": {"a.yaml": "password: plain"}}}),
+        json!({"platform": {"resource": "demo"}}),
+        json!({"platform": {"resource": "demo", "file": "platform.yaml", "volume": {"emptyDir": {}}}}),
+        json!({"platform": {"file": "../platform.yaml", "volume": {"emptyDir": {}}}}),
     ] {
         let output = helm(&values).output().unwrap();
         assert!(!output.status.success(), "{values} is rendered");

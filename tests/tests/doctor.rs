@@ -179,3 +179,41 @@ async fn the_webhook_is_reached_where_it_listens_and_missed_where_it_does_not() 
     let answer = ask().expect_exit(0).json();
     assert_eq!(checks(&answer, "webhook")[0][0], "ok", "{answer:#}");
 }
+
+#[test]
+fn the_store_is_looked_at_and_nothing_is_made() {
+    let desk = Desk::new();
+    let store = |configuration: &str| {
+        let answer = doctor(&desk, configuration).json();
+        let [status, message, remedy] = checks(&answer, "store")[0];
+        (status.to_owned(), format!("{message} {remedy}"))
+    };
+    let told = |configuration: &str, status: &str, words: &str| {
+        let found = store(configuration);
+        assert!(found.0 == status && found.1.contains(words), "{configuration}: {found:?}");
+    };
+    told("store: {url: 'sqlite://new.db'}\n", "ok", "at the first start");
+    assert!(!desk.folder().join("new.db").exists() && !desk.folder().join("new.db.lock").exists());
+    told("store: {url: 'sqlite://away/new.db'}\n", "fail", "does not exist");
+    desk.file("text.db", "not a database\n");
+    told("store: {url: 'sqlite://text.db'}\n", "fail", "text.db");
+    told("store: {url: 'postgres://portreeve@127.0.0.1:1/portreeve'}\n", "fail", "connection refused");
+}
+
+#[tokio::test]
+async fn a_store_that_a_daemon_has_open_is_told_so_and_later_is_intact() {
+    let cluster = FolderCluster::new("");
+    let asked = || {
+        let mut doctor = Portreeve::command();
+        doctor.args(["doctor", "--format", "json"]).current_dir(cluster.root());
+        let answer = Portreeve::finish(&mut doctor).json();
+        let [status, message, _] = checks(&answer, "store")[0];
+        (status.to_owned(), message.to_owned())
+    };
+    let daemon = cluster.serve().await;
+    let (status, message) = asked();
+    assert!(status == "ok" && message.contains("open in a running daemon"), "{status} {message}");
+    drop(daemon);
+    let (status, message) = asked();
+    assert!(status == "ok" && message.contains("intact"), "{status} {message}");
+}

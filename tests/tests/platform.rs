@@ -1,9 +1,9 @@
-//! Platforms on the real API server: by the command line, and kept by the daemon.
+//! Platforms on the real API server: by the command line.
 
+#[path = "platform/plans.rs"]
+mod plans;
 #[path = "platform/site.rs"]
 mod site;
 
 #[path = "platform/command.rs"]
 mod command;
-#[path = "platform/kept.rs"]
-mod kept;

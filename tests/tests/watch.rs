@@ -7,6 +7,8 @@ mod site;
 mod changes;
 #[path = "watch/faults.rs"]
 mod faults;
+#[path = "watch/lost.rs"]
+mod lost;
 #[path = "watch/outage.rs"]
 mod outage;
 #[path = "watch/rights.rs"]

@@ -3,6 +3,7 @@
 mod cluster;
 mod keys;
 mod registries;
+mod store;
 mod webhook;
 
 use clap::{Args, ValueEnum};
@@ -21,7 +22,7 @@ use crate::judge::FileSource;
 ///   portreeve doctor
 ///   portreeve doctor --config portreeve.yaml --format json
 ///
-/// Asked are: files and keys of the configuration, the API server, its clock, our rights, the webhook, the registries.
+/// Asked are: files and keys of the configuration, the store, the API server, its clock, our rights, the webhook, the registries.
 /// Exits: 0 all is well, 10 something fails, 5 something could not be told, 2 the configuration is wrong.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
@@ -100,7 +101,7 @@ pub(super) fn run(args: &DoctorArgs, global: &GlobalArgs) -> Outcome {
     let config = global.load_config_for(&[])?.config;
     let mut checks = files(global);
     checks.extend(keys::check(&config));
-    checks.extend(block_on(global, async { Ok(Box::pin(over_the_network(&config, global)).await) })?);
+    checks.extend(block_on(global, async { Ok(Box::pin(asked(&config, global)).await) })?);
     let worst = checks.iter().map(|check| check.status).max().unwrap_or(Status::Ok);
     match args.format {
         DoctorFormat::Table => checks.iter().try_for_each(|check| output::print(&format!("{}\n", check.line())))?,
@@ -132,6 +133,13 @@ fn files(global: &GlobalArgs) -> Vec<Check> {
             .map(|problem| Check::fail("files", problem, "see `portreeve config show --origin`"))
             .collect(),
     }
+}
+
+async fn asked(config: &Config, global: &GlobalArgs) -> Vec<Check> {
+    let store = Box::pin(store::check(config, (global.timeout, global.offline))).await;
+    let mut checks = vec![store];
+    checks.extend(Box::pin(over_the_network(config, global)).await);
+    checks
 }
 
 async fn over_the_network(config: &Config, global: &GlobalArgs) -> Vec<Check> {

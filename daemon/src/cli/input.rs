@@ -11,7 +11,7 @@ use portreeve_reports::{Cause, Finding};
 use super::Failure;
 use crate::cluster::folder::walk;
 use crate::config::Config;
-use crate::judge::content::{Content, is_own};
+use crate::judge::content::{Content, is_own, own_files};
 use crate::judge::secrets::EncryptedFile;
 use crate::judge::source::{repository_path, repository_root};
 
@@ -35,8 +35,7 @@ pub(super) struct Inputs {
 pub(super) fn read(paths: &[PathBuf], namespace: &str, config: &Config) -> Result<Inputs, Failure> {
     let options = ReadOptions { limits: Limits::default(), default_namespace: namespace.to_owned() };
     let root = repository_root();
-    let own = config.files_of_rules().filter_map(|file| file.canonicalize().ok()).collect();
-    let mut inputs = Inputs { own, ..Inputs::default() };
+    let mut inputs = Inputs { own: own_files(config), ..Inputs::default() };
     let roots: Vec<PathBuf> = paths.iter().filter(|path| path.is_dir()).cloned().collect();
     for path in paths {
         if path.as_os_str() == "-" {

@@ -40,6 +40,8 @@ pub struct FolderOptions {
     pub path: PathBuf,
     /// How the folder is called in findings: relative to the repository, with forward slashes, as `check` would.
     pub shown: String,
+    /// Files that the configuration names, by their own paths: they are no manifests.
+    pub own: Vec<PathBuf>,
     /// Namespace of objects that state none.
     pub default_namespace: String,
     /// Caps on one file.
@@ -52,7 +54,7 @@ impl FolderOptions {
         let path = path.into();
         let shown = path.to_string_lossy().replace('\\', "/");
         let shown = shown.trim_start_matches("./").trim_end_matches('/').to_owned();
-        Self { path, shown, default_namespace: "default".to_owned(), limits: Limits::default() }
+        Self { path, shown, own: Vec::new(), default_namespace: "default".to_owned(), limits: Limits::default() }
     }
 }
 
@@ -171,7 +173,9 @@ impl State {
         let options =
             ReadOptions { limits: self.options.limits, default_namespace: self.options.default_namespace.clone() };
         match walk::bytes(file, options.limits.bytes) {
-            Ok(bytes) if is_own(file, &[], &bytes, &options.limits) => self.claims.file_read(&name, Content::default()),
+            Ok(bytes) if is_own(file, &self.options.own, &bytes, &options.limits) => {
+                self.claims.file_read(&name, Content::default())
+            }
             Ok(bytes) => self.claims.file_read(&name, Content::read(&name, Some(file), &bytes, &options)),
             Err((cause, why)) => vec![claims::unreadable(&name, cause, &why)],
         }

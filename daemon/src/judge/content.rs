@@ -9,6 +9,7 @@ use portreeve_secrets::sops::{self, Document};
 
 use super::review::object_of_document;
 use super::secrets::{self, EncryptedFile};
+use crate::config::Config;
 use crate::config::load::FILE_NAME;
 
 /// Names of files that are not manifests wherever they are.
@@ -57,6 +58,11 @@ impl Content {
         }
         content
     }
+}
+
+/// The files that a configuration names, by their own paths.
+pub fn own_files(config: &Config) -> Vec<PathBuf> {
+    config.files_of_rules().filter_map(|file| file.canonicalize().ok()).collect()
 }
 
 /// Whether a file of a folder is one of those that say how the others are judged, and no manifest: a `.sops.yaml`, a

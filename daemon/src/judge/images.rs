@@ -167,6 +167,7 @@ fn rule_subject(group: &Group<'_>, digest: Option<Digest>) -> rules::ImageUse {
         digest,
         objects: group.uses.iter().filter_map(|image| image.object.clone()).collect(),
         locations: places(&group.uses),
+        untold: group.uses.len().saturating_sub(MOST_PLACES),
     }
 }
 

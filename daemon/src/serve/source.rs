@@ -12,8 +12,9 @@ use crate::cluster::folder::{self, FolderOptions};
 use crate::cluster::kinds::KINDS;
 use crate::cluster::watches::{OnRestart, Watches};
 use crate::cluster::writer::Event;
-use crate::config::ClusterSource;
 use crate::config::valid::ClusterRead;
+use crate::config::{ClusterSource, Config};
+use crate::judge::content::own_files;
 use crate::judge::source::{repository_path, repository_root};
 use crate::runtime::metrics::Metrics;
 use crate::runtime::supervisor::{Supervisor, TaskName};
@@ -21,17 +22,18 @@ use crate::runtime::supervisor::{Supervisor, TaskName};
 /// Where objects come from.
 pub(super) enum Source {
     Api(kube::Client),
-    Folder { path: PathBuf, name: String },
+    Folder { path: PathBuf, name: String, own: Vec<PathBuf> },
 }
 
 impl Source {
-    pub(super) async fn connect(cluster: &ClusterSource) -> Result<Self, ServeError> {
-        let kube = match cluster {
+    pub(super) async fn connect(config: &Config) -> Result<Self, ServeError> {
+        let kube = match &config.cluster {
             ClusterSource::Folder { path, name } => {
                 if !path.is_dir() {
                     return Err(ServeError::NoFolder(path.display().to_string()));
                 }
-                return Ok(Self::Folder { path: path.clone(), name: name.clone() });
+                let own = own_files(config);
+                return Ok(Self::Folder { path: path.clone(), name: name.clone(), own });
             }
             ClusterSource::InCluster => KubeSource::InCluster,
             ClusterSource::Kubeconfig { file, context } => {
@@ -62,10 +64,10 @@ impl Source {
     ) {
         let shutdown = supervisor.shutdown();
         match self {
-            Self::Folder { path, .. } => {
+            Self::Folder { path, own, .. } => {
                 // The same name for a file as at the CI door, and so the same fingerprint.
                 let shown = repository_path(&path, repository_root().as_deref());
-                let options = FolderOptions { shown, ..FolderOptions::new(path) };
+                let options = FolderOptions { shown, own, ..FolderOptions::new(path) };
                 supervisor.spawn(TaskName::Folder, folder::run(options, events, shutdown));
             }
             Self::Api(client) => {

@@ -65,7 +65,7 @@ pub enum StoreError {
     #[error("another Portreeve has become the leader of this cluster; findings of this one are not stored any more")]
     Fenced,
     /// The server of the database is not reached, or lets nobody in.
-    #[error("the store {store} cannot be opened: {why}")]
+    #[error("the store {store} is out of reach: {why}")]
     Away {
         /// The database.
         store: String,

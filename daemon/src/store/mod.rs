@@ -46,6 +46,7 @@ pub use model::{
     Changes, Counts, Decision, FindingQuery, NamespaceRow, Page, Resolution, State, StoredFinding, SubjectFindings,
     Summary,
 };
+pub use open::Found;
 pub use recorder::{Ack, NotRecorded, Recorder, RecorderHandle, recorder};
 pub use url::{InvalidStoreUrl, PostgresUrl, StoreUrl};
 pub use write::{Pruned, Record, Retention};
@@ -108,6 +109,11 @@ impl Store {
         Box::pin(store.make_fence()).await?;
         Box::pin(store.load_counts()).await.map_err(|source| store.failed(source))?;
         Ok(store)
+    }
+
+    /// What opening would find or refuse. Nothing is made, locked or migrated.
+    pub async fn probe(url: &StoreUrl) -> Result<Found, StoreError> {
+        Box::pin(open::probe(url)).await
     }
 
     /// The cluster whose findings this is.

@@ -36,6 +36,25 @@ pub(super) async fn open(url: &StoreUrl) -> Result<Opened, StoreError> {
     }
 }
 
+/// What [`open`] would find, without making, locking or migrating anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// A store that this version opens.
+    Store,
+    /// Nothing yet: it is made at the first start.
+    Nothing,
+    /// A file that a running process holds, and has checked.
+    InUse,
+}
+
+/// Looks at what [`open`] would refuse.
+pub(super) async fn probe(url: &StoreUrl) -> Result<Found, StoreError> {
+    match url {
+        StoreUrl::Sqlite(path) => sqlite::probe(path).await,
+        StoreUrl::Postgres(address) => postgres::probe(address, &url.to_string()).await,
+    }
+}
+
 /// Refuses a schema that this binary does not know.
 fn check_schema(store: &str, text: &str) -> Result<(), StoreError> {
     let damaged = |_| StoreError::Corrupt { store: store.to_owned(), detail: format!("its schema is '{text}'") };

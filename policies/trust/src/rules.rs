@@ -61,6 +61,8 @@ pub struct ImageUse {
     pub objects: Vec<ObjectRef>,
     /// Where the references stand; never none.
     pub locations: Vec<Location>,
+    /// Places that are left out of those.
+    pub untold: usize,
 }
 
 /// The three findings about an image, in the order of [`CODES`].
@@ -102,6 +104,9 @@ fn finding(
     }
     for Evidence { name, value } in evidence(image, judgement) {
         builder = builder.evidence(name, value);
+    }
+    if image.untold > 0 {
+        builder = builder.evidence("uses not told", image.untold.to_string());
     }
     if let Some(cause) = cause {
         builder = builder.cause(cause);

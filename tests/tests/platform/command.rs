@@ -3,7 +3,8 @@
 use portreeve_tests::api::documents;
 use serde_json::{Value, json};
 
-use crate::site::{Site, actions, config, pairs};
+use crate::plans::{actions, pairs};
+use crate::site::{Site, config};
 
 #[tokio::test]
 async fn a_first_deployment_is_planned_then_applied_and_then_writes_nothing() {

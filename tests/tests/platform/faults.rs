@@ -6,23 +6,8 @@ use portreeve_tests::binary::Portreeve;
 use portreeve_tests::process::{Running, START};
 use serde_json::{Value, json};
 
+use crate::ends::{THEIRS, end_state, forget_lease, manifests, nothing};
 use crate::site::{Site, config};
-
-/// What every run ends at, whatever happened before: names and values of the namespace's ConfigMaps, and whether the
-/// inventory lists exactly the objects that are there, by UID.
-async fn end_state(site: &Site) -> (Vec<(String, String)>, bool) {
-    let path = format!("/api/v1/namespaces/{}/configmaps", site.namespace);
-    let listed = site.api().get(&path).await.or_fail("the ConfigMaps of the namespace");
-    let items = listed["items"].as_array().or_fail("a list has items").clone();
-    let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let found = items.iter().map(|item| (word(&item["metadata"]["name"]), word(&item["data"]["value"]))).collect();
-    let labelled = |item: &&Value| item["metadata"]["labels"]["portreeve.dev/component"] == "app";
-    let mut live: Vec<String> = items.iter().filter(labelled).map(|item| word(&item["metadata"]["uid"])).collect();
-    let mut listed: Vec<String> = site.inventory("app").await.iter().map(|row| word(&row[4])).collect();
-    live.sort();
-    listed.sort();
-    (found, live == listed)
-}
 
 /// A site whose commands reach the API server through a proxy.
 pub(crate) async fn proxied(prefix: &str) -> (Site, ApiProxy) {
@@ -30,12 +15,6 @@ pub(crate) async fn proxied(prefix: &str) -> (Site, ApiProxy) {
     let proxy = ApiProxy::start(site.plane).await;
     site.configure(json!({"cluster": {"kubeconfig": proxy.kubeconfig()}}));
     (site, proxy)
-}
-
-/// The lease of a dead process would be waited for; that it runs out is the lease's own test.
-async fn forget_lease(site: &Site) {
-    let lease = format!("/apis/coordination.k8s.io/v1/namespaces/portreeve-system/leases/{}", site.name);
-    let _gone = site.api().delete(&lease).await;
 }
 
 /// Runs a command that is killed at its n-th write, if it gets there.
@@ -76,33 +55,11 @@ async fn crashes(
     after_each_write(proxy, run, again).await.len()
 }
 
-/// Replaces the component's manifests.
-fn manifests(site: &Site, all: &[(&str, &str)]) {
-    std::fs::remove_dir_all(site.folder.join("app")).or_fail("the component's folder");
-    all.iter().for_each(|(name, value)| site.write(&format!("app/{name}.yaml"), &config(name, value)));
-}
-
-/// An object that is not ours, and nothing of ours: by the API and not by `destroy`, which is itself tried here.
-async fn nothing(site: &Site) {
-    let foreign = json!({"apiVersion": "v1", "kind": "ConfigMap",
-        "metadata": {"name": "foreign", "namespace": site.namespace}, "data": {"value": "theirs"}});
-    let _was_there = site.api().create(&foreign).await;
-    let own = ["a", "b", "c"].map(|name| site.config_map(name));
-    let inventories = [format!("platform.{}", site.name), format!("platform.{}.app", site.name)]
-        .map(|name| format!("/api/v1/namespaces/portreeve-system/configmaps/{name}"));
-    for path in own.iter().chain(&inventories) {
-        let _was_there = site.api().delete(path).await;
-    }
-    manifests(site, &[("a", "1"), ("b", "1")]);
-}
-
 async fn applied(site: &Site) {
     nothing(site).await;
     let output = site.run_async(&["apply", "--yes"]).await;
     assert_eq!(output.code, Some(0), "{}{}", output.stdout, output.stderr);
 }
-
-const THEIRS: (&str, &str) = ("foreign", "theirs");
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_after_any_write_of_a_first_apply_leaves_the_same_end() {

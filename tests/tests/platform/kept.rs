@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::site::{Site, config};
 
 /// The configuration of a daemon that keeps the site's platform and looks at it every second.
-fn configuration(site: &Site) -> Value {
+pub(crate) fn configuration(site: &Site) -> Value {
     json!({
         "cluster": {"kubeconfig": site.plane.kubeconfig()},
         "leader": {"lease": site.name},

@@ -7,7 +7,8 @@ use portreeve_tests::api_proxy::after_each_write;
 use serde_json::{Value, json};
 
 use crate::faults::{killed, proxied};
-use crate::site::{Site, actions, config, pairs};
+use crate::plans::{actions, pairs};
+use crate::site::{Site, config};
 
 /// The item of a component of this name and folder; `extra` are further keys.
 pub(crate) fn item(site: &Site, name: &str, extra: &str) -> String {

@@ -24,6 +24,8 @@ impl Site {
     pub(crate) async fn new(prefix: &str) -> Self {
         let plane = ControlPlane::shared().await;
         let namespace = plane.namespace(prefix).await;
+        let own = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "portreeve-system"}});
+        let _is_there = plane.api().create(&own).await;
         let site = Self { plane, name: namespace.clone(), namespace, folder: scratch("platform") };
         fs::create_dir(site.folder.join("app")).or_fail("the component's folder");
         // The lease is per platform in these tests, so that they do not wait for each other.
@@ -78,28 +80,6 @@ impl Site {
         Portreeve::finish(&mut command)
     }
 
-    /// The same beside other work of the test, such as that of a proxy.
-    pub(crate) async fn run_async(&self, arguments: &[&str]) -> Output {
-        let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        let folder = self.folder.clone();
-        let run = move || Portreeve::finish(Portreeve::command().current_dir(folder).arg("platform").args(arguments));
-        tokio::task::spawn_blocking(run).await.or_fail("a command")
-    }
-
-    /// Runs `apply`, which must end well; what it did as JSON.
-    pub(crate) fn apply(&self, arguments: &[&str]) -> Value {
-        let output = self.run(&[&["apply", "--yes", "--format", "json"], arguments].concat());
-        assert_eq!(output.code, Some(0), "{}{}", output.stdout, output.stderr);
-        serde_json::from_str(&output.stdout).or_fail("apply prints JSON")
-    }
-
-    /// Runs `plan`; its exit code and JSON.
-    pub(crate) fn plan(&self) -> (Option<i32>, Value) {
-        let output = self.run(&["plan", "--format", "json"]);
-        let plan = serde_json::from_str(&output.stdout);
-        (output.code, plan.or_fail(&format!("plan prints JSON: {}", output.stderr)))
-    }
-
     pub(crate) fn api(&self) -> &Api {
         self.plane.api()
     }
@@ -125,23 +105,4 @@ impl Site {
 /// A ConfigMap with one value.
 pub(crate) fn config(name: &str, value: &str) -> String {
     format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\ndata: {{value: '{value}'}}\n")
-}
-
-/// The actions of the first component's plan, by `Kind/name`.
-pub(crate) fn actions(plan: &Value) -> Vec<(String, String)> {
-    let component = &plan["components"][0]["plan"];
-    let of = |list: &str| component[list].as_array().cloned().unwrap_or_default();
-    let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let all = of("objects").into_iter().chain(of("leftovers"));
-    all.map(|item| {
-        let object = word(&item["object"]);
-        let short = object.split_once('/').map_or(object.clone(), |(_, rest)| rest.to_owned());
-        (word(&item["action"]), short)
-    })
-    .collect()
-}
-
-/// Pairs of words, for comparing with [`actions`].
-pub(crate) fn pairs(list: &[(&str, &str)]) -> Vec<(String, String)> {
-    list.iter().map(|(action, object)| ((*action).to_owned(), (*object).to_owned())).collect()
 }

@@ -23,6 +23,8 @@ pub(super) fn break_at(stage: Stage) {
 }
 
 fn judge_by_a_key() -> Judge {
+    // Whichever test comes first.
+    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
     let key = rcgen::KeyPair::generate().unwrap().public_key_pem();
     let rules = Rules::of_keys(&KeyFiles::from([("k.pub".to_owned(), key.into_bytes())]), 1).unwrap();
     Judge::new(rules, RegistryClient::new(RegistryOptions { offline: true, ..RegistryOptions::default() }).unwrap())
@@ -69,4 +71,13 @@ async fn without_a_policy_every_question_about_an_image_is_open_and_could_not_ha
     assert_eq!(findings.len(), 6, "one for each question and repository");
     assert!(findings.iter().all(|finding| finding.cause == Some(Cause::Manual)));
     assert!(findings.iter().all(|finding| finding.message.contains("--image-policy")));
+}
+
+#[tokio::test]
+async fn places_beyond_the_most_are_counted_in_each_finding() {
+    let uses: Vec<_> = (0..MOST_PLACES + 7).map(|_| ImageUse::named(&image("app"))).collect();
+    let judged = judge_by_a_key().images(&uses, &options()).await;
+    let untold =
+        |finding: &Finding| finding.evidence.iter().any(|told| told.name == "uses not told" && told.value == "7");
+    assert!(judged.findings.len() == 3 && judged.findings.iter().all(untold), "{:?}", judged.findings);
 }

@@ -10,7 +10,7 @@ use super::super::engine::{Readers, Session, Statement};
 use super::super::error::StoreError;
 use super::super::url::PostgresUrl;
 use super::super::writer::{Connection, Target, Writer};
-use super::{MIGRATIONS, Opened, READERS, SCHEMA, check_schema, migrate_error};
+use super::{Found, MIGRATIONS, Opened, READERS, SCHEMA, check_schema, migrate_error};
 
 /// What each connection asks of the server. Acknowledged is committed, whatever the server's default says, and no
 /// statement keeps a connection, or the lock of the findings, for longer.
@@ -25,8 +25,7 @@ const ACQUIRE: Duration = Duration::from_secs(2);
 
 pub(super) async fn open(url: &PostgresUrl, shown: &str) -> Result<Opened, StoreError> {
     let failed = |source| StoreError::of(shown, source);
-    let options = PgConnectOptions::from_str(url.connectable().as_str()).map_err(failed)?;
-    let options = options.application_name("portreeve").options(SETTINGS);
+    let options = options(url).map_err(failed)?;
     let target = Target::Postgres(options.clone());
     let mut connection = target.connect().await.map_err(failed)?;
     check(&mut connection.session(), shown).await?;
@@ -35,6 +34,18 @@ pub(super) async fn open(url: &PostgresUrl, shown: &str) -> Result<Opened, Store
     }
     let readers = PgPoolOptions::new().max_connections(READERS).acquire_timeout(ACQUIRE).connect_lazy_with(options);
     Ok(Opened { writer: Writer::new(target, connection), readers: Readers::Postgres(readers), lock: None })
+}
+
+pub(super) async fn probe(url: &PostgresUrl, shown: &str) -> Result<Found, StoreError> {
+    let failed = |source| StoreError::of(shown, source);
+    let target = Target::Postgres(options(url).map_err(failed)?);
+    let mut connection = target.connect().await.map_err(failed)?;
+    check(&mut connection.session(), shown).await
+}
+
+fn options(url: &PostgresUrl) -> Result<PgConnectOptions, sqlx::Error> {
+    let options = PgConnectOptions::from_str(url.connectable().as_str())?;
+    Ok(options.application_name("portreeve").options(SETTINGS))
 }
 
 /// A newer daemon may have migrated between the check and the lock of the migrations.
@@ -48,7 +59,7 @@ fn refused(shown: &str, source: MigrateError) -> StoreError {
 }
 
 /// Refuses a database of something else and a newer schema. An empty one becomes a store.
-async fn check(session: &mut Session<'_>, shown: &str) -> Result<(), StoreError> {
+async fn check(session: &mut Session<'_>, shown: &str) -> Result<Found, StoreError> {
     let failed = |source| StoreError::of(shown, source);
     let tables = "SELECT table_name FROM information_schema.tables WHERE table_schema = current_schema()";
     let tables = session.rows(&Statement::new(tables)).await.map_err(failed)?;
@@ -56,14 +67,14 @@ async fn check(session: &mut Session<'_>, shown: &str) -> Result<(), StoreError>
         tables.iter().map(|row| row.text("table_name")).collect::<Result<_, _>>().map_err(failed)?;
     let has = |name: &str| tables.iter().any(|table| table == name);
     if tables.is_empty() || tables == ["_sqlx_migrations"] {
-        return Ok(());
+        return Ok(Found::Nothing);
     }
     if !has("meta") || !has("findings") {
         return Err(StoreError::Foreign(shown.to_owned()));
     }
     let schema = Statement::new("SELECT value FROM meta WHERE key = 'schema'");
     match session.rows(&schema).await.map_err(failed)?.first() {
-        Some(row) => check_schema(shown, &row.text("value").map_err(failed)?),
+        Some(row) => check_schema(shown, &row.text("value").map_err(failed)?).map(|()| Found::Store),
         None => Err(StoreError::Foreign(shown.to_owned())),
     }
 }

@@ -4,8 +4,9 @@
 //! empty one is known to be damaged.
 
 use std::fs::{File, OpenOptions, TryLockError};
+use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
@@ -15,7 +16,7 @@ use super::super::engine::Readers;
 use super::super::error::StoreError;
 use super::super::url::{beside, lock_path};
 use super::super::writer::{self, Target, Writer};
-use super::{MIGRATIONS, Opened, READERS, check_schema, migrate_error};
+use super::{Found, MIGRATIONS, Opened, READERS, check_schema, migrate_error};
 use crate::runtime::files::{folder_of, put_in_place};
 
 /// `PRTV`: marks the file as ours in SQLite's header.
@@ -26,20 +27,13 @@ const BUSY: Duration = Duration::from_secs(5);
 const JOURNAL_LIMIT: &str = "16777216";
 
 pub(super) async fn open(path: &Path) -> Result<Opened, StoreError> {
-    // The lock and the log stand beside the file itself, whatever name led to it.
-    let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    if path.is_dir() {
-        let source = std::io::Error::other("it is a folder; name a file in it in store.url");
-        return Err(StoreError::File { path: path.clone(), source });
-    }
+    let path = &place(path)?;
     let lock = lock(path)?;
-    if std::fs::metadata(path).is_ok_and(|there| there.nlink() > 1) {
-        return Err(StoreError::SeveralNames(path.clone()));
-    }
+    refuse_several_names(path)?;
     if !path.exists() {
         create(path).await?;
     }
-    check(path).await?;
+    check(path, options(path)).await?;
     restrict(path)?;
     let failed = |source| of(path, source);
     let writing = options(path).journal_mode(SqliteJournalMode::Wal);
@@ -52,6 +46,56 @@ pub(super) async fn open(path: &Path) -> Result<Opened, StoreError> {
         readers: Readers::Sqlite(readers),
         lock: Some(lock),
     })
+}
+
+pub(super) async fn probe(path: &Path) -> Result<Found, StoreError> {
+    let path = &place(path)?;
+    let folder = folder_of(path);
+    if !folder.is_dir() {
+        return Err(StoreError::NoFolder(folder.to_owned()));
+    }
+    if is_held(path)? {
+        return Ok(Found::InUse);
+    }
+    refuse_several_names(path)?;
+    let is_there = path.try_exists().map_err(|source| StoreError::File { path: path.clone(), source })?;
+    if !is_there {
+        return Ok(Found::Nothing);
+    }
+    check(path, options(path).read_only(true)).await?;
+    Ok(Found::Store)
+}
+
+/// Whether another process holds the lock now.
+fn is_held(database: &Path) -> Result<bool, StoreError> {
+    let path = lock_path(database);
+    let file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(source) => return Err(StoreError::File { path, source }),
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(false),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(source)) => Err(StoreError::File { path, source }),
+    }
+}
+
+/// The file itself, whatever name led to it: lock and log stand beside it.
+fn place(path: &Path) -> Result<PathBuf, StoreError> {
+    let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    if path.is_dir() {
+        let source = std::io::Error::other("it is a folder; name a file in it in store.url");
+        return Err(StoreError::File { path, source });
+    }
+    Ok(path)
+}
+
+fn refuse_several_names(path: &Path) -> Result<(), StoreError> {
+    if std::fs::metadata(path).is_ok_and(|there| there.nlink() > 1) {
+        return Err(StoreError::SeveralNames(path.to_owned()));
+    }
+    Ok(())
 }
 
 fn shown(path: &Path) -> String {
@@ -94,13 +138,13 @@ async fn create(path: &Path) -> Result<(), StoreError> {
 }
 
 /// Refuses a damaged, foreign or newer database before anything is written to it.
-async fn check(path: &Path) -> Result<(), StoreError> {
+async fn check(path: &Path, options: SqliteConnectOptions) -> Result<(), StoreError> {
     let size = std::fs::metadata(path).map_err(|source| StoreError::File { path: path.to_owned(), source })?.len();
     if size == 0 {
         return Err(StoreError::Corrupt { store: shown(path), detail: "the file is empty".to_owned() });
     }
     let failed = |source| of(path, source);
-    let mut connection = options(path).connect().await.map_err(failed)?;
+    let mut connection = options.connect().await.map_err(failed)?;
     let verdict = inspect(&mut connection, path).await;
     connection.close().await.map_err(failed)?;
     verdict

@@ -100,8 +100,26 @@ async fn a_store_of_the_first_schema_is_brought_to_this_one_with_its_findings(en
 }
 
 on_both_engines! {
+    a_look_finds_what_opening_would_and_makes_nothing,
     a_newer_schema_is_refused,
     a_store_of_the_first_schema_is_brought_to_this_one_with_its_findings,
+}
+
+async fn a_look_finds_what_opening_would_and_makes_nothing(engine: Engine) {
+    let folder = TempDir::new().unwrap();
+    let url = match engine {
+        Engine::Sqlite => StoreUrl::sqlite(folder.path().join("portreeve.db")),
+        Engine::Postgres => database().await,
+    };
+    assert_eq!(Store::probe(&url).await.unwrap(), Found::Nothing);
+    assert_eq!(Store::probe(&url).await.unwrap(), Found::Nothing, "the first look left something");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    let store = Store::open(&url, "demo").await.unwrap();
+    let held = Store::probe(&url).await.unwrap();
+    assert_eq!(held, if engine == Engine::Sqlite { Found::InUse } else { Found::Store });
+    store.close().await.unwrap();
+    assert_eq!(Store::probe(&url).await.unwrap(), Found::Store);
+    drop(Store::open(&url, "demo").await.unwrap());
 }
 
 #[tokio::test]

@@ -29,6 +29,7 @@ fn image_use(reference: &str, digest: &str) -> ImageUse {
         digest: Some(Digest::parse(digest).unwrap()),
         objects: vec![object],
         locations: vec![Location { object_path: "spec.containers[0].image".into(), ..Location::default() }],
+        untold: 0,
     }
 }
 

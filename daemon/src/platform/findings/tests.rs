@@ -59,7 +59,7 @@ fn what_is_waited_for_is_health_or_for_a_component_that_goes_that_others_are_gon
         let waiting = Outcome { is_removed, waits_for, ..outcome(State::Waiting, None) };
         let found = findings("demo", &waiting, &Location::default(), false);
         let found = found.into_iter().find(|finding| finding.code == codes::WAITING.code());
-        found.map(|finding| finding.message.to_string()).unwrap_or_default()
+        found.map(|finding| finding.message).unwrap_or_default()
     };
     assert_eq!(message(false), "hub waits until base is applied and healthy");
     assert_eq!(message(true), "hub waits until base is gone");

@@ -4,6 +4,8 @@
 mod plans;
 #[path = "platform/site.rs"]
 mod site;
+#[path = "platform/two.rs"]
+mod two;
 
 #[path = "platform/ends.rs"]
 mod ends;
@@ -11,5 +13,3 @@ mod ends;
 mod faults;
 #[path = "platform/shape.rs"]
 mod shape;
-#[path = "platform/whose.rs"]
-mod whose;

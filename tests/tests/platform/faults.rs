@@ -8,14 +8,7 @@ use serde_json::{Value, json};
 
 use crate::ends::{THEIRS, end_state, forget_lease, manifests, nothing};
 use crate::site::{Site, config};
-
-/// A site whose commands reach the API server through a proxy.
-pub(crate) async fn proxied(prefix: &str) -> (Site, ApiProxy) {
-    let site = Site::new(prefix).await;
-    let proxy = ApiProxy::start(site.plane).await;
-    site.configure(json!({"cluster": {"kubeconfig": proxy.kubeconfig()}}));
-    (site, proxy)
-}
+use crate::two::proxied;
 
 /// Runs a command that is killed at its n-th write, if it gets there.
 pub(crate) async fn killed(site: &Site, proxy: &ApiProxy, (n, when): (usize, Kill), arguments: &[&str]) -> Run {

@@ -5,9 +5,8 @@ use portreeve_tests::OrFail as _;
 use portreeve_tests::api_proxy::{Fault, Match};
 use serde_json::{Value, json};
 
-use crate::faults::proxied;
-use crate::shape::{holder, item, listed, moved, two};
 use crate::site::{Site, config};
+use crate::two::{holder, item, listed, moved, proxied, two};
 
 /// A cluster-scoped kind of the site, served; its group.
 async fn cluster_scoped(site: &Site) -> String {

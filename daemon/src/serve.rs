@@ -383,9 +383,9 @@ impl Shared {
     fn start_schedule(&self, config: &Config, watching: &Watching, supervisor: &mut Supervisor) {
         let [posture, images, credentials] = watching.triggers.clone();
         let schedules = vec![
-            (config.posture.rescan.clone().into(), posture),
-            (config.posture.rescan.clone().into(), credentials),
-            (config.image_rescan.clone().into(), images),
+            (config.posture.rescan.clone(), posture),
+            (config.posture.rescan.clone(), credentials),
+            (config.image_rescan.clone(), images),
         ];
         supervisor.spawn(TaskName::Scheduler, driver::run(schedules, Timestamp::now, supervisor.shutdown()));
     }

@@ -163,20 +163,34 @@ fn is_lower_hex(byte: u8) -> bool {
     byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte)
 }
 
+/// Other names of Docker Hub.
+pub const HUB_NAMES: [&str; 2] = ["index.docker.io", "registry-1.docker.io"];
+
 /// The first component is a host when it has a dot, a port or a capital or is `localhost`; all else is on Docker Hub.
 /// All names of one registry are one: a rule about it must not depend on how an image writes it.
 fn split_host(name: &str) -> (&str, String) {
     match name.split_once('/') {
         Some((first, rest)) if is_host_like(first) => {
-            let host = match first.strip_suffix(":443").unwrap_or(first) {
-                "index.docker.io" | "registry-1.docker.io" => "docker.io",
-                host => host,
-            };
+            let host = one_name(first);
             let path = if host == "docker.io" && !rest.contains('/') { format!("library/{rest}") } else { rest.into() };
             (host, path)
         }
         Some(_) => ("docker.io", name.to_owned()),
         None => ("docker.io", format!("library/{name}")),
+    }
+}
+
+/// The name that references have a registry by, whichever of its names they write; `None` for what is no host with an
+/// optional port. What is written without this name matches no reference.
+pub fn registry_name(host: &str) -> Option<&str> {
+    (is_host_like(host) && is_host(host)).then(|| one_name(host))
+}
+
+/// Without the port that https has anyway, unless what is left is no host to those who read it.
+fn one_name(host: &str) -> &str {
+    match host.strip_suffix(":443").filter(|name| is_host_like(name)).unwrap_or(host) {
+        name if HUB_NAMES.contains(&name) => "docker.io",
+        name => name,
     }
 }
 
@@ -195,7 +209,10 @@ fn is_host(host: &str) -> bool {
         Some((name, port)) if !port.ends_with(']') => (name, Some(port)),
         _ => (host, None),
     };
-    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok();
+    // A zero in front would be another name of the same registry.
+    let is_port = |port: &str| {
+        port.bytes().all(|byte| byte.is_ascii_digit()) && !port.starts_with('0') && port.parse::<u16>().is_ok()
+    };
     let is_name = match name.strip_prefix('[').and_then(|name| name.strip_suffix(']')) {
         Some(address) => is_address(address),
         None => name.split('.').all(is_host_component),
@@ -255,6 +272,25 @@ mod tests {
     fn the_port_that_https_has_anyway_is_no_other_registry() {
         assert_eq!(display("quay.io:443/bad/x:1"), "quay.io/bad/x:1");
         assert_eq!(display("quay.io:4430/bad/x:1"), "quay.io:4430/bad/x:1");
+        assert_eq!(display("[::1]:443/x"), "[::1]/x:latest");
+        assert_eq!(display("localhost:443/x"), "localhost/x:latest");
+        // Without its port it would be a path on Docker Hub.
+        assert_eq!(display("registry:443/app:1"), "registry:443/app:1");
+    }
+
+    #[test]
+    fn a_registry_has_one_name() {
+        for (name, one) in [
+            ("quay.io", Some("quay.io")),
+            ("quay.io:443", Some("quay.io")),
+            ("registry:443", Some("registry:443")),
+            ("index.docker.io:443", Some("docker.io")),
+            ("quay.io:0443", None),
+            ("quay.io.", None),
+            ("registry", None),
+        ] {
+            assert_eq!(registry_name(name), one, "{name}");
+        }
     }
 
     #[test]
@@ -280,6 +316,7 @@ mod tests {
             "a@sha256:12",
             "q.io/a._b",
             "q.io:99999/a",
+            "q.io:0443/a",
             "a@md5:d41d8cd98f00b204e9800998ecf8427e",
             "q.io/..",
             "q.io/a\u{1b}[0m",
@@ -310,6 +347,8 @@ mod tests {
             Just(String::new()),
             Just("localhost/".to_owned()),
             Just("[::1]:5000/".to_owned()),
+            Just("registry:443/".to_owned()),
+            Just("quay.io:443/".to_owned()),
             "[a-z0-9]{1,5}(-[a-z0-9]{1,3})?[.][a-z]{2,4}(:[1-9][0-9]{0,3})?/",
         ];
         let path = "[a-z0-9]{1,8}((_|__|[.]|-{1,3})[a-z0-9]{1,4})?(/[a-z0-9]{1,8}){0,2}";

@@ -10,6 +10,7 @@
 //! `docs/secrets.md`.
 
 mod cipher;
+mod clear;
 mod creation;
 mod document;
 mod error;
@@ -29,13 +30,17 @@ mod tree;
 mod walk;
 mod yaml;
 
+pub use clear::ClearSecret;
 pub use creation::{CreationRule, CreationRules};
 pub use document::{Document, Opened, Plain, Recipe};
 pub use error::{Error, Kind};
 pub use extract::{Extracted, KeyPath};
 pub use keys::{Identities, Recipient, public_key_of};
 pub use kubernetes::{KubernetesSecret, Target};
-pub use rules::{CODES, Checked, Facts, INTACT, NO_TRAILING_BYTES, OPENS, RECIPIENTS_AS_RULED, TARGET_BOUND, findings};
+pub use rules::{
+    CODES, Checked, Facts, INTACT, NO_TRAILING_BYTES, OPENS, RECIPIENTS_AS_RULED, SECRETS_SEALED, TARGET_BOUND,
+    findings, secrets_sealed,
+};
 pub use seal::Random;
 pub use secret::SecretBytes;
 pub use select::{Rule, Selection};

@@ -381,3 +381,72 @@ fn an_encrypted_file_is_intact_or_exits_14_and_its_kind_need_not_be_readable() {
         assert!(report["findings"].to_string().contains("PR-3001"), "{report:#}");
     }
 }
+
+#[test]
+fn an_object_whose_kind_is_encrypted_counts_as_unreadable_unless_it_opens_and_is_a_secret() {
+    let (desk, key) = (Desk::new(), AgeKey::new());
+    let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: s, namespace: d}\nstringData: {password: hunter2}\n";
+    let file = desk.folder().join("s.sops.yaml");
+    std::fs::copy(&key.file, desk.folder().join("key.txt")).or_fail("the identity");
+    let unreadable = |command: &str, exit: i32, expected: usize| {
+        let output = desk.run(&[command, "--control", "C-0057", "--format", "json", "s.sops.yaml"]).expect_exit(exit);
+        assert!(!format!("{}{}", output.stdout, output.stderr).contains("hunter2"), "{output:?}");
+        let report = output.json();
+        let findings = report["findings"].as_array().or_fail("findings").clone();
+        let found = findings.into_iter().filter(|finding| finding["code"] == "PR-0001");
+        let found: Vec<String> = found.map(|finding| finding.to_string()).collect();
+        assert_eq!(found.len(), expected, "{command} {report:#}");
+        assert!(found.iter().all(|one| one.contains("--encrypted-regex") && one.contains("unreadable")), "{found:?}");
+    };
+    for (configuration, of_a_secret) in [("", (5, 1)), ("secrets: {identities: [{file: key.txt}]}\n", (3, 0))] {
+        desk.file("portreeve.yaml", configuration);
+        for command in ["gate", "check"] {
+            key.encrypt(secret, &file, &[]);
+            unreadable(command, of_a_secret.0, of_a_secret.1);
+            key.encrypt(PRIVILEGED, &file, &[]);
+            unreadable(command, 5, 1);
+            key.encrypt(&format!("{secret}---\n{PRIVILEGED}"), &file, &[]);
+            unreadable(command, 5, 2);
+            key.encrypt("password: hunter2\n", &file, &[]);
+            unreadable(command, 3, 0);
+        }
+    }
+}
+
+#[test]
+fn what_a_merge_key_makes_of_an_encrypted_file_is_judged() {
+    let (desk, key) = (Desk::new(), AgeKey::new());
+    let file = desk.folder().join("s.sops.yaml");
+    key.encrypt("password: hunter2\n", &file, &[]);
+    let text = std::fs::read_to_string(&file).or_fail("the encrypted file");
+    let pod = "<<: {apiVersion: v1, kind: Pod}\nmetadata: {name: p, namespace: d}\nspec: {containers: [{name: c, image: \
+               'example.org/web:1', securityContext: {privileged: true}}]}\n";
+    desk.file("s.sops.yaml", format!("{pod}{text}"));
+    let report = desk.run(&["gate", "--control", "C-0057", "--format", "json", "s.sops.yaml"]).expect_exit(10).json();
+    assert!(report["findings"].to_string().contains("C-0057"), "{report:#}");
+}
+
+#[test]
+fn a_secret_in_clear_is_found_where_a_rule_says_to_encrypt_it() {
+    let (desk, key) = (Desk::new(), AgeKey::new());
+    let rule = format!("{{path_regex: ^secrets/, age: {}, encrypted_regex: ^stringData$}}", key.recipient);
+    desk.file(".sops.yaml", format!("creation_rules: [{rule}]\n"));
+    let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: s, namespace: d}\nstringData: {password: hunter2}\n";
+    desk.file("elsewhere/s.yaml", secret);
+    let found = |command: &str, exit: i32| {
+        let output = desk.run(&[command, "--framework", "all", "--format", "json", "."]).expect_exit(exit);
+        assert!(!format!("{}{}", output.stdout, output.stderr).contains("hunter2"), "{output:?}");
+        let findings = output.json()["findings"].as_array().or_fail("findings").clone();
+        let found = findings.into_iter().filter(|finding| finding["code"] == "PR-3013" && finding["verdict"] == "fail");
+        found.map(|finding| finding.to_string()).collect::<Vec<_>>()
+    };
+    for command in ["gate", "check"] {
+        let file = desk.file("secrets/s.yaml", secret);
+        let clear = found(command, 14);
+        assert!(clear.len() == 1 && clear[0].contains("secrets/s.yaml") && clear[0].contains("d/s"), "{clear:?}");
+        key.encrypt(secret, &file, &["--encrypted-regex", "^data$"]);
+        assert_eq!(found(command, 14).len(), 1, "a sops block alone encrypts nothing");
+        key.encrypt(secret, &file, &["--encrypted-regex", "^stringData$"]);
+        assert_eq!(found(command, 0), [""; 0]);
+    }
+}

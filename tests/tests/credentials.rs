@@ -466,11 +466,12 @@ fn the_exit_code_of_a_list_says_what_is_in_it() {
 }
 
 #[test]
-fn an_object_that_is_given_twice_is_listed_once() {
+fn a_file_that_is_named_twice_is_listed_once_and_each_object_of_a_name_by_itself() {
     let objects = [(); 2].map(|()| secret("dev", "a", "kubernetes.io/service-account-token", &[]));
     let file = write("twice", &objects);
-    let listed = list(&[file.to_str().unwrap()]);
-    assert_eq!(listed.stdout.lines().count(), 2, "{}", listed.stdout);
+    let file = file.to_str().unwrap();
+    let listed = list(&[file, file]);
+    assert_eq!(listed.stdout.lines().count(), 3, "{}", listed.stdout);
 }
 
 #[test]

@@ -91,6 +91,9 @@ async fn encrypted_files_and_admission_reviews_are_the_same_to_check_and_to_the_
     let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: s, namespace: d}\nstringData: {password: hunter2}\n";
     key.encrypt(secret, &file("secret.sops.yaml"), &["--encrypted-regex", "^(data|stringData)$"]);
     key.encrypt("password: hunter2\n", &file("map.sops.yaml"), &[]);
+    let rules = format!("creation_rules: [{{path_regex: /clear, age: {}}}]\n", key.recipient);
+    fs::write(cluster.root().join(".sops.yaml"), rules).or_fail("creation rules");
+    cluster.write("clear.yaml", secret);
     key.encrypt("password: hunter3\n", &file("changed.sops.yaml"), &[]);
     AgeKey::new().encrypt("password: hunter4\n", &file("foreign.sops.yaml"), &[]);
     break_mac(&file("changed.sops.yaml"));
@@ -110,6 +113,7 @@ async fn encrypted_files_and_admission_reviews_are_the_same_to_check_and_to_the_
     };
     has("PR-3001 fail", "changed.sops.yaml");
     has("PR-3002", "foreign.sops.yaml");
+    has("PR-3013 fail", "clear.yaml");
     has("PR-0001 unknown", "broken.sops.yaml");
     has("PR-0001 unknown", "no-review.json");
     has("C-0057 fail", "reviewed");
@@ -137,7 +141,8 @@ async fn after_a_restart_a_file_that_cannot_be_read_resolves_nothing() {
     let mut daemon = cluster.serve().await;
     cluster.doors().until_open("a finding", |open| has(open, "C-0057", "web")).await;
     let file = cluster.manifests().join("web.yaml");
-    let breaks: [&dyn Fn(); 2] = [&|| cluster.write("web.yaml", "a: [\n"), &|| {
+    let encrypted = || AgeKey::new().encrypt(&good, &file, &[]);
+    let breaks: [&dyn Fn(); 3] = [&encrypted, &|| cluster.write("web.yaml", "a: [\n"), &|| {
         fs::write(cluster.root().join("moved.yaml"), &good).or_fail("a manifest");
         // In one step: a moment without the file would prove that it went away.
         let link = cluster.root().join("link");

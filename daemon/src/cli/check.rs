@@ -47,9 +47,8 @@ pub(super) fn run(args: &CheckArgs, global: &GlobalArgs) -> Outcome {
     let seen = looking.look(global, &loaded.config, options.deadline)?;
     let mut judged = judge.posture(&seen.objects, &seen.world, &options);
     judged.merge(judge.credentials(&seen.credentials, &seen.world, &options));
-    judged.merge(judge.excepted(seen.unreadable, Vec::new(), &options));
     let source = (&loaded.config, &FileSource::WorkingTree);
-    judged.merge(encrypted::judge(&judge, &seen.encrypted, source, &options)?);
+    judged.merge(encrypted::judge(&judge, (seen.unreadable, &seen.encrypted), source, &options)?);
     judged.findings.extend(judge.audit_exceptions(&judged.usage, options.now));
     let report = judge.report(judged, seen.objects.len());
     let anchor = output::anchor(loaded.file.as_deref());

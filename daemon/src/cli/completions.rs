@@ -12,8 +12,7 @@ use super::{Cli, Failure, Outcome, output};
 /// Examples:
 ///   portreeve completions bash > ~/.local/share/bash-completion/completions/portreeve
 ///   portreeve completions zsh > "${fpath[1]}/_portreeve"
-// The brackets of an example are the shell's.
-#[allow(rustdoc::broken_intra_doc_links)]
+#[expect(rustdoc::broken_intra_doc_links, reason = "the brackets of an example are the shell's")]
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct CompletionsArgs {

@@ -150,10 +150,6 @@ fn rows<'a>(credentials: &'a [Credential], findings: &'a [Finding]) -> Vec<Row<'
         })
         .collect();
     rows.sort_by_key(|row| (end(row.credential), row.credential.subject()));
-    // An object that was given twice is one credential.
-    let same =
-        |a: &Credential, b: &Credential| (a.subject(), a.issued, &a.expires) == (b.subject(), b.issued, &b.expires);
-    rows.dedup_by(|a, b| same(a.credential, b.credential));
     rows
 }
 

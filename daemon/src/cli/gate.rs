@@ -203,8 +203,7 @@ async fn judge_targets(
     let inputs = input::read(&targets.paths, &args.manifests.namespace, rules.0)?;
     let world = World::of_files(&inputs.objects, args.manifests.partial);
     let mut judged = judge.objects(&inputs.objects, &world, options).await;
-    judged.merge(judge.excepted(inputs.unreadable, Vec::new(), options));
-    judged.merge(encrypted::judge(judge, &inputs.encrypted, rules, options)?);
+    judged.merge(encrypted::judge(judge, (inputs.unreadable, &inputs.encrypted), rules, options)?);
     if !judge.has_image_policy() {
         let uses: Vec<ImageUse> = inputs
             .objects

@@ -28,6 +28,7 @@ use clap::{Parser, Subcommand};
 use portreeve_reports::Cause;
 use portreeve_reports::gate::ExitCode as Exit;
 
+use crate::runtime::errors::chain;
 use args::GlobalArgs;
 
 /// A command that cannot give a verdict: what happened, and the exit code it stands for.
@@ -45,7 +46,7 @@ impl Failure {
 
     /// Exit 2, with all that an error says about itself.
     fn usage_by(error: &dyn std::error::Error) -> Self {
-        Self::usage(crate::cluster::apply::chain(error))
+        Self::usage(chain(error))
     }
 
     /// Exit 4 or 5: what was needed could not be had.
@@ -56,7 +57,7 @@ impl Failure {
 
     /// The exit that the daemon's end stands for.
     fn of_daemon(error: crate::serve::ServeError) -> Self {
-        Self { exit: error.exit(), message: crate::runtime::supervisor::chain(&error) }
+        Self { exit: error.exit(), message: chain(&error) }
     }
 
     /// Exit 1: anything else.

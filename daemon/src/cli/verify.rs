@@ -97,10 +97,10 @@ fn parse(image: &str) -> Result<ImageUse, Failure> {
 struct Verified {
     /// All of it.
     report: Report,
-    /// Without the images that do not exist, where there are such.
-    present: Option<Report>,
+    /// Without the images that do not exist.
+    present: Report,
     /// Those images.
-    missing: Vec<String>,
+    missing: Vec<ImageUse>,
 }
 
 /// Judges the images. One that a registry says does not exist is as unknown here as at every door; that there is
@@ -111,15 +111,15 @@ async fn verify(judge: &Judge, uses: &[ImageUse], options: &JudgeOptions) -> Ver
     for image in uses {
         let Ok(reference) = &image.reference else { continue };
         match images::resolve(judge.registry(), reference, options.deadline).await {
-            Lookup::Absent => missing.push(image.text.clone()),
+            Lookup::Absent => missing.push(image.clone()),
             Lookup::Found(_) | Lookup::Indeterminate(..) => present.push(image.clone()),
         }
     }
-    let report = judge.report(judge.images(uses, options).await, 0);
-    let present = match missing.is_empty() {
-        true => None,
-        false => Some(judge.report(judge.images(&present, options).await, 0)),
-    };
+    let present = judge.report(judge.images(&present, options).await, 0);
+    let absent = judge.images(&missing, options).await;
+    let mut report = present.clone();
+    report.findings.extend(absent.findings);
+    report.images.extend(absent.images);
     Verified { report, present, missing }
 }
 
@@ -127,10 +127,10 @@ impl Verified {
     /// "No such image", and one that no rule asks about, are nothing to check; it does not outrank what the other
     /// images came to. The last word is the reason of the exit.
     fn decide(&self, threshold: &Threshold) -> ExitCode {
-        let decision = gate::decide(self.present.as_ref().unwrap_or(&self.report), threshold);
+        let decision = gate::decide(&self.present, threshold);
         let unasked = self.report.images.iter().filter(|image| image.verdict == Verdict::NotApplicable);
         let unasked = unasked.map(|image| format!("not verified: the policy asks nothing of {}", image.reference));
-        let missing = self.missing.iter().map(|image| format!("no such image: {image}"));
+        let missing = self.missing.iter().map(|image| format!("no such image: {}", image.text));
         let nothing: Vec<String> = unasked.chain(missing).collect();
         nothing.iter().for_each(|line| output::say(line));
         let exit = if nothing.is_empty() { ExitCode::Clean } else { ExitCode::NothingToCheck };

@@ -19,7 +19,7 @@ use crate::cluster::request::FIELD_MANAGER;
 use crate::config::valid::LeaderConfig;
 use crate::runtime::leader::{self, Leading};
 use failure::Words;
-pub use failure::{ApiFailure, FieldConflict, chain};
+pub use failure::{ApiFailure, FieldConflict};
 use kinds::Kinds;
 pub use kinds::Served;
 use writing::Writing;

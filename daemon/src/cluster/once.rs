@@ -5,12 +5,12 @@ use portreeve_policies::world::World;
 use portreeve_reports::{Cause, Finding};
 use portreeve_secrets::credentials::Credential;
 
-use crate::cluster::apply::chain;
 use crate::cluster::index::{Index, Item};
 use crate::cluster::kinds::{KINDS, WatchedKind};
 use crate::cluster::watches;
 use crate::config::valid::ClusterRead;
 use crate::registry::Deadline;
+use crate::runtime::errors::chain;
 
 /// What one listing came to.
 #[derive(Debug)]

@@ -28,7 +28,7 @@ impl Check<'_> {
         for (index, registry) in registries.iter().enumerate() {
             let host = &registry.host;
             let key = format!("registries[{index}].host");
-            match normal_host(&host.value) {
+            match normal_host(&host.value, registry.plain_http.unwrap_or(false)) {
                 Err(error) => self.problems.push(host.place, format!("'{key}': {error}")),
                 Ok(name) => match seen.get(&name) {
                     None => drop(seen.insert(name, index)),

@@ -178,7 +178,7 @@ fn durations_are_written_in_seconds_minutes_hours_and_days() {
 
 #[test]
 fn values_that_do_not_go_together_are_problems_with_places() {
-    let text = "cluster: {folder: f}\nregistries: [{host: 'http://x'}, {host: r:443, plainHttp: true}, {host: r}]\n\
+    let text = "cluster: {folder: f}\nregistries: [{host: 'http://x'}, {host: r:443, plainHttp: true}, {host: a.io}, {host: a.io:443}]\n\
                 images: {rescan: '0 0 3 * * * 2027'}\nadmission:\n  listen: 0.0.0.0:8081\n  namespaces: [{match: []}]\n\
                 http: {listen: 127.0.0.1:8081}\n";
     let said = parsed(text, &[]).unwrap_err();
@@ -186,9 +186,10 @@ fn values_that_do_not_go_together_are_problems_with_places() {
         "1:19: 'admission' needs 'tls.certFile' and 'tls.keyFile' beside 'cluster.folder': a folder has no Secret for a \
          certificate of our own",
         "2:21: 'registries[0].host': registry host 'http://x' is not a host with an optional port",
-        "2:73: 'registries[2].host': 'r' is that of 'registries[1]' already; merge the two",
+        "2:41: 'registries[1].host': registry host 'r:443' has the port of https; plain http needs another one",
+        "2:87: 'registries[3].host': 'a.io:443' is that of 'registries[2]' already; merge the two",
         "3:18: 'images.rescan': '0 0 3 * * * 2027' has 7 fields; a cron schedule has five: minute, hour, day of the \
-         month, month, day of the week; or six, with seconds before them",
+         month, month, day of the week",
         "5:11: 'http.listen' and 'admission.listen' cannot both listen on port 8081: 127.0.0.1:8081 and 0.0.0.0:8081",
         "5:11: 'http.metricsListen' and 'admission.listen' cannot both listen on port 8081: 127.0.0.1:8081 and \
          0.0.0.0:8081",
@@ -202,8 +203,16 @@ fn values_that_do_not_go_together_are_problems_with_places() {
     let said = parsed("posture: {rescan: '0 0 30 2 *'}\n", &[]).unwrap_err();
     assert!(said.contains("yaml:1:19: 'posture.rescan': '0 0 30 2 *' is a time that never comes"), "{said}");
     parsed("posture: {rescan: '0 0 29 2 *'}\n", &[]).unwrap();
+    for (wrong, why) in [("0 0 3 * * *", "has 6 fields"), ("61 * * * *", "not a cron"), ("@never", "not a cron")] {
+        let said = parsed(&format!("images: {{rescan: '{wrong}'}}\n"), &[]).unwrap_err();
+        assert!(said.contains(why), "{said}");
+    }
+    let said = parsed(&format!("images: {{rescan: '{}0 * * * *'}}\n", "1,".repeat(100_000)), &[]).unwrap_err();
+    assert!(said.contains("has at most 1000 bytes") && said.len() < 200, "{said}");
     let hosts = parsed("registries: [{host: 'A.Example:443'}]\n", &[]).unwrap();
-    assert_eq!(hosts.config.registries[0].host, "a.example:443", "as references write it");
+    assert_eq!(hosts.config.registries[0].host, "a.example:443", "names of hosts have no case");
+    let hub = parsed("registries: [{host: index.docker.io}]\n", &[]).unwrap();
+    assert_eq!(hub.config.registries[0].host, "docker.io", "as references write it");
     parsed("http: {listen: '127.0.0.1:0', metricsListen: '127.0.0.1:0'}\nimages: {rescan: '@daily'}\n", &[]).unwrap();
 }
 

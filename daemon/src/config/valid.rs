@@ -10,6 +10,7 @@ use portreeve_secrets::credentials::Limits;
 use portreeve_trust::policy::NamespacePattern;
 
 use crate::runtime::telemetry::LogFormat;
+use crate::scheduler::plan::Cron;
 
 use super::defaults;
 
@@ -23,7 +24,7 @@ pub struct Config {
     /// File of the image policy.
     pub image_policy: Option<PathBuf>,
     /// When all images are verified again.
-    pub image_rescan: croner::Cron,
+    pub image_rescan: Cron,
     /// Posture settings.
     pub posture: Posture,
     /// Secrets in files and in the cluster.
@@ -102,7 +103,7 @@ pub struct Posture {
     /// File of parameters.
     pub params: Option<PathBuf>,
     /// When all objects are judged again.
-    pub rescan: croner::Cron,
+    pub rescan: Cron,
     /// Threshold of the whole.
     pub fail_on: FailOn,
     /// Framework ids whose failures deny at admission.

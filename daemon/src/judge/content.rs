@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use portreeve_policies::object::{Object, ReadOptions, Unreadable, read_objects};
 use portreeve_reports::Cause;
 use portreeve_reports::source::{Limits, Node, yaml};
-use portreeve_secrets::sops::{self, Document};
+use portreeve_secrets::sops::{self, ClearSecret, Document};
 
 use super::review::object_of_document;
 use super::secrets::{self, EncryptedFile};
@@ -22,7 +22,7 @@ pub struct Content {
     pub objects: Vec<Object>,
     /// What could not be read.
     pub unreadable: Vec<Unreadable>,
-    /// The file as one that sops encrypted; a manifest is among the objects too.
+    /// The file as one that sops encrypted, or should have; a manifest is among the objects too.
     pub encrypted: Option<EncryptedFile>,
 }
 
@@ -36,8 +36,12 @@ impl Content {
         };
         let is_manifest = document.as_ref().is_none_or(Document::is_manifest);
         let mut content = if is_manifest { Self::manifests(name, bytes, options) } else { Self::default() };
-        content.encrypted =
-            document.map(|document| EncryptedFile { shown: name.to_owned(), path: path.map(Path::to_owned), document });
+        if document.as_ref().is_some_and(Document::hides_kind) {
+            content.unreadable.iter_mut().for_each(secrets::say_hidden_kind);
+        }
+        let clear: Vec<ClearSecret> = content.objects.iter().filter_map(secrets::in_clear).collect();
+        let file = EncryptedFile { shown: name.to_owned(), path: path.map(Path::to_owned), document, clear };
+        content.encrypted = (file.document.is_some() || !file.clear.is_empty()).then_some(file);
         content
     }
 

@@ -18,6 +18,7 @@ use portreeve_secrets::credentials::Limits;
 use portreeve_trust::policy::{ImagePolicy, ImagePolicySpec, InvalidKeys};
 
 use crate::config::Config;
+use crate::runtime::errors::chain;
 
 use super::explain::known_codes;
 use super::source::{FileSource, FileSourceError, repository_path, repository_root};
@@ -109,10 +110,7 @@ impl std::fmt::Display for LoadErrors {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         for (index, error) in self.0.iter().enumerate() {
             f.write_str(if index > 0 { "\n" } else { "" })?;
-            let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
-            for (depth, cause) in causes.enumerate() {
-                write!(f, "{}{cause}", if depth > 0 { ": " } else { "" })?;
-            }
+            f.write_str(&chain(error))?;
         }
         Ok(())
     }

@@ -1,12 +1,16 @@
 //! Encrypted files and declared Secrets, judged. What opens and compares them is the doors'.
 
+use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use portreeve_reports::Finding;
+use portreeve_policies::object::{Object, Unreadable};
+use portreeve_reports::code::UNREADABLE_INPUT;
 use portreeve_reports::finding::BuildError;
+use portreeve_reports::{Finding, FindingBuilder, Location, Subject, Verdict};
 use portreeve_secrets::sops::{
-    self, Checked, CreationRule, CreationRules, Document, Error, Facts, Identities, Plain, SecretBytes, Target,
+    self, Checked, ClearSecret, CreationRule, CreationRules, Document, Error, Facts, Identities, Plain, SecretBytes,
+    Target,
 };
 use portreeve_secrets::sync::{self, Kept};
 
@@ -18,20 +22,41 @@ const MAX_BYTES: u64 = 1 << 20;
 /// The file of creation rules, from the working folder upward.
 pub(super) const RULES: &str = ".sops.yaml";
 
-/// An encrypted file among those that are judged.
+/// Said of an object whose kind is encrypted. It may be anything, so it counts as what cannot be read; a Secret alone is
+/// let through, by whoever can open it.
+const HIDDEN_KIND: &str = "its kind is encrypted, so what it asks of the cluster cannot be judged; encrypt the values \
+                           alone, as in sops encrypt --encrypted-regex '^(data|stringData)$'. A v1 Secret may stay \
+                           so where check and gate have an identity (secrets.identities)";
+
+/// An encrypted file among those that are judged, or one that may have to be: Secrets lie in clear in it.
 pub struct EncryptedFile {
     /// Its path, as findings show it.
     pub shown: String,
     /// Where it is; `None` of standard input.
     pub path: Option<PathBuf>,
-    /// The file, read.
-    pub document: Document,
+    /// The file, read; `None` when nothing in it is encrypted.
+    pub document: Option<Document>,
+    /// Its Secrets with clear values.
+    pub clear: Vec<ClearSecret>,
 }
 
 /// Without the document: it has clear values too.
 impl std::fmt::Debug for EncryptedFile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("EncryptedFile").field("shown", &self.shown).finish_non_exhaustive()
+    }
+}
+
+/// What lies in clear of an object that is a Secret.
+pub(super) fn in_clear(object: &Object) -> Option<ClearSecret> {
+    let is_secret = (&*object.api_version, &*object.kind) == ("v1", "Secret");
+    is_secret.then(|| ClearSecret::of(format!("{}/{}", object.namespace, object.name), &object.root)).flatten()
+}
+
+/// Says of an object that it has no kind that can be read because it is encrypted.
+pub(super) fn say_hidden_kind(unreadable: &mut Unreadable) {
+    if matches!(unreadable.object_path.as_str(), "apiVersion" | "kind") {
+        HIDDEN_KIND.clone_into(&mut unreadable.message);
     }
 }
 
@@ -48,10 +73,51 @@ impl Opening {
     /// The identities of the configuration that are on this machine, and the creation rules of `source`. In CI there is
     /// usually no identity, and what needs one is then unknown.
     pub fn load(identity_files: &[PathBuf], source: &FileSource) -> Result<Self, String> {
-        let (here, missing): (Vec<_>, Vec<_>) = identity_files.iter().cloned().partition(|file| file.exists());
-        let missing = missing.into_iter().next().filter(|_| here.is_empty());
+        let (mut here, mut missing) = (Vec::new(), None);
+        for file in identity_files {
+            match file.try_exists() {
+                Ok(true) => here.push(file.clone()),
+                Ok(false) => missing = missing.or_else(|| Some(file.clone())),
+                Err(error) => return Err(format!("secrets.identities: {}: {error}", file.display())),
+            }
+        }
+        let missing = missing.filter(|_| here.is_empty());
         let identities = identities(&here).map_err(|why| format!("secrets.identities: {why}"))?;
         Ok(Self { identities, ruled: Ruled::find(source)?, missing })
+    }
+
+    /// The findings about an encrypted file.
+    fn findings(
+        &self,
+        shown: &str,
+        document: &Document,
+        rule: Option<&CreationRule>,
+    ) -> Result<Vec<Finding>, BuildError> {
+        let opened = (!self.identities.is_empty()).then(|| document.decrypt(&self.identities));
+        let checked = match &opened {
+            None => Checked::NotTried,
+            Some(Ok(_)) => Checked::Whole,
+            Some(Err(error)) => Checked::Failed(error),
+        };
+        sops::findings(&Facts { file: shown, document, checked, rule })
+    }
+
+    /// What of `unreadable` stays so when files are opened: not that the kind of a Secret is encrypted.
+    pub fn still_unreadable(&self, mut unreadable: Vec<Finding>, files: &[EncryptedFile]) -> Vec<Finding> {
+        let is_of_secrets =
+            |document: &Document| document.decrypt(&self.identities).is_ok_and(|plain| plain.is_of_secrets());
+        let mut of_secrets: BTreeMap<&str, bool> = BTreeMap::new();
+        for file in files {
+            if let Some(document) = file.document.as_ref().filter(|document| document.hides_kind()) {
+                // A name that two files are shown by is that of Secrets when both are.
+                *of_secrets.entry(&file.shown).or_insert(true) &= is_of_secrets(document);
+            }
+        }
+        unreadable.retain(|finding| {
+            let Subject::File { path } = &finding.subject else { return true };
+            finding.message != HIDDEN_KIND || !of_secrets.get(path.as_str()).copied().unwrap_or(false)
+        });
+        unreadable
     }
 }
 
@@ -68,7 +134,7 @@ impl Ruled {
         for folder in working.ancestors() {
             let file = folder.join(RULES);
             // What is above the repository is not in a git ref.
-            if !source.has(&file).unwrap_or(false) {
+            if !source.holds(&file) || !source.has(&file).map_err(|error| error.to_string())? {
                 continue;
             }
             let bytes = source.read(&file).map_err(|error| error.to_string())?;
@@ -122,6 +188,15 @@ pub fn kept(shown: &str, target: &Target, kept: &Kept<'_>) -> Result<Vec<Finding
     sync::secret_findings(target, shown, kept)
 }
 
+/// A judgement that makes no findings is a bug, and says so instead of saying nothing.
+fn broken(file: &EncryptedFile, error: &BuildError) -> Vec<Finding> {
+    let finding = FindingBuilder::new(UNREADABLE_INPUT.code(), UNREADABLE_INPUT.severity, Verdict::Error)
+        .subject(Subject::File { path: file.shown.clone() })
+        .location(Location { file: Some(file.shown.as_str().into()), ..Location::default() })
+        .message(format!("portreeve is broken here: {error}"));
+    finding.build().into_iter().collect()
+}
+
 impl Judge {
     /// Encrypted files among those that are judged. None is asked about where single controls were chosen. Without
     /// identities nothing is opened.
@@ -135,16 +210,21 @@ impl Judge {
             return Judged::default();
         }
         let about = |file: &EncryptedFile| {
-            let opened = (!opening.identities.is_empty()).then(|| file.document.decrypt(&opening.identities));
-            let checked = match &opened {
-                None => Checked::NotTried,
-                Some(Ok(_)) => Checked::Whole,
-                Some(Err(error)) => Checked::Failed(error),
-            };
             let rule = opening.ruled.as_ref().zip(file.path.as_ref()).and_then(|(ruled, path)| ruled.of(path));
-            sops::findings(&Facts { file: &file.shown, document: &file.document, checked, rule })
+            let mut findings = match &file.document {
+                Some(document) => opening.findings(&file.shown, document, rule)?,
+                None => Vec::new(),
+            };
+            if let Some(rule) = rule {
+                findings.push(sops::secrets_sealed(&file.shown, &file.clear, rule)?);
+            }
+            Ok(findings)
         };
-        let findings = files.into_iter().filter_map(|file| about(file).ok()).flatten().collect();
+        let judged = |file: &EncryptedFile| about(file).unwrap_or_else(|error| broken(file, &error));
+        let findings = files.into_iter().flat_map(judged).collect();
         self.excepted(findings, Vec::new(), options)
     }
 }
+
+#[cfg(test)]
+mod tests;

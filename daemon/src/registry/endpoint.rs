@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use portreeve_policies::image::HUB_NAMES;
 use portreeve_reports::Cause;
 use reqwest::{Certificate, Client};
 use tokio::sync::Semaphore;
@@ -154,7 +155,7 @@ impl Endpoints {
     }
 
     fn configure(&mut self, host: &HostOptions, client: Arc<LazyClient>) -> Result<(), RegistryError> {
-        let base = base_of(&host.host, host.plain_http)?;
+        let base = configured_base(&host.host, host.plain_http)?;
         let origin = base.origin().ascii_serialization();
         let endpoint = Endpoint {
             host: host.host.clone(),
@@ -241,14 +242,24 @@ pub(super) fn authority(url: &Url) -> String {
 }
 
 /// One name for all ways of writing a registry's host; an error for what is no host with an optional port.
-pub fn normal_host(host: &str) -> Result<String, RegistryError> {
+pub fn normal_host(host: &str, plain_http: bool) -> Result<String, RegistryError> {
+    configured_base(host, plain_http)?;
     Ok(base_of(host, false)?.origin().ascii_serialization())
+}
+
+/// References to port 443 of a host do not say the port, and so are asked by https.
+fn configured_base(host: &str, plain_http: bool) -> Result<Url, RegistryError> {
+    let base = base_of(host, plain_http)?;
+    if plain_http && base.port() == Some(443) {
+        return Err(RegistryError::PlainHttps(host.chars().take(255).collect()));
+    }
+    Ok(base)
 }
 
 fn base_of(host: &str, plain_http: bool) -> Result<Url, RegistryError> {
     let invalid = || RegistryError::InvalidHost(host.chars().take(255).collect());
     let scheme = if plain_http { "http" } else { "https" };
-    let name = if host == HUB { HUB_API } else { host };
+    let name = if host == HUB || HUB_NAMES.contains(&host) { HUB_API } else { host };
     let url = Url::parse(&format!("{scheme}://{name}/")).map_err(|_| invalid())?;
     let is_only_a_host = url.path() == "/" && url.username().is_empty() && url.password().is_none();
     if name.is_empty() || name.contains(['/', '@', '?', '#', '\\']) || !is_only_a_host {
@@ -324,6 +335,8 @@ mod tests {
         }
         let twice = endpoints(vec![host("a.io"), host("a.io:443")]);
         assert!(matches!(twice, Err(RegistryError::DuplicateHost(_))));
+        let plain = endpoints(vec![HostOptions { plain_http: true, ..host("a.io:443") }]);
+        assert!(matches!(plain, Err(RegistryError::PlainHttps(_))), "no reference would be asked by http");
         for pem in [&b""[..], b"garbage", b"-----BEGIN CERTIFICATE-----\nAAAA"] {
             let made = endpoints(vec![HostOptions { ca_pem: Some(pem.to_vec()), ..host("a.io") }]);
             assert!(made.is_err(), "{pem:?} was accepted");

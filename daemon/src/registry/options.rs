@@ -86,6 +86,9 @@ pub enum RegistryError {
     /// A host that is not a host.
     #[error("registry host '{0}' is not a host with an optional port")]
     InvalidHost(String),
+    /// Plain http on a port that references do not say.
+    #[error("registry host '{0}' has the port of https; plain http needs another one")]
+    PlainHttps(String),
     /// A host that is configured twice.
     #[error("registry host '{0}' is configured twice; merge the two entries")]
     DuplicateHost(String),

@@ -12,6 +12,8 @@ use futures::{Stream, StreamExt};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use super::errors::chain;
+
 /// How long tasks may take to end after the first signal. Kubernetes kills after 30 s.
 pub const DRAIN: Duration = Duration::from_secs(25);
 
@@ -284,18 +286,6 @@ fn failure(error: JoinError) -> String {
 fn panic_text(payload: &(dyn Any + Send)) -> &str {
     let text = payload.downcast_ref::<&'static str>().copied();
     text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
-}
-
-/// An error and its sources, which a Display of ours does not repeat.
-pub fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 fn names(tasks: &[TaskName]) -> String {

@@ -12,6 +12,11 @@ use super::select::Selection;
 use super::tree::{Branch, Member, Value, find};
 use super::{same, walk, yaml};
 
+/// What says which kind of object a map is.
+const TYPE: [&str; 2] = ["apiVersion", "kind"];
+/// The key whose maps become part of the map that it is in.
+const MERGE: &str = "<<";
+
 /// An encrypted document.
 pub struct Document {
     pub(super) branches: Vec<Branch>,
@@ -159,11 +164,17 @@ impl Document {
         self.metadata.foreign.iter().map(|(kind, _)| kind.as_str()).collect()
     }
 
-    /// Whether it reads as a Kubernetes object as it stands: no plain map, and its kind is not encrypted.
+    /// Whether it may be a Kubernetes object, decrypted or as it stands: a plain map says neither kind nor apiVersion.
+    /// What a merge key brings is not known here: kubectl and others resolve it.
     pub fn is_manifest(&self) -> bool {
-        let is_clear = |value: &Value| value.as_str().is_some_and(|text| !super::cipher::looks_sealed(text));
-        let is_said = |branch: &_| ["kind", "apiVersion"].iter().any(|key| find(branch, key).is_some_and(is_clear));
-        self.branches.iter().any(|branch| is_said(branch))
+        self.branches.iter().any(is_manifest)
+    }
+
+    /// Whether the kind or the apiVersion of a document is encrypted: what it is only its plaintext tells.
+    pub fn hides_kind(&self) -> bool {
+        let is_sealed = |value: &Value| value.as_str().is_some_and(super::cipher::looks_sealed);
+        let hides = |branch: &Branch| TYPE.iter().any(|key| find(branch, key).is_some_and(is_sealed));
+        self.branches.iter().any(hides)
     }
 
     /// The number of values that have something behind their `]`.
@@ -219,6 +230,14 @@ impl Plain {
             && same::comments(&self.branches) == same::comments(&other.branches)
     }
 
+    /// Whether all that may be applied of it are Secrets.
+    pub fn is_of_secrets(&self) -> bool {
+        let says = |branch: &Branch, key, word| find(branch, key).and_then(Value::as_str) == Some(word);
+        let is_secret = |branch: &Branch| says(branch, "apiVersion", "v1") && says(branch, "kind", "Secret");
+        let mut manifests = self.branches.iter().filter(|branch| is_manifest(branch));
+        manifests.all(|branch| is_secret(branch) && find(branch, MERGE).is_none())
+    }
+
     /// Whether it has a `sops` key at the top, as encrypted files have.
     pub fn has_block(&self) -> bool {
         self.branches.iter().any(|branch| find(branch, metadata::KEY).is_some())
@@ -228,6 +247,10 @@ impl Plain {
     pub fn to_yaml(&self) -> Result<SecretBytes, Error> {
         yaml::emit(&self.branches)
     }
+}
+
+fn is_manifest(branch: &Branch) -> bool {
+    TYPE.iter().chain([&MERGE]).any(|key| find(branch, key).is_some())
 }
 
 fn refuse_block(plain: &Plain) -> Result<(), Error> {

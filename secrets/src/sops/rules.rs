@@ -3,6 +3,7 @@
 use portreeve_reports::finding::BuildError;
 use portreeve_reports::{Cause, CodeEntry, Finding, FindingBuilder, Location, Severity, Subject, Verdict};
 
+use super::clear::ClearSecret;
 use super::creation::CreationRule;
 use super::document::Document;
 use super::error::{Error, Kind};
@@ -53,9 +54,23 @@ pub const RECIPIENTS_AS_RULED: CodeEntry = CodeEntry {
           names. The list of recipients is protected by nothing.",
     fix: "Run `sops updatekeys FILE`, and rotate the file when somebody was removed: they know its data key.",
 };
+/// Whether Secrets are encrypted where a rule says so.
+pub const SECRETS_SEALED: CodeEntry = CodeEntry {
+    code: "PR-3013",
+    title: "Secrets that .sops.yaml says to encrypt are encrypted",
+    severity: Severity::High,
+    why: "Values of a Secret lie in clear in a file that a creation rule is for: whoever can read the repository, its \
+          history or a copy of it knows them.",
+    fix: "Encrypt the file (`portreeve secrets encrypt --in-place FILE`), and change the values if it was ever committed: \
+          the history keeps them.",
+};
 
-/// All codes of encrypted files.
-pub const CODES: &[CodeEntry] = &[INTACT, OPENS, TARGET_BOUND, NO_TRAILING_BYTES, RECIPIENTS_AS_RULED];
+/// What is asked of every encrypted file.
+const QUESTIONS: [CodeEntry; 5] = [INTACT, OPENS, TARGET_BOUND, NO_TRAILING_BYTES, RECIPIENTS_AS_RULED];
+/// All codes of encrypted files, and of those that should be.
+pub const CODES: &[CodeEntry] = &[INTACT, OPENS, TARGET_BOUND, NO_TRAILING_BYTES, RECIPIENTS_AS_RULED, SECRETS_SEALED];
+/// Most Secrets that one finding names.
+const NAMED: usize = 10;
 
 /// What came of an attempt to open a file.
 pub enum Checked<'a> {
@@ -81,10 +96,27 @@ pub struct Facts<'a> {
 
 type Answer = (Verdict, Option<Cause>, String);
 
-/// The findings about a file, in the order of [`CODES`].
+/// The findings about an encrypted file, in the order of [`CODES`].
 pub fn findings(facts: &Facts<'_>) -> Result<Vec<Finding>, BuildError> {
     let answers = [intact(facts), opens(facts), target_bound(facts), no_trailing(facts), as_ruled(facts)];
-    CODES.iter().zip(answers).map(|(entry, answer)| finding(entry, answer, facts.file)).collect()
+    QUESTIONS.iter().zip(answers).map(|(entry, answer)| finding(entry, answer, facts.file)).collect()
+}
+
+/// Whether Secrets of a file that a rule is for lie in clear; `clear` are those with clear values.
+pub fn secrets_sealed(file: &str, clear: &[ClearSecret], rule: &CreationRule) -> Result<Finding, BuildError> {
+    let found: Vec<&ClearSecret> = clear.iter().filter(|secret| secret.should_be_sealed(rule)).collect();
+    let Some(first) = found.first() else {
+        return finding(&SECRETS_SEALED, pass("no Secret has a clear value that its creation rule encrypts"), file);
+    };
+    let names: Vec<_> = found.iter().take(NAMED).map(|secret| portreeve_reports::source::shown(&secret.name)).collect();
+    let more = if found.len() > NAMED { format!(" and {} more", found.len() - NAMED) } else { String::new() };
+    let message =
+        format!(".sops.yaml says to encrypt this file, and values lie in clear in {}{more}", names.join(", "));
+    let mut finding = finding(&SECRETS_SEALED, (Verdict::Fail, None, message), file)?;
+    for location in &mut finding.locations {
+        (location.line, location.column) = (Some(first.place.line), Some(first.place.column));
+    }
+    Ok(finding)
 }
 
 fn finding(entry: &CodeEntry, (verdict, cause, message): Answer, file: &str) -> Result<Finding, BuildError> {

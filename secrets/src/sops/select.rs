@@ -103,6 +103,12 @@ impl Selection {
         }
     }
 
+    /// Whether the value behind these keys is encrypted, as far as keys tell: not where comments do.
+    pub(crate) fn encrypts<'keys>(&self, keys: impl IntoIterator<Item = &'keys str>) -> bool {
+        let scope = keys.into_iter().fold(self.top(), |scope, key| self.below(&scope, key));
+        !self.is_by_comment() && self.is_encrypted(&scope)
+    }
+
     fn is_by_comment(&self) -> bool {
         matches!(self.rule, Rule::UnencryptedCommentRegex(_) | Rule::EncryptedCommentRegex(_))
     }

@@ -233,8 +233,55 @@ fn the_closed_list_of_codes_is_unique_parses_and_is_reviewed_when_it_changes() {
     PR-3003 high name and namespace of an encrypted Secret are protected
     PR-3004 medium encrypted values end with their bracket
     PR-3005 high recipients are those of the creation rule
+    PR-3013 high Secrets that .sops.yaml says to encrypt are encrypted
     ");
     for entry in CODES {
         assert_eq!(Code::parse(entry.code).unwrap(), entry.code());
     }
+}
+
+#[test]
+fn a_manifest_has_a_kind_however_it_is_written_and_one_that_is_encrypted_is_hidden() {
+    let identities = identities();
+    let about = |text: &str, rule| {
+        let document = encrypted(text, &identities, rule, false);
+        (document.is_manifest(), document.hides_kind(), document.decrypt(&identities).unwrap().is_of_secrets())
+    };
+    let pod = SECRET.replace("kind: Secret", "kind: Pod");
+    assert_eq!(about(SECRET, data_rule()), (true, false, true));
+    assert_eq!(about(SECRET, None), (true, true, true));
+    assert_eq!(about(&pod, data_rule()), (true, false, false));
+    assert_eq!(about(&pod, None), (true, true, false));
+    assert_eq!(about(&format!("{SECRET}---\n{pod}"), None), (true, true, false));
+    assert_eq!(about(&SECRET.replace("v1", "v2"), None), (true, true, false));
+    assert_eq!(about("a: kind\n", None), (false, false, true));
+    assert_eq!(about(&format!("<<: {{a: b}}\n{SECRET}"), None), (true, true, false));
+    assert_eq!(about("<<: {kind: Pod}\na: b\n", None), (true, false, false));
+    assert_eq!(about("kind: {a: b}\n", None), (true, false, false));
+    let kind_alone = Some(Rule::EncryptedRegex("^kind$".to_owned()));
+    assert_eq!(about(&pod, kind_alone), (true, true, false));
+}
+
+#[test]
+fn a_secret_in_clear_is_one_whose_rule_encrypts_a_value_that_it_has() {
+    let secret = |text: &str| {
+        let node =
+            portreeve_reports::source::yaml::read(text.as_bytes(), &portreeve_reports::source::Limits::default());
+        ClearSecret::of("d/s".to_owned(), &node.into_iter().next().unwrap().unwrap())
+    };
+    let sealed = "kind: Secret\ndata: {a: 'ENC[AES256_GCM,data:x,type:str]', b: ''}\nstringData: {c: null}\n";
+    assert!(secret(sealed).is_none() && secret("kind: Secret\n").is_none());
+    let verdict = |text: &str, rule: &str| {
+        let rules = CreationRules::read(format!("creation_rules: [{rule}]\n").as_bytes(), ".sops.yaml").unwrap();
+        let finding = secrets_sealed("a.yaml", &[secret(text).unwrap()], rules.for_path("a.yaml").unwrap()).unwrap();
+        assert!(!finding.message.contains("hunter2"), "{}", finding.message);
+        finding.verdict
+    };
+    for clear in ["data: {a: hunter2}\n", "stringData: {a: hunter2, b: 'ENC[AES256_GCM,data:x]'}\n", "data: {a: 1}\n"] {
+        assert_eq!(verdict(clear, "{}"), Verdict::Fail);
+        assert_eq!(verdict(clear, "{encrypted_regex: ^(data|stringData)$}"), Verdict::Fail);
+        assert_eq!(verdict(clear, "{encrypted_regex: ^password$}"), Verdict::Pass);
+        assert_eq!(verdict(clear, "{encrypted_comment_regex: sops}"), Verdict::Pass);
+    }
+    assert_eq!(verdict("stringData: {host_unencrypted: a}\n", "{}"), Verdict::Pass);
 }

@@ -84,6 +84,17 @@ fn a_file_that_somebody_else_changed_meanwhile_is_not_written_over() {
 }
 
 #[test]
+fn what_was_typed_is_kept_beside_a_file_with_a_long_extension_too() {
+    let safe = Safe::with(PLAIN);
+    let target = safe.path(&format!("t.{}", "x".repeat(200)));
+    std::fs::rename(safe.path("secret.yaml"), &target).unwrap();
+    std::os::unix::fs::symlink(&target, safe.path("secret.yaml")).unwrap();
+    let editor = format!("sh -c 'sed -i s/one/uno/ \"$1\"; echo x >> {}' sh", target.display());
+    let said = edit(&safe, &editor).expect_exit(3);
+    assert!(said.stderr.contains("what you saved is in "), "{}", said.stderr);
+}
+
+#[test]
 fn a_file_that_could_not_be_saved_opens_no_editor() {
     let safe = Safe::with(PLAIN);
     // Whatever the user may do: beside a name of this length there is no room for another.

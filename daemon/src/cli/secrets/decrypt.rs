@@ -17,8 +17,7 @@ use super::{Done, Refusal, TargetArgs, identities, read_document};
 ///   portreeve secrets decrypt secrets/hub.yaml --output /dev/shm/hub.yaml
 ///
 /// Nothing is written unless the MAC of the whole file is right.
-// The brackets of an example are the shell's.
-#[allow(rustdoc::broken_intra_doc_links)]
+#[expect(rustdoc::broken_intra_doc_links, reason = "the brackets of an example are the path's")]
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct DecryptArgs {

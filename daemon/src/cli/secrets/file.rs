@@ -209,10 +209,11 @@ pub(super) fn replace(path: &Path, before: &SecretBytes, bytes: &[u8]) -> Result
 /// encrypted. Gives where.
 pub(super) fn keep_aside(path: &Path, bytes: &[u8]) -> std::io::Result<PathBuf> {
     let target = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let part = |part: Option<&std::ffi::OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
-    // Shorter than the name: beside a long one there is no room for a longer one.
-    let stem: String = part(target.file_stem()).chars().take(40).collect();
-    let (prefix, suffix) = (format!("{stem}.edited-"), format!(".{}", part(target.extension())));
+    // Shorter than the name: beside a long one there is no room for a longer one. A link may lead to any extension.
+    let part = |part: Option<&std::ffi::OsStr>| -> String {
+        part.unwrap_or_default().to_string_lossy().chars().take(40).collect()
+    };
+    let (prefix, suffix) = (format!("{}.edited-", part(target.file_stem())), format!(".{}", part(target.extension())));
     let mut named = tempfile::Builder::new();
     named.prefix(&prefix).suffix(&suffix).permissions(Permissions::from_mode(0o600));
     let mut kept = named.tempfile_in(folder_of(&target)).or_else(|_| named.tempfile())?;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use portreeve_reports::Cause;
 use portreeve_reports::source::shown;
 
+use crate::runtime::errors::chain;
 use crate::runtime::leader::LeadershipLost;
 
 /// Most conflicts and words that are told.
@@ -154,10 +155,4 @@ fn told(conflicts: &[FieldConflict]) -> String {
 fn words(text: &str) -> String {
     let cut: String = text.chars().take(MAX_WORDS).map(|c| if c.is_control() { ' ' } else { c }).collect();
     if text.chars().nth(MAX_WORDS).is_some() { cut + "…" } else { cut }
-}
-
-/// All that an error says about itself, each cause once.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string);
-    causes.reduce(|all, cause| if all.ends_with(&cause) { all } else { format!("{all}: {cause}") }).unwrap_or_default()
 }

@@ -8,8 +8,8 @@ use kube::api::{Api, ApiResource, ListParams};
 use tokio::time::Instant;
 
 use super::raw::RawObject;
-use crate::cluster::apply::chain;
 use crate::cluster::request::{Failed, within_time};
+use crate::runtime::errors::chain;
 
 /// How long failures may go on before they are told: a restart of one of several API servers is over by then.
 pub(super) const GRACE: Duration = Duration::from_secs(10);

@@ -1,8 +1,9 @@
 //! Patterns of repositories and namespaces: what they match, which of two is more specific, and whether two overlap.
 
+use std::borrow::Cow;
 use std::fmt;
 
-use portreeve_policies::image::Repository;
+use portreeve_policies::image::{HUB_NAMES, Repository, registry_name};
 
 /// A pattern of `host/path`: `*` stands for any part of one component, a component `**` for one or more components.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -23,14 +24,39 @@ pub(crate) struct Specificity {
 #[error("'{text}' is not a pattern: {reason}")]
 pub struct InvalidPattern {
     text: String,
-    reason: &'static str,
+    reason: Cow<'static, str>,
 }
 
 /// Longest pattern accepted, in bytes: as long as an image reference may be.
 const MAX_LENGTH: usize = 512;
 
-fn invalid(text: &str, reason: &'static str) -> InvalidPattern {
-    InvalidPattern { text: text.chars().take(100).collect(), reason }
+fn invalid(text: &str, reason: impl Into<Cow<'static, str>>) -> InvalidPattern {
+    InvalidPattern { text: text.chars().take(100).collect(), reason: reason.into() }
+}
+
+/// Why no reference has such a name, where that is so: a rule that matches nothing is no rule. References have each
+/// registry by one name, and Docker Hub's images have their `library/`.
+fn matches_nothing(text: &str) -> Option<Cow<'static, str>> {
+    let (host, path) = text.split_once('/')?;
+    if host.contains('*') {
+        let is_of_hub = host.ends_with(".docker.io") && HUB_NAMES.iter().any(|name| overlap_characters(host, name));
+        return match host.strip_suffix(":443") {
+            Some(name) => Some(format!("references do not keep the port 443; write {name}/{path}").into()),
+            None => {
+                is_of_hub.then(|| format!("references have Docker Hub as docker.io; write docker.io/{path}").into())
+            }
+        };
+    }
+    match registry_name(host) {
+        None => Some("its registry host is not a lower-case name or address with an optional port".into()),
+        Some(name) if name != host => {
+            Some(format!("references have this registry as {name}; write {name}/{path}").into())
+        }
+        Some("docker.io") if path != "**" && !path.contains('/') => {
+            Some(format!("references have such images in library/; write docker.io/library/{path}").into())
+        }
+        Some(_) => None,
+    }
 }
 
 impl ImagePattern {
@@ -59,6 +85,9 @@ impl ImagePattern {
         }
         if text != "**" && !text.contains('/') {
             return Err(invalid(text, "it has no path after the host; write quay.io/** for a whole registry"));
+        }
+        if let Some(reason) = matches_nothing(text) {
+            return Err(invalid(text, reason));
         }
         Ok(Self(text.to_owned()))
     }
@@ -233,6 +262,30 @@ mod tests {
         for text in ["", "Prod", "a_b", &"a".repeat(64)] {
             assert!(NamespacePattern::parse(text).is_err(), "{text:?} was accepted");
         }
+    }
+
+    #[test]
+    fn what_no_reference_is_named_by_is_refused_with_what_to_write() {
+        for (text, advice) in [
+            ("quay.io:443/bad/**", "write quay.io/bad/**"),
+            ("index.docker.io/**", "write docker.io/**"),
+            ("registry-1.docker.io:443/a/*", "write docker.io/a/*"),
+            ("*.docker.io/**", "write docker.io/**"),
+            ("*.corp.example:443/**", "write *.corp.example/**"),
+            ("docker.io/nginx", "write docker.io/library/nginx"),
+            ("docker.io/*", "write docker.io/library/*"),
+            ("quay.io:0443/**", "registry host"),
+            ("quay.io./**", "registry host"),
+        ] {
+            let error = ImagePattern::parse(text).unwrap_err().to_string();
+            assert!(error.contains(advice), "{error}");
+        }
+        for text in
+            ["registry:443/**", "quay.io:4430/**", "docker.io/**", "*.io/**", "localhost/a", "[::1]:5000/*", "*/x"]
+        {
+            ImagePattern::parse(text).unwrap();
+        }
+        assert!(matches("registry:443/**", "registry:443/app"));
     }
 
     #[test]

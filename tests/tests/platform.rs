@@ -4,6 +4,10 @@
 mod plans;
 #[path = "platform/site.rs"]
 mod site;
+#[path = "platform/two.rs"]
+mod two;
 
 #[path = "platform/command.rs"]
 mod command;
+#[path = "platform/whose.rs"]
+mod whose;

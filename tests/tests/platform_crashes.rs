@@ -4,6 +4,8 @@
 mod plans;
 #[path = "platform/site.rs"]
 mod site;
+#[path = "platform/two.rs"]
+mod two;
 
 #[path = "platform/ends.rs"]
 mod ends;

@@ -129,11 +129,14 @@ impl PlatformSpec {
             let profile = fields.optional_parsed("profile", Profile::parse);
             let defaults = fields.optional_map("defaults", Defaults::decode).unwrap_or_default();
             let gate = fields.optional_map("gate", Gate::decode).unwrap_or_default();
-            let place = fields.required("components")?.place;
-            let components = fields.maps("components", |item| Component::decode(item, &defaults));
-            if components.len() > MAX_COMPONENTS {
-                fields.problem(place, format!("more than {MAX_COMPONENTS} components; split the platform"));
+            let listed = fields.required("components")?;
+            if listed.as_list().is_some_and(|items| items.len() > MAX_COMPONENTS) {
+                // None of them is looked at: what each is compared with all others for is bounded by this.
+                fields.problem(listed.place, format!("more than {MAX_COMPONENTS} components; split the platform"));
+                count(fields, "maxPrune");
+                return None;
             }
+            let components = fields.maps("components", |item| Component::decode(item, &defaults));
             let order = ordered(&components, fields);
             let most = components.iter().map(|component| component.max_prune).fold(MAX_PRUNE, usize::max);
             let max_prune = count(fields, "maxPrune").unwrap_or(most);
@@ -283,7 +286,11 @@ impl Component {
         let place = fields.place();
         let name = fields.required_parsed("name", label);
         let namespace = fields.required_parsed("namespace", own_namespace);
-        let depends_on = fields.optional_strings("dependsOn").unwrap_or_default();
+        let mut depends_on = fields.optional_strings("dependsOn").unwrap_or_default();
+        if depends_on.len() > MAX_COMPONENTS {
+            fields.problem(place, format!("more than {MAX_COMPONENTS} components in 'dependsOn'"));
+            depends_on.truncate(MAX_COMPONENTS);
+        }
         let depends_on = depends_on.into_iter().map(str::to_owned).collect();
         if let Some(values) = fields.optional("values") {
             fields.problem(values.place, "'values' are for charts, which are not supported yet; write the manifests");

@@ -70,6 +70,13 @@ pub(crate) fn list(about: &str, items: Value) -> Value {
     json!({"description": about, "type": "array", "minItems": 1, "items": items})
 }
 
+/// A list of one item to so many.
+pub(crate) fn short_list(about: &str, most: usize, items: Value) -> Value {
+    let mut schema = list(about, items);
+    schema["maxItems"] = json!(most);
+    schema
+}
+
 /// A map from any name to texts.
 pub(crate) fn texts_by_name(about: &str) -> Value {
     json!({"description": about, "type": "object", "additionalProperties": {"type": "string"}})

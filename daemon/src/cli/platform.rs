@@ -97,7 +97,7 @@ enum PlatformCommand {
 /// Which platform, and how it is printed.
 #[derive(Debug, Args)]
 struct WhichArgs {
-    /// Platform file [default: platform.yaml].
+    /// Platform file [default: platform.file of the configuration, else platform.yaml].
     #[arg(short, long, value_name = "FILE")]
     file: Option<PathBuf>,
     /// How to print.
@@ -251,21 +251,23 @@ impl Session {
         if deletes + adopts > 0 {
             confirm(&format!("Delete {deletes} and take over {adopts} object(s)?"), args.yes)?;
         }
-        let outcomes = self
+        let (outcomes, handed_over) = self
             .leading(applier, async |leading| {
                 let wait = if args.no_wait { Duration::ZERO } else { self.left() };
                 // Again: whoever led before may have written.
                 let look = self.look(applier).await?;
                 let aim = Aim::Apply { leading: &leading, confirm_prune: args.confirm_prune, wait };
                 let mut outcomes = all(&look, aim).await;
-                look.hand_over(&mut outcomes, &leading).await.map_err(not_asked)?;
-                Ok(outcomes)
+                let handed_over = look.hand_over(&mut outcomes, &leading).await;
+                Ok((outcomes, handed_over))
             })
             .await?;
         match self.format {
             Format::Json => self.show(&look, &outcomes)?,
             Format::Table => output::print(&print::applied(&outcomes, applier.writes()))?,
         }
+        // What was applied is told before.
+        handed_over.map_err(not_asked)?;
         Ok(exit(&outcomes))
     }
 
@@ -415,9 +417,11 @@ async fn all(look: &Look<'_>, aim: Aim<'_>) -> Vec<keep::Outcome> {
     outcomes
 }
 
-/// The file that is meant: not one that only happens to lie here, where the daemon keeps a resource.
+/// The file that is meant: the one that is named, else the configured one, and not one that only happens to lie here.
 fn file(named: Option<&Path>, config: &Config) -> Result<PathBuf, Failure> {
     match (named, config.platform.as_ref().map(|platform| &platform.source)) {
+        (Some(named), _) => Ok(named.to_owned()),
+        (None, Some(PlatformSource::File(file))) => Ok(file.clone()),
         (None, Some(PlatformSource::Resource { name, folder })) => {
             let file = shown(&folder.join(FILE));
             Err(Failure::usage(format!(
@@ -425,7 +429,7 @@ fn file(named: Option<&Path>, config: &Config) -> Result<PathBuf, Failure> {
                  `kubectl get platform {name} -o yaml > {file}`, then say -f {file}"
             )))
         }
-        (named, _) => Ok(named.unwrap_or(Path::new(FILE)).to_owned()),
+        (None, None) => Ok(PathBuf::from(FILE)),
     }
 }
 

@@ -15,7 +15,7 @@ use crate::cluster::apply::Applier;
 use crate::config::Config;
 use crate::judge::CurrentJudge;
 use crate::platform::budget::{Budget, pause};
-use crate::platform::build::{Part, Validated};
+use crate::platform::build::Validated;
 use crate::platform::clear::GateRules;
 use crate::platform::findings;
 use crate::platform::former::Former;
@@ -244,7 +244,8 @@ impl PlatformController {
         books.ledger.retain(|subject| kept.contains(subject));
         for part in &look.parts {
             let known = known.entry(part.component.name.clone()).or_default();
-            if !known.is_due(&digest(part), now) {
+            // What bounds all components stops one of them, too.
+            if !known.is_due(&format!("{} {}", part.digest(), validated.spec.max_prune), now) {
                 continue;
             }
             let stalled = books.budget.stalled(now);
@@ -367,7 +368,7 @@ impl Memory {
 }
 
 impl Known {
-    /// Whether it is tried now: after a failure only when the pause is over, or when its manifests changed.
+    /// Whether it is tried now: after a failure only when the pause is over, or when it asks for something else.
     fn is_due(&mut self, digest: &str, now: Instant) -> bool {
         if self.digest != digest {
             (self.digest, self.failures, self.not_before) = (digest.to_owned(), 0, None);
@@ -407,13 +408,5 @@ fn spend(budget: &mut Budget, outcome: &Outcome, now: Instant) {
     };
     for key in outcome.applied.iter().flat_map(|applied| &applied.written) {
         if is_correction(&key.to_string()) { budget.corrected(key, now) } else { budget.forget(key) }
-    }
-}
-
-/// What a component's manifests come to.
-fn digest(part: &Part) -> String {
-    match &part.built {
-        Ok(built) => built.objects.iter().map(|wanted| wanted.digest.as_str()).collect(),
-        Err(mistakes) => mistakes.iter().map(ToString::to_string).collect(),
     }
 }

@@ -121,6 +121,19 @@ pub struct Part {
     pub built: Result<Built, Vec<Mistake>>,
 }
 
+impl Part {
+    /// What it asks for, its own settings and its manifests, to tell whether that is still the same. Where it stands in
+    /// the file is no part of it.
+    pub fn digest(&self) -> String {
+        let settings = Component { place: Place::default(), ..self.component.clone() };
+        let manifests: String = match &self.built {
+            Ok(built) => built.objects.iter().map(|wanted| wanted.digest.as_str()).collect(),
+            Err(mistakes) => mistakes.iter().map(ToString::to_string).collect(),
+        };
+        sha256(format!("{settings:?} {manifests}").as_bytes())
+    }
+}
+
 impl Validated {
     /// Reads and checks a platform file.
     pub fn load(file: &Path) -> Result<Self, InvalidPlatform> {

@@ -1,12 +1,13 @@
 //! What the components of a platform declare and have, side by side: an object that moves from one component to another
 //! is handed over, and never deleted in between. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
 use super::build::Part;
-use super::inventory::{self, DamagedInventory, Inventory};
+use super::inventories::Inventories;
+use super::inventory::{self, Inventory};
 use super::prune::Whose;
 use crate::cluster::key::ObjectKey;
 
@@ -14,18 +15,28 @@ use crate::cluster::key::ObjectKey;
 #[derive(Clone, Debug, Default)]
 pub struct Claims {
     declared: BTreeMap<ObjectKey, String>,
-    /// The same without namespaces. Files cannot tell that a custom object has none: it stands in its component's.
-    anywhere: BTreeMap<ObjectKey, String>,
+    /// The same without namespaces. Files cannot tell that a custom object has none: it stands in its component's, and
+    /// several components may declare it.
+    anywhere: BTreeMap<ObjectKey, BTreeSet<String>>,
     /// Components whose manifests cannot be read, with their namespaces.
     unread: Vec<(String, String)>,
-    /// What components have that are not suspended.
-    held: BTreeMap<String, Inventory>,
+    /// What components have, as far as that can be read.
+    held: Inventories,
+}
+
+/// Another component of the platform that a live object is with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holder<'a> {
+    /// It does not declare the object any more: whoever does takes it.
+    Gives(&'a str),
+    /// It declares the object too, cannot be read and may do so, or is suspended: nobody takes it from there.
+    Keeps(&'a str),
 }
 
 impl Claims {
     /// What these components declare, and these inventories list.
-    pub fn of(parts: &[Part], inventories: &BTreeMap<String, Result<Inventory, DamagedInventory>>) -> Self {
-        let mut claims = Self::default();
+    pub fn of(parts: &[Part], inventories: &Inventories) -> Self {
+        let mut claims = Self { held: inventories.clone(), ..Self::default() };
         for part in parts {
             let name = &part.component.name;
             match &part.built {
@@ -37,56 +48,78 @@ impl Claims {
                 Err(_) => claims.unread.push((name.clone(), part.component.namespace.clone())),
             }
         }
-        let readable = inventories.iter().filter_map(|(name, known)| Some((name, known.as_ref().ok()?)));
-        let held = readable.filter(|(_, inventory)| !inventory.is_suspended);
-        claims.held = held.map(|(name, inventory)| (name.clone(), inventory.clone())).collect();
         claims
     }
 
     fn declare(&mut self, key: &ObjectKey, component: &str) {
         self.declared.insert(key.clone(), component.to_owned());
-        self.anywhere.insert(without_namespace(key), component.to_owned());
+        self.anywhere.entry(without_namespace(key)).or_default().insert(component.to_owned());
     }
 
-    /// The component that declares a live object.
+    /// A component that declares a live object.
     pub fn declared_by(&self, key: &ObjectKey, live: &Value) -> Option<&str> {
-        let found =
-            if has_namespace(live) { self.declared.get(key) } else { self.anywhere.get(&without_namespace(key)) };
+        let found = if has_namespace(live) {
+            self.declared.get(key)
+        } else {
+            self.anywhere.get(&without_namespace(key)).and_then(BTreeSet::first)
+        };
         found.map(String::as_str)
+    }
+
+    fn declares(&self, component: &str, key: &ObjectKey, live: &Value) -> bool {
+        if has_namespace(live) {
+            return self.declared.get(key).is_some_and(|name| name == component);
+        }
+        self.anywhere.get(&without_namespace(key)).is_some_and(|names| names.contains(component))
     }
 
     /// A component whose manifests cannot be read, and that may declare a live object.
     pub fn may_be_declared_by(&self, key: &ObjectKey, live: &Value) -> Option<&str> {
-        let may = |namespace: &str| !has_namespace(live) || *key.namespace == *namespace;
-        self.unread.iter().find(|(_, namespace)| may(namespace)).map(|(name, _)| name.as_str())
+        self.may_declare(key, live).next()
+    }
+
+    fn may_declare(&self, key: &ObjectKey, live: &Value) -> impl Iterator<Item = &str> {
+        let namespace = has_namespace(live).then(|| key.namespace.clone());
+        let may = move |own: &str| namespace.as_ref().is_none_or(|namespace| **namespace == *own);
+        self.unread.iter().filter(move |(_, own)| may(own)).map(|(name, _)| name.as_str())
     }
 
     /// The component that a live object has gone to: its labels say so, and the component declares or lists it.
     pub fn taken_by<'a>(&self, whose: Whose<'_>, key: &ObjectKey, live: &'a Value) -> Option<&'a str> {
         let name = inventory::component_of(live)?;
-        let is_declared = self.declared_by(key, live) == Some(name);
-        let is_listed = name != whose.component && self.lists(name, key, live);
+        let is_declared = self.declares(name, key, live);
+        let is_listed = name != whose.component
+            && self.held.get(name).is_some_and(|held| held.as_ref().is_ok_and(|held| lists(held, key, live)));
         let is_its = Whose { component: name, ..whose }.has_labels(live);
         (is_its && (is_declared || is_listed)).then_some(name)
     }
 
-    /// The other component that a live object is still with, when it may be taken from there: what is suspended is left
-    /// alone.
-    pub fn holder<'a>(&self, whose: Whose<'_>, key: &ObjectKey, live: &'a Value) -> Option<&'a str> {
+    /// The other component that a live object is with: its labels say so, and the component declares it, or lists it, or
+    /// cannot be asked. Labels alone are copied by operators.
+    pub fn holder<'a>(&self, whose: Whose<'_>, key: &ObjectKey, live: &'a Value) -> Option<Holder<'a>> {
         let name = inventory::component_of(live).filter(|name| *name != whose.component)?;
-        let its = Whose { component: name, ..whose };
-        (its.has_labels(live) && self.lists(name, key, live)).then_some(name)
+        if !(Whose { component: name, ..whose }).has_labels(live) {
+            return None;
+        }
+        if self.declares(name, key, live) || self.may_declare(key, live).any(|unread| unread == name) {
+            return Some(Holder::Keeps(name));
+        }
+        match self.held.get(name)? {
+            Ok(held) if !lists(held, key, live) => None,
+            Ok(held) if !held.is_suspended => Some(Holder::Gives(name)),
+            Ok(_) | Err(_) => Some(Holder::Keeps(name)),
+        }
     }
+}
 
-    fn lists(&self, component: &str, key: &ObjectKey, live: &Value) -> bool {
-        let Some(inventory) = self.held.get(component) else { return false };
-        let uid = live.pointer("/metadata/uid").and_then(Value::as_str);
-        let is_same = |other: &ObjectKey| {
-            other == key || (!has_namespace(live) && without_namespace(other) == without_namespace(key))
-        };
-        let mut entries = inventory.entries().filter(|entry| entry.uid.is_none() || entry.uid.as_deref() == uid);
-        entries.any(|entry| is_same(&entry.address.key))
-    }
+/// Whether an inventory lists a live object.
+fn lists(inventory: &Inventory, key: &ObjectKey, live: &Value) -> bool {
+    let uid = live.pointer("/metadata/uid").and_then(Value::as_str);
+    let is_same = |other: &ObjectKey| {
+        other == key || (!has_namespace(live) && without_namespace(other) == without_namespace(key))
+    };
+    let mut entries = inventory.entries().filter(|entry| entry.uid.is_none() || entry.uid.as_deref() == uid);
+    entries.any(|entry| is_same(&entry.address.key))
 }
 
 fn has_namespace(live: &Value) -> bool {
@@ -140,12 +173,40 @@ pub(super) mod tests {
     #[test]
     fn an_object_is_with_the_component_whose_label_it_has_and_whose_inventory_lists_it() {
         let there = live(Some("dev"), "base");
-        assert_eq!(holding("base", false).holder(HUB, &key("dev"), &there), Some("base"));
+        let gives = Some(Holder::Gives("base"));
+        assert_eq!(holding("base", false).holder(HUB, &key("dev"), &there), gives);
         assert_eq!(holding("base", false).holder(BASE, &key("dev"), &there), None, "it is its own");
-        assert_eq!(holding("base", true).holder(HUB, &key("dev"), &there), None, "what is suspended is left alone");
         assert_eq!(Claims::default().holder(HUB, &key("dev"), &there), None, "labels alone are copied by operators");
         let other = Whose { platform: "other", component: "hub" };
         assert_eq!(holding("base", false).holder(other, &key("dev"), &there), None);
+    }
+
+    #[test]
+    fn nobody_takes_an_object_from_a_component_that_declares_it_or_cannot_be_asked_or_is_suspended() {
+        let there = live(Some("dev"), "base");
+        let keeps = Some(Holder::Keeps("base"));
+        assert_eq!(holding("base", true).holder(HUB, &key("dev"), &there), keeps, "what is suspended is left alone");
+        let mut claims = holding("base", false);
+        claims.unread.push(("base".to_owned(), "dev".to_owned()));
+        assert_eq!(claims.holder(HUB, &key("dev"), &there), keeps, "its manifests cannot be read");
+        let damaged = Inventory::of_object(&json!({"metadata": {"name": "platform.demo.base"}}));
+        let claims = Claims::of(&[], &BTreeMap::from([("base".to_owned(), damaged)]));
+        assert_eq!(claims.holder(HUB, &key("dev"), &there), keeps, "its inventory cannot be read");
+    }
+
+    #[test]
+    fn two_components_that_declare_one_object_without_a_namespace_do_not_take_it_from_each_other() {
+        // Whichever has it, and whichever of them was read last.
+        for (first, second) in [("dev", "jhub"), ("jhub", "dev")] {
+            let mut claims = holding("base", false);
+            for namespace in [first, second] {
+                claims.declare(&key(namespace), if namespace == "dev" { "base" } else { "hub" });
+            }
+            assert_eq!(claims.holder(HUB, &key("jhub"), &live(None, "base")), Some(Holder::Keeps("base")));
+            assert_eq!(claims.holder(BASE, &key("dev"), &live(None, "hub")), Some(Holder::Keeps("hub")));
+            // The one that leaves it lets go.
+            assert_eq!(claims.taken_by(BASE, &key("dev"), &live(None, "hub")), Some("hub"));
+        }
     }
 
     #[test]
@@ -162,7 +223,7 @@ pub(super) mod tests {
         let claims = declaring(&key("jhub"), "hub");
         assert_eq!(claims.declared_by(&key("dev"), &live(None, "base")), Some("hub"));
         assert_eq!(claims.declared_by(&key("dev"), &live(Some("dev"), "base")), None);
-        assert_eq!(holding("base", false).holder(HUB, &key("jhub"), &live(None, "base")), Some("base"));
+        assert_eq!(holding("base", false).holder(HUB, &key("jhub"), &live(None, "base")), Some(Holder::Gives("base")));
         // A component's own namespace has changed: what it declares is what it has.
         assert_eq!(claims.taken_by(HUB, &key("dev"), &live(None, "hub")), Some("hub"));
     }

@@ -63,13 +63,14 @@ pub struct Applied {
     pub ending: Vec<ObjectKey>,
     /// What the server did not take.
     pub failures: Vec<(ObjectKey, ApiFailure)>,
-    /// What is not healthy, and why.
-    pub unhealthy: Vec<(ObjectKey, Health)>,
     /// Whether a wave waits for an earlier one.
     pub is_waiting: bool,
     /// Whether the inventory is gone: the component has nothing in the cluster any more.
     pub is_gone: bool,
 }
+
+/// What is not healthy, and why.
+pub type Unhealthy = Vec<(ObjectKey, Health)>;
 
 impl Applied {
     /// Whether everything that was asked for is done.
@@ -79,12 +80,17 @@ impl Applied {
 }
 
 impl Deployer<'_> {
-    /// Applies a component that has passed the gate. An error means that nothing more can be written at all.
-    pub async fn apply(&self, plan: &ClearedPlan, inventory: &mut Inventory) -> Result<Applied, ApiFailure> {
+    /// Applies a component that has passed the gate; what was done, and what is not healthy then. An error means that
+    /// nothing more can be written at all.
+    pub async fn apply(
+        &self,
+        plan: &ClearedPlan,
+        inventory: &mut Inventory,
+    ) -> Result<(Applied, Unhealthy), ApiFailure> {
         let plan = plan.plan();
         let mut applied = Applied::default();
-        let writes = plan.objects.iter().filter(|planned| planned.action.writes());
-        let mut intent = inventory.with_intent(writes.map(|planned| &planned.wanted.address));
+        // What is as declared already is listed too: the inventory may have been lost, or have it in another namespace.
+        let mut intent = inventory.with_intent(plan.objects.iter().map(|planned| &planned.wanted.address));
         intent.policy = Some(Policy::of(&plan.component));
         self.store_if_new(inventory, intent).await?;
         let mut noted = inventory.clone();
@@ -97,8 +103,8 @@ impl Deployer<'_> {
                 .await?;
         }
         let declared: Vec<&Address> = plan.objects.iter().map(|planned| &planned.wanted.address).collect();
-        applied.unhealthy = self.unhealthy(&declared, self.patience.health).await?;
-        Ok(applied)
+        let unhealthy = self.unhealthy(&declared, self.patience.health).await?;
+        Ok((applied, unhealthy))
     }
 
     /// Deletes what a component has in the cluster, in reverse, and then its inventory.
@@ -196,9 +202,7 @@ impl Deployer<'_> {
         let key = &planned.wanted.address.key;
         let written = match (&planned.action, &planned.live) {
             (Action::Unchanged, Some(live)) => {
-                if inventory.get(key).is_some() {
-                    note(inventory, planned, live);
-                }
+                note(inventory, planned, live);
                 return Ok(());
             }
             (Action::Create { .. }, _) => self.write(planned, Force::No).await,
@@ -254,7 +258,7 @@ impl Deployer<'_> {
     }
 
     /// What is not healthy after at most `most`.
-    async fn unhealthy(&self, addresses: &[&Address], most: Duration) -> Result<Vec<(ObjectKey, Health)>, ApiFailure> {
+    async fn unhealthy(&self, addresses: &[&Address], most: Duration) -> Result<Unhealthy, ApiFailure> {
         let (end, mut pause) = (Instant::now() + most, LOOKS.0);
         let mut left: Vec<&Address> = addresses.to_vec();
         loop {

@@ -32,16 +32,16 @@ type Answer = (Verdict, Option<Cause>, String, Vec<(String, String)>);
 /// The findings about a component. `is_late` says that its time to become healthy is over.
 pub fn findings(platform: &str, outcome: &Outcome, place: &Location, is_late: bool) -> Vec<Finding> {
     let asked: [(&CodeEntry, Option<Answer>); 10] = [
-        (&codes::PLATFORM_INVALID, Some(invalid(outcome))),
+        (&codes::PLATFORM_INVALID, invalid(outcome)),
         (&codes::GATE_FAILED, gate(outcome)),
         (&codes::NOT_APPLIED, not_applied(outcome)),
         (&codes::FOREIGN_OWNER, foreign(outcome)),
         (&codes::DRIFT, drift(outcome)),
         (&codes::STALLED, stalled(outcome)),
         (&codes::UNHEALTHY, unhealthy(outcome, is_late)),
-        (&codes::SUSPENDED, Some(suspended(outcome))),
+        (&codes::SUSPENDED, suspended(outcome)),
         (&codes::PRUNE_STOPPED, prune(outcome)),
-        (&codes::WAITING, Some(waiting(outcome))),
+        (&codes::WAITING, waiting(outcome)),
     ];
     let subject = subject(platform, &outcome.component.name);
     let answered = asked.into_iter().filter_map(|(entry, answer)| Some((entry, answer?)));
@@ -105,15 +105,20 @@ fn name(outcome: &Outcome) -> &str {
     &outcome.component.name
 }
 
-fn invalid(outcome: &Outcome) -> Answer {
+/// Whether the API server could not be asked: nothing was decided then, and nothing is resolved.
+fn is_unasked(outcome: &Outcome) -> bool {
+    matches!(outcome.stop, Some(Stop::Api(_)))
+}
+
+fn invalid(outcome: &Outcome) -> Option<Answer> {
     match &outcome.stop {
         Some(Stop::Invalid(mistakes)) => {
             let first = mistakes.first().map(ToString::to_string).unwrap_or_default();
             let evidence = mistakes.iter().map(|mistake| ("mistake".to_owned(), mistake.to_string())).collect();
-            fail(format!("{} is not applied: {first}{}", name(outcome), more(mistakes.len())), evidence)
+            Some(fail(format!("{} is not applied: {first}{}", name(outcome), more(mistakes.len())), evidence))
         }
-        Some(Stop::Damaged(damaged)) => fail(format!("{} is not applied: {damaged}", name(outcome)), Vec::new()),
-        _ => pass(),
+        Some(Stop::Damaged(damaged)) => Some(fail(format!("{} is not applied: {damaged}", name(outcome)), Vec::new())),
+        _ => (!is_unasked(outcome)).then(pass),
     }
 }
 
@@ -157,13 +162,8 @@ fn foreign(outcome: &Outcome) -> Option<Answer> {
     let evidence: Vec<_> = drifted.iter().map(|drifted| (drifted.object.clone(), drifted.why.clone())).collect();
     match (&outcome.stop, drifted.first()) {
         (Some(Stop::Foreign(objects)), _) => {
-            let first = objects.first().map(String::as_str).unwrap_or_default();
-            let message = format!(
-                "{} is not applied: {first} exists and is not ours{}; set adopt: true to take it over",
-                name(outcome),
-                more(objects.len())
-            );
-            Some(fail(message, evidence))
+            let (key, why) = objects.first()?;
+            Some(fail(format!("{} is not applied: {key}: {why}{}", name(outcome), more(objects.len())), evidence))
         }
         (_, Some(first)) => {
             let message = format!("{}: {}: {}{}", name(outcome), first.object, first.why, more(drifted.len()));
@@ -205,8 +205,8 @@ fn stalled(outcome: &Outcome) -> Option<Answer> {
 }
 
 fn unhealthy(outcome: &Outcome, is_late: bool) -> Option<Answer> {
-    let applied = outcome.applied.as_ref()?;
-    if applied.unhealthy.is_empty() {
+    outcome.applied.as_ref()?;
+    if outcome.unhealthy.is_empty() {
         return (outcome.state == State::Healthy).then(pass);
     }
     let words = |health: &Health| match health {
@@ -218,23 +218,25 @@ fn unhealthy(outcome: &Outcome, is_late: bool) -> Option<Answer> {
         Health::Progressing(_) => is_late,
         _ => false,
     };
-    let evidence: Vec<_> = applied.unhealthy.iter().map(|(key, health)| (key.to_string(), words(health))).collect();
+    let evidence: Vec<_> = outcome.unhealthy.iter().map(|(key, health)| (key.to_string(), words(health))).collect();
     let told = |(key, health): &(crate::cluster::key::ObjectKey, Health)| {
         format!("{}: {key}: {}", name(outcome), words(health))
     };
-    if let Some(failed) = applied.unhealthy.iter().find(|(_, health)| is_failed(health)) {
+    if let Some(failed) = outcome.unhealthy.iter().find(|(_, health)| is_failed(health)) {
         return Some(fail(told(failed), evidence));
     }
     // A custom object without conditions says nothing: that is not healthy, and not a failure.
-    let unknown = applied.unhealthy.iter().find(|(_, health)| matches!(health, Health::Unknown(_)))?;
+    let unknown = outcome.unhealthy.iter().find(|(_, health)| matches!(health, Health::Unknown(_)))?;
     Some((Verdict::Unknown, Some(Cause::NotVisible), told(unknown), evidence))
 }
 
-fn suspended(outcome: &Outcome) -> Answer {
-    match outcome.state {
-        State::Suspended => fail(format!("{} is suspended", name(outcome)), Vec::new()),
-        _ => pass(),
+/// By what the inventories say: a suspended component may be stopped by something else too.
+fn suspended(outcome: &Outcome) -> Option<Answer> {
+    if is_unasked(outcome) {
+        return None;
     }
+    let is_suspended = outcome.is_suspended?;
+    Some(if is_suspended { fail(format!("{} is suspended", name(outcome)), Vec::new()) } else { pass() })
 }
 
 fn prune(outcome: &Outcome) -> Option<Answer> {
@@ -260,11 +262,14 @@ fn prune(outcome: &Outcome) -> Option<Answer> {
     Some(fail(message, undecided.into_iter().map(|(key, other)| (key, other.clone())).collect()))
 }
 
-fn waiting(outcome: &Outcome) -> Answer {
+fn waiting(outcome: &Outcome) -> Option<Answer> {
     if outcome.state != State::Waiting {
-        return pass();
+        return (!is_unasked(outcome)).then(pass);
     }
-    let is_removed = outcome.component.namespace.is_empty();
-    let (others, until) = (outcome.waits_for.join(", "), if is_removed { "gone" } else { "applied and healthy" });
-    fail(format!("{} waits until {others} is {until}", name(outcome)), Vec::new())
+    let until = if outcome.is_removed { "gone" } else { "applied and healthy" };
+    let others = outcome.waits_for.join(", ");
+    Some(fail(format!("{} waits until {others} is {until}", name(outcome)), Vec::new()))
 }
+
+#[cfg(test)]
+mod tests;

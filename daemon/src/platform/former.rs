@@ -1,44 +1,14 @@
-//! The inventories of the cluster: those of a platform, and those that it may have left under another name.
+//! Platforms that this one may have been under another name. Pure.
 
 use std::collections::BTreeMap;
 
 use portreeve_api::platform::Component;
-use serde_json::Value;
 
-use super::inventory::{self, DamagedInventory, Inventory, WHOLE};
-use crate::cluster::apply::{ApiFailure, Applier};
-
-/// The inventories of a platform by component; [`WHOLE`] is the platform's own.
-pub type Inventories = BTreeMap<String, Result<Inventory, DamagedInventory>>;
-
-/// The inventories of a platform, and those of others by their names.
-pub async fn inventories(
-    applier: &Applier,
-    platform: &str,
-) -> Result<(Inventories, BTreeMap<String, Inventories>), ApiFailure> {
-    let selector = format!("{}=true", inventory::INVENTORY_LABEL);
-    let listed = applier.list(&inventory::address(applier.own_namespace(), (platform, WHOLE)), &selector).await?;
-    let mut all: BTreeMap<String, Inventories> = BTreeMap::new();
-    for object in &listed {
-        let component = inventory::component_of(object).unwrap_or(WHOLE).to_owned();
-        all.entry(platform_of(object)).or_default().insert(component, Inventory::of_object(object));
-    }
-    let own = all.remove(platform).unwrap_or_default();
-    Ok((own, all))
-}
-
-fn platform_of(object: &Value) -> String {
-    let labels = object.pointer("/metadata/labels");
-    labels.and_then(|labels| labels.get(inventory::PLATFORM_LABEL)?.as_str()).unwrap_or_default().to_owned()
-}
+use super::inventories::Inventories;
+use super::inventory::{self, DamagedInventory, Inventory};
 
 /// Another platform that has objects where a component of the same name of this one has its own.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the platform '{platform}' has {objects} objects of components that are in this file ({}); they are neither kept nor \
-     deleted. If this platform was renamed, give it that name back, or destroy that one with a file of its name",
-    .inventories.join(", ")
-)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Former {
     /// Its name.
     pub platform: String,
@@ -46,6 +16,19 @@ pub struct Former {
     pub inventories: Vec<String>,
     /// How many objects they list.
     pub objects: usize,
+}
+
+impl std::fmt::Display for Former {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { platform, inventories, objects } = self;
+        write!(
+            f,
+            "the platform '{platform}' has {objects} objects of components that this platform has too ({}); they are \
+             neither kept nor deleted. If this platform was renamed, give it that name back, or destroy that one by a \
+             platform file of its name",
+            inventories.join(", ")
+        )
+    }
 }
 
 impl Former {
@@ -77,6 +60,7 @@ impl Former {
 
 #[cfg(test)]
 mod tests {
+    use super::super::inventory::WHOLE;
     use super::*;
     use crate::cluster::apply::Address;
     use crate::cluster::key::ObjectKey;
@@ -101,7 +85,8 @@ mod tests {
         let found = Former::of(&other("hub", "hub"), &ours);
         let [former] = &found[..] else { panic!("{found:?}") };
         assert_eq!((former.objects, &former.inventories[..]), (1, &["platform.old.hub".to_owned()][..]));
-        assert!(former.to_string().contains("platform.old.hub"), "{former}");
+        let said = former.to_string();
+        assert!(said.contains("platform.old.hub") && !said.contains("this file"), "a resource is no file: {said}");
         assert_eq!(Former::of(&other("hub", "elsewhere"), &ours), []);
         assert_eq!(Former::of(&other("base", "hub"), &ours), []);
     }

@@ -137,8 +137,7 @@ impl Inventory {
 
     /// Whether both would be stored alike.
     pub fn says_the_same(&self, other: &Self) -> bool {
-        let said = |inventory: &Self| (inventory.policy.clone(), inventory.is_suspended);
-        self.entries == other.entries && said(self) == said(other)
+        self.entries == other.entries && self.policy == other.policy && self.is_suspended == other.is_suspended
     }
 
     /// As a ConfigMap of our own namespace.

@@ -16,7 +16,8 @@ use super::build::{Built, Part, Validated, Wanted};
 use super::claims::Claims;
 use super::clear::{self, Cleared, GateRules, KeptBack};
 use super::deploy::{Applied, Deployer, Patience};
-use super::former::{Former, Inventories, inventories};
+use super::former::Former;
+use super::inventories::{Inventories, inventories};
 use super::inventory::{DamagedInventory, Inventory, Policy, WHOLE};
 use super::plan::{ComponentPlan, Leftover, Planner, Promised, drifted};
 use super::prune::{Fate, Sweep, Whose};
@@ -201,8 +202,7 @@ impl<'a> Look<'a> {
 
     /// Whether the platform or the component is suspended. Where that cannot be read, nothing may be done either.
     pub fn is_suspended(&self, component: &str) -> bool {
-        let mut known = [WHOLE, component].into_iter().filter_map(|name| self.inventories.get(name));
-        known.any(|known| known.as_ref().map_or(true, |inventory| inventory.is_suspended))
+        suspended(&self.inventories, component).unwrap_or(true)
     }
 
     /// The inventory of a component. That of the whole platform must be readable too: it says what is suspended.
@@ -228,9 +228,14 @@ impl<'a> Look<'a> {
         last_first(all.collect())
     }
 
+    fn outcome(&self, component: &Component) -> Outcome {
+        let is_suspended = suspended(&self.inventories, &component.name);
+        Outcome { is_suspended, ..Outcome::new(component, State::Pending) }
+    }
+
     /// Takes a component as far as the aim says.
     pub async fn component(&self, part: &Part, run: &Run, aim: Aim<'_>) -> Outcome {
-        let outcome = Outcome::new(&part.component, State::Pending);
+        let outcome = self.outcome(&part.component);
         let mut inventory = self.inventory(&part.component.name);
         if let (Ok(Some(known)), Some(leading)) = (&mut inventory, aim.leading())
             && let Err(failure) = self.remember(&part.component, known, leading).await
@@ -264,14 +269,14 @@ impl<'a> Look<'a> {
         (verdicts.cleared, verdicts.report)
     }
 
-    /// Whatever keeps a component from being applied, what it says about its end counts from now on.
+    /// Whatever keeps a component from being applied, a suspension too, what it says about its end counts from now on.
     async fn remember(
         &self,
         component: &Component,
         inventory: &mut Inventory,
         leading: &Leading,
     ) -> Result<(), ApiFailure> {
-        if inventory.version.is_none() || self.is_suspended(&component.name) {
+        if inventory.version.is_none() {
             return Ok(());
         }
         self.deployer(&component.name, leading, KEEPING).remember(inventory, component).await
@@ -313,7 +318,7 @@ impl<'a> Look<'a> {
             Aim::Keep { leading, .. } => (leading, KEEPING),
         };
         match self.deployer(&component.name, leading, patience).apply(&plan, &mut inventory).await {
-            Ok(applied) => finished(outcome, applied),
+            Ok((applied, unhealthy)) => finished(outcome, applied, unhealthy),
             Err(failure) => outcome.stopped(Stop::Api(failure)),
         }
     }
@@ -321,7 +326,7 @@ impl<'a> Look<'a> {
     /// Takes down a component that is not in the file any more, after those that depended on it.
     pub async fn remove(&self, component: &Component, run: &Run, aim: Aim<'_>) -> Outcome {
         let name = &component.name;
-        let outcome = Outcome::new(component, State::Pending);
+        let outcome = Outcome { is_removed: true, ..self.outcome(component) };
         let mut inventory = match self.inventory(name) {
             Ok(inventory) => inventory.unwrap_or_default(),
             Err(damaged) => return outcome.stopped(Stop::Damaged(damaged)),
@@ -343,7 +348,7 @@ impl<'a> Look<'a> {
             return Outcome { state: State::Waiting, ..outcome };
         }
         match self.deployer(name, leading, KEEPING).remove(&plan, &mut inventory).await {
-            Ok(applied) => finished(outcome, applied),
+            Ok(applied) => finished(outcome, applied, Vec::new()),
             Err(failure) => outcome.stopped(Stop::Api(failure)),
         }
     }
@@ -379,6 +384,13 @@ impl<'a> Look<'a> {
 
 /// The daemon looks again soon, and waits for nothing but what follows at once.
 const KEEPING: Patience = Patience { waves: Duration::from_secs(2), health: Duration::ZERO };
+
+/// Whether the platform or a component is suspended; `None` where that cannot be read.
+fn suspended(inventories: &Inventories, component: &str) -> Option<bool> {
+    let known = [WHOLE, component].into_iter().filter_map(|name| inventories.get(name));
+    let known = known.map(|known| known.as_ref().ok().map(|inventory| inventory.is_suspended));
+    Some(known.collect::<Option<Vec<bool>>>()?.contains(&true))
+}
 
 /// What stands for a component that is not in the file any more: what its inventory remembers of it. One that does not
 /// say whether it may be pruned keeps what it has.

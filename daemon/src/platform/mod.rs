@@ -4,9 +4,9 @@
 //! waves), then [`clear::Cleared`] (it has passed the gate, by the same evaluation as the doors), then
 //! [`deploy::Applied`]. A component that does not get to a step stays as it runs.
 //!
-//! * Pure: [`claims`], [`waves`], [`diff`], [`fields`], [`path`], [`health`], [`inventory`], [`prune`].
-//! * [`plan`] looks at the cluster and writes nothing; [`deploy`] writes, by [`crate::cluster::apply`], with the proof
-//!   that this process leads.
+//! * Pure: [`claims`], [`waves`], [`diff`], [`fields`], [`path`], [`health`], [`inventory`], [`prune`], [`former`].
+//! * [`inventories`] and [`plan`] look at the cluster and write nothing; [`deploy`] writes, by
+//!   [`crate::cluster::apply`], with the proof that this process leads.
 //! * The command line and the controller use this room alike.
 
 pub mod budget;
@@ -19,6 +19,7 @@ pub mod fields;
 pub mod findings;
 pub mod former;
 pub mod health;
+pub mod inventories;
 pub mod inventory;
 pub mod keep;
 pub mod path;

@@ -2,6 +2,7 @@
 //! Nothing is written.
 
 mod judge;
+mod standing;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,7 +23,8 @@ use super::prune::{Fate, Whose, fate};
 use super::waves::is_retained;
 use crate::cluster::apply::{Address, ApiFailure, Applier, Force};
 use crate::cluster::key::ObjectKey;
-pub use judge::{DriftClass, Drifted, drifted};
+pub use judge::{DriftClass, Drifted, drifted, foreign};
+use standing::Standing;
 
 /// Requests under way at a time.
 const PARALLEL: usize = 8;
@@ -43,8 +45,8 @@ pub enum Action {
     Move(String),
     /// It is as declared, as far as it is ours.
     Unchanged,
-    /// It exists and is not ours.
-    Foreign,
+    /// It exists and is not ours; the named component of this platform keeps it.
+    Foreign(Option<String>),
     /// The server does not take it.
     Refused(ApiFailure),
 }
@@ -58,7 +60,7 @@ impl Action {
             Self::Adopt => "adopt",
             Self::Move(_) => "move",
             Self::Unchanged => "unchanged",
-            Self::Foreign => "foreign",
+            Self::Foreign(_) => "foreign",
             Self::Refused(_) => "refused",
         }
     }
@@ -162,15 +164,6 @@ impl ClearedPlan {
         }
         held
     }
-}
-
-/// Whose an object is that is there.
-enum Standing {
-    Ours,
-    /// The named component's, which does not declare it any more.
-    From(String),
-    /// Nobody's of ours, to be taken over.
-    Adopted,
 }
 
 /// What earlier waves and components bring: a dry run that misses only these is no refusal.
@@ -291,10 +284,7 @@ impl Planner<'_> {
         let was_applied = entry.is_some_and(|entry| entry.digest.as_deref() == Some(&wanted.digest));
         let planned = match live {
             None => self.missing(wanted).await,
-            Some(live) => match self.standing(component, wanted, entry, &live) {
-                Some(standing) => self.existing(&component.ignore, wanted, live, standing).await,
-                None => Ok(foreign(wanted, live)),
-            },
+            Some(live) => self.existing(component, wanted, entry, live).await,
         };
         match planned {
             // What comes back from another component was changed by the files, and has not drifted.
@@ -307,22 +297,6 @@ impl Planner<'_> {
         }
     }
 
-    /// Whose a live object is; `None` when it is left alone.
-    fn standing(
-        &self,
-        component: &Component,
-        wanted: &Wanted,
-        entry: Option<&Entry>,
-        live: &Value,
-    ) -> Option<Standing> {
-        if let Some(other) = self.claims.holder(self.whose, &wanted.address.key, live) {
-            return Some(Standing::From(other.to_owned()));
-        }
-        let is_ours = entry.is_some_and(|entry| self.whose.is_entrys(entry, live))
-            || (self.whose.has_labels(live) && fields::is_managed(live));
-        if is_ours { Some(Standing::Ours) } else { component.adopt.then_some(Standing::Adopted) }
-    }
-
     async fn missing(&self, wanted: &Arc<Wanted>) -> Result<Planned, ApiFailure> {
         let checked = match self.applier.dry_run(&wanted.address, &wanted.body, Force::No).await {
             Ok(_) => true,
@@ -332,17 +306,22 @@ impl Planner<'_> {
         Ok(plain(wanted, None, Action::Create { checked }))
     }
 
-    /// An object that is there and ours, or becomes it. Two dry runs at most: the second when fields are left to
+    /// An object that is there. Where it is ours or becomes it, two dry runs at most: the second when fields are left to
     /// others.
     async fn existing(
         &self,
-        ignore: &[Ignore],
+        component: &Component,
         wanted: &Arc<Wanted>,
+        entry: Option<&Entry>,
         live: Value,
-        standing: Standing,
     ) -> Result<Planned, ApiFailure> {
+        let key = &wanted.address.key;
+        let standing = Standing::of((self.whose, component), key, entry, &live, self.claims);
+        if let Standing::Foreign(keeper) = standing {
+            return Ok(plain(wanted, Some(live), Action::Foreign(keeper)));
+        }
         let mut body = wanted.body.clone();
-        for pointer in ignored(ignore, &wanted.address.key) {
+        for pointer in ignored(&component.ignore, key) {
             let path = path::of_pointer(pointer, &live);
             path::keep_live(&mut body, &live, &path);
         }
@@ -360,6 +339,7 @@ impl Planner<'_> {
         let action = match standing {
             Standing::Adopted => Action::Adopt,
             Standing::From(other) => Action::Move(other),
+            Standing::Foreign(keeper) => Action::Foreign(keeper),
             Standing::Ours if changes.is_empty() => Action::Unchanged,
             Standing::Ours => Action::Update,
         };
@@ -435,10 +415,6 @@ fn plain(wanted: &Arc<Wanted>, live: Option<Value>, action: Action) -> Planned {
         yields: Vec::new(),
         was_applied: false,
     }
-}
-
-fn foreign(wanted: &Arc<Wanted>, live: Value) -> Planned {
-    plain(wanted, Some(live), Action::Foreign)
 }
 
 fn refused(wanted: &Arc<Wanted>, live: Option<Value>, failure: ApiFailure) -> Planned {

@@ -130,10 +130,10 @@ pub enum TooMuch {
         /// How many may be.
         limit: usize,
     },
-    /// The file has lost more than half of what runs.
+    /// The platform has lost more than half of what runs.
     #[error(
-        "{removed} of {known} components that run are not in the platform file any more, and more than half are not \
-         taken down unasked"
+        "{removed} of {known} components that run are not in the platform any more, and more than half are not taken \
+         down unasked"
     )]
     MostComponents {
         /// How many would be taken down.
@@ -148,7 +148,7 @@ pub enum TooMuch {
 pub struct Sweep {
     /// Objects.
     pub deletions: usize,
-    /// Components that are not in the file any more and have something to delete.
+    /// Components that are not in the platform any more and have something to delete.
     pub removed: usize,
     /// Components that have something in the cluster.
     pub known: usize,

@@ -1,7 +1,6 @@
 //! Where a platform starts from and ends at in the tests that kill what writes it.
 
 use portreeve_tests::OrFail as _;
-use portreeve_tests::binary::{Output, Portreeve};
 use serde_json::{Value, json};
 
 use crate::site::{Site, config};
@@ -49,14 +48,4 @@ pub(crate) async fn nothing(site: &Site) {
         let _was_there = site.api().delete(path).await;
     }
     manifests(site, &[("a", "1"), ("b", "1")]);
-}
-
-impl Site {
-    /// Runs `portreeve platform …` beside other work of the test, such as that of a proxy.
-    pub(crate) async fn run_async(&self, arguments: &[&str]) -> Output {
-        let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        let folder = self.folder.clone();
-        let run = move || Portreeve::finish(Portreeve::command().current_dir(folder).arg("platform").args(arguments));
-        tokio::task::spawn_blocking(run).await.or_fail("a command")
-    }
 }

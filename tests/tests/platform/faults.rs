@@ -8,14 +8,7 @@ use serde_json::{Value, json};
 
 use crate::ends::{THEIRS, end_state, forget_lease, manifests, nothing};
 use crate::site::{Site, config};
-
-/// A site whose commands reach the API server through a proxy.
-pub(crate) async fn proxied(prefix: &str) -> (Site, ApiProxy) {
-    let site = Site::new(prefix).await;
-    let proxy = ApiProxy::start(site.plane).await;
-    site.configure(json!({"cluster": {"kubeconfig": proxy.kubeconfig()}}));
-    (site, proxy)
-}
+use crate::two::proxied;
 
 /// Runs a command that is killed at its n-th write, if it gets there.
 pub(crate) async fn killed(site: &Site, proxy: &ApiProxy, (n, when): (usize, Kill), arguments: &[&str]) -> Run {
@@ -149,7 +142,7 @@ async fn a_definition_that_never_establishes_is_waited_for_in_vain_and_told() {
     let output = site.run(&["apply", "--yes", "--timeout", "3s", "--format", "json"]);
     let applied: Value = serde_json::from_str(&output.stdout).or_fail(&output.stderr);
     assert_eq!(applied["components"][0]["state"], "progressing", "{applied}");
-    assert!(applied["components"][0]["applied"]["unhealthy"].to_string().contains("Thing"), "{applied}");
+    assert!(applied["components"][0]["unhealthy"].to_string().contains("Thing"), "{applied}");
     assert!(site.api().get(&site.config_map("z")).await.is_err(), "later waves wait");
     site.component("retain: false");
     assert_eq!(site.run(&["destroy", "--yes"]).code, Some(0));

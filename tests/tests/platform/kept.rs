@@ -93,6 +93,10 @@ async fn drift_is_corrected_and_said_and_changes_of_the_folder_are_followed() {
     daemon.start().await;
     finding(&daemon, "PR-5008").await;
     assert_eq!(value(&site.api().get(&site.config_map("a")).await.unwrap()), Some("2"));
+    // And whatever else stops the component.
+    site.write("app/bad.yaml", "kind: [");
+    finding(&daemon, "PR-5001").await;
+    assert_eq!(daemon.findings("code=PR-5008").await.len(), 1);
 }
 
 #[tokio::test]

@@ -80,6 +80,14 @@ impl Site {
         Portreeve::finish(&mut command)
     }
 
+    /// Runs `portreeve platform …` beside other work of the test, such as that of a proxy.
+    pub(crate) async fn run_async(&self, arguments: &[&str]) -> Output {
+        let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let folder = self.folder.clone();
+        let run = move || Portreeve::finish(Portreeve::command().current_dir(folder).arg("platform").args(arguments));
+        tokio::task::spawn_blocking(run).await.or_fail("a command")
+    }
+
     pub(crate) fn api(&self) -> &Api {
         self.plane.api()
     }

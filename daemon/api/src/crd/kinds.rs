@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
+use crate::platform::MAX_COMPONENTS;
 use crate::schema::{
-    Field, boolean, day, integer, list, matching, object, one_of, optional, required, text, texts_by_name,
+    Field, boolean, day, integer, list, matching, object, one_of, optional, required, short_list, text, texts_by_name,
 };
 
 /// `spec` of an `Exception` and of a `ClusterException`; decoded by
@@ -186,7 +187,7 @@ pub(super) fn platform() -> Value {
             optional("defaults", object("What components do unless they say otherwise.", keeping())),
             optional("gate", gate()),
             optional("maxPrune", integer("The most objects that one run deletes from all components.", 0)),
-            required("components", list("The components.", component())),
+            required("components", short_list("The components.", MAX_COMPONENTS, component())),
         ],
     )
 }
@@ -244,7 +245,7 @@ fn component() -> Value {
     let own = [
         required("name", text("Its name, unique in the platform.")),
         required("namespace", text("The namespace of its objects.")),
-        optional("dependsOn", list("Components that must be healthy before.", text("A name."))),
+        optional("dependsOn", short_list("Components that must be healthy before.", MAX_COMPONENTS, text("A name."))),
         required("source", source),
         optional("values", anything),
         optional("ignore", list("What is no drift.", ignore)),

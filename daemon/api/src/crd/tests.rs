@@ -138,3 +138,12 @@ fn the_kinds_that_are_defined_are_those_that_are_read() {
     read.dedup();
     assert_eq!(defined, read);
 }
+
+#[test]
+fn the_api_server_takes_no_more_components_than_the_decoder() {
+    let spec = kinds::platform();
+    let most = json!(crate::platform::MAX_COMPONENTS);
+    let components = &spec["properties"]["components"];
+    assert_eq!(components["maxItems"], most);
+    assert_eq!(components["items"]["properties"]["dependsOn"]["maxItems"], most);
+}

@@ -1,6 +1,6 @@
 //! The order of components by what they depend on. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Component;
 
@@ -9,20 +9,30 @@ use super::Component;
 #[error("components depend on each other in a circle: {}; remove one 'dependsOn'", .0.join(" -> "))]
 pub(super) struct Cycle(Vec<String>);
 
-/// Positions of the components, each after those it depends on and else as in the file.
+/// Positions of the components, each after those it depends on and else as in the file. A dependency that is no component
+/// is waited for for ever.
 pub(super) fn order(components: &[Component]) -> Result<Vec<usize>, Cycle> {
-    let mut ordered = Vec::with_capacity(components.len());
-    let is_done = |done: &[usize], name: &str| done.iter().any(|index| components[*index].name == name);
-    while ordered.len() < components.len() {
-        let next = (0..components.len()).find(|index| {
-            !ordered.contains(index) && components[*index].depends_on.iter().all(|name| is_done(&ordered, name))
-        });
-        match next {
-            Some(index) => ordered.push(index),
-            None => return Err(circle(components, &ordered)),
+    let positions: BTreeMap<&str, usize> =
+        components.iter().enumerate().map(|(index, component)| (component.name.as_str(), index)).collect();
+    let mut waits: Vec<usize> = components.iter().map(|component| component.depends_on.len()).collect();
+    let mut dependents = vec![Vec::new(); components.len()];
+    for (index, component) in components.iter().enumerate() {
+        for needed in component.depends_on.iter().filter_map(|name| positions.get(name.as_str())) {
+            dependents[*needed].push(index);
         }
     }
-    Ok(ordered)
+    let mut ready: BTreeSet<usize> = (0..components.len()).filter(|index| waits[*index] == 0).collect();
+    let mut ordered = Vec::with_capacity(components.len());
+    while let Some(next) = ready.pop_first() {
+        ordered.push(next);
+        for dependent in &dependents[next] {
+            waits[*dependent] -= 1;
+            if waits[*dependent] == 0 {
+                ready.insert(*dependent);
+            }
+        }
+    }
+    if ordered.len() < components.len() { Err(circle(components, &ordered)) } else { Ok(ordered) }
 }
 
 /// The order of taking down: each before those it depends on. What they depend on and is not among them does not count,

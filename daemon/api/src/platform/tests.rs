@@ -111,3 +111,24 @@ fn the_codes_are_unique_and_explained() {
     codes.dedup();
     assert_eq!(codes.len(), CODES.len());
 }
+
+/// A platform of so many components without sources, each of which would be a mistake.
+fn bare(count: usize) -> String {
+    let items = (0..count).map(|number| format!("  - {{name: c{number}, namespace: dev}}\n"));
+    format!("components:\n{}", items.collect::<String>())
+}
+
+#[test]
+fn components_beyond_the_most_are_not_even_looked_at() {
+    let said = said(&bare(MAX_COMPONENTS + 1));
+    assert!(said.contains("more than 200 components; split the platform"), "{said}");
+    assert!(!said.contains("source"), "one problem, and none of each: {said}");
+    assert!(decode(&bare(MAX_COMPONENTS)).unwrap_err().contains("source"));
+}
+
+#[test]
+fn a_component_depends_on_no_more_than_there_can_be() {
+    let many = vec!["base"; MAX_COMPONENTS + 1].join(", ");
+    let said = said(&PLATFORM.replace("[base]", &format!("[{many}]")));
+    assert!(said.contains("more than 200 components in 'dependsOn'"), "{said}");
+}

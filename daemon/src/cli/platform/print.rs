@@ -31,7 +31,7 @@ pub(super) fn plan(look: &Look<'_>, outcomes: &[Outcome]) -> String {
     }
     for outcome in outcomes {
         let component = &outcome.component;
-        let _ = writeln!(text, "{} ({}): {}", component.name, place(component), headline(outcome));
+        let _ = writeln!(text, "{} ({}): {}", component.name, place(outcome), headline(outcome));
         if let Some(plan) = &outcome.plan {
             plan.objects.iter().for_each(|planned| object(&mut text, planned));
             leftovers(&mut text, plan);
@@ -50,11 +50,11 @@ pub(super) fn plan(look: &Look<'_>, outcomes: &[Outcome]) -> String {
     text
 }
 
-fn place(component: &Component) -> String {
-    if component.namespace.is_empty() {
+fn place(outcome: &Outcome) -> String {
+    if outcome.is_removed {
         "no longer in the platform file".to_owned()
     } else {
-        format!("namespace {}", component.namespace)
+        format!("namespace {}", outcome.component.namespace)
     }
 }
 
@@ -98,10 +98,10 @@ fn stop_words(stop: &Stop) -> String {
             });
             format!("kept back by the gate: {}{}", kept.why, lines(told.collect()))
         }
-        Stop::Foreign(objects) => format!(
-            "not applied: these exist and are not ours (adopt: true takes them over):{}",
-            lines(objects.clone())
-        ),
+        Stop::Foreign(objects) => {
+            let told = objects.iter().map(|(key, why)| format!("{key}: {why}")).collect();
+            format!("not applied:{}", lines(told))
+        }
         Stop::Refused(refused) => {
             let told = refused.iter().map(|(key, failure)| format!("{key}: {failure}")).collect();
             format!("not applied, the API server refuses:{}", lines(told))
@@ -116,7 +116,7 @@ fn object(text: &mut String, planned: &Planned) {
     let mark = match &planned.action {
         Action::Create { .. } => '+',
         Action::Update | Action::Adopt | Action::Move(_) => '~',
-        Action::Foreign | Action::Refused(_) => '!',
+        Action::Foreign(_) | Action::Refused(_) => '!',
         Action::Unchanged if planned.yields.is_empty() => return,
         Action::Unchanged => '=',
     };
@@ -172,7 +172,7 @@ pub(super) fn applied(outcomes: &[Outcome], writes: u64) -> String {
             let _ = write!(text, "; after {}", outcome.waits_for.join(", "));
         }
         text.push('\n');
-        for (key, health) in outcome.applied.iter().flat_map(|applied| &applied.unhealthy) {
+        for (key, health) in &outcome.unhealthy {
             let _ = writeln!(text, "  {key}: {}", health_words(health));
         }
     }
@@ -217,8 +217,7 @@ pub(super) fn json(look: &Look<'_>, outcomes: &[Outcome]) -> String {
     let component = |outcome: &Outcome| {
         let applied = outcome.applied.as_ref().map(|applied| {
             json!({"written": keys(&applied.written), "deleted": keys(&applied.deleted),
-                "retained": keys(&applied.retained), "handedOver": keys(&applied.handed_over), "ending": keys(&applied.ending),
-                "unhealthy": unhealthy(&applied.unhealthy)})
+                "retained": keys(&applied.retained), "handedOver": keys(&applied.handed_over), "ending": keys(&applied.ending)})
         });
         let images = outcome.verdicts.iter().flat_map(|report| &report.images);
         json!({

@@ -147,3 +147,20 @@ fn cycles_and_other_documents_are_no_platform() {
     let other = PLATFORM.replace("kind: Platform", "kind: Platfrom");
     assert!(load(&other).contains("did you mean 'Platform'?"));
 }
+
+#[test]
+fn what_a_component_asks_for_is_its_manifests_and_its_own_settings_and_not_its_place() {
+    let site = Site::with(&[]);
+    let hub = || site.parts().into_iter().find(|part| part.component.name == "hub").unwrap().digest();
+    let before = hub();
+    site.write("platform.yaml", &format!("# moved down\n{PLATFORM}"));
+    assert_eq!(hub(), before);
+    for settings in ["adopt: true", "maxPrune: 99", "prune: false", "retain: false"] {
+        site.write("platform.yaml", &PLATFORM.replace("{name: hub,", &format!("{{name: hub, {settings},")));
+        assert_ne!(hub(), before, "{settings}");
+    }
+    site.write("platform.yaml", PLATFORM);
+    assert_eq!(hub(), before);
+    site.write("hub/a.yaml", &config("hub", "2"));
+    assert_ne!(hub(), before);
+}

@@ -11,10 +11,10 @@ use crate::cluster::apply::ApiFailure;
 use crate::cluster::key::ObjectKey;
 use crate::platform::build::Mistake;
 use crate::platform::clear::KeptBack;
-use crate::platform::deploy::Applied;
+use crate::platform::deploy::{Applied, Unhealthy};
 use crate::platform::health::{Health, health};
 use crate::platform::inventory::DamagedInventory;
-use crate::platform::plan::{Action, ComponentPlan, DriftClass, Drifted, Planned};
+use crate::platform::plan::{Action, ComponentPlan, DriftClass, Drifted, Planned, foreign};
 use crate::platform::prune::TooMuch;
 pub use crate::runtime::metrics::ComponentState as State;
 
@@ -27,8 +27,8 @@ pub enum Stop {
     Damaged(DamagedInventory),
     /// The gate.
     KeptBack(Box<KeptBack>),
-    /// Objects that are somebody else's.
-    Foreign(Vec<String>),
+    /// Objects that are somebody else's, with why they are left alone.
+    Foreign(Vec<(ObjectKey, String)>),
     /// What the server refuses, by object.
     Refused(Vec<(ObjectKey, ApiFailure)>),
     /// The server could not be asked.
@@ -56,10 +56,14 @@ pub struct Outcome {
     pub drift: Vec<Drifted>,
     /// Objects whose corrections do not last.
     pub stalled: Vec<ObjectKey>,
-    /// What is not healthy, as a plan has seen it; what was applied is looked at again.
-    pub unhealthy: Vec<(ObjectKey, Health)>,
+    /// What is not healthy: as it was after applying, or as a plan to which nothing is to be done has seen it.
+    pub unhealthy: Unhealthy,
     /// What is waited for.
     pub waits_for: Vec<String>,
+    /// Whether it is not in the platform any more, and goes.
+    pub is_removed: bool,
+    /// Whether it or the platform is suspended; `None` where that is not known.
+    pub is_suspended: Option<bool>,
 }
 
 impl Outcome {
@@ -75,6 +79,8 @@ impl Outcome {
             stalled: Vec::new(),
             unhealthy: Vec::new(),
             waits_for: Vec::new(),
+            is_removed: false,
+            is_suspended: None,
         }
     }
 
@@ -87,7 +93,7 @@ impl Outcome {
     /// is, or that comes back, is no reason to wait.
     pub fn is_ready(&self) -> bool {
         match &self.applied {
-            Some(applied) => self.stop.is_none() && applied.is_done() && applied.unhealthy.is_empty(),
+            Some(applied) => self.stop.is_none() && applied.is_done() && self.unhealthy.is_empty(),
             None => self.state == State::Healthy,
         }
     }
@@ -120,8 +126,8 @@ pub(super) fn stop(plan: &ComponentPlan, component: &Component, aim: Aim<'_>, of
     if !refused.is_empty() {
         return Some(Stop::Refused(refused));
     }
-    let foreign = plan.objects.iter().filter(|planned| matches!(planned.action, Action::Foreign));
-    let foreign: Vec<String> = foreign.map(|planned| planned.wanted.address.key.to_string()).collect();
+    let why = |planned: &Planned| Some((planned.wanted.address.key.clone(), foreign(planned)?));
+    let foreign: Vec<(ObjectKey, String)> = plan.objects.iter().filter_map(why).collect();
     if !foreign.is_empty() {
         return Some(Stop::Foreign(foreign));
     }
@@ -151,7 +157,8 @@ fn state_of(unhealthy: &[(ObjectKey, Health)]) -> State {
     }
 }
 
-pub(super) fn finished(outcome: Outcome, applied: Applied) -> Outcome {
+/// What applying or taking down came to.
+pub(super) fn finished(outcome: Outcome, applied: Applied, unhealthy: Unhealthy) -> Outcome {
     let is_left = |class| matches!(class, DriftClass::Missing | DriftClass::Modified);
     let written: BTreeSet<String> = applied.written.iter().map(ToString::to_string).collect();
     let is_drifted = outcome.drift.iter().any(|drifted| is_left(drifted.class) && !written.contains(&drifted.object));
@@ -162,8 +169,8 @@ pub(super) fn finished(outcome: Outcome, applied: Applied) -> Outcome {
     } else if is_drifted || !outcome.stalled.is_empty() {
         State::Drifted
     } else {
-        state_of(&applied.unhealthy)
+        state_of(&unhealthy)
     };
     let stop = (!applied.failures.is_empty()).then(|| Stop::Refused(applied.failures.clone()));
-    Outcome { state, stop, applied: Some(applied), ..outcome }
+    Outcome { state, stop, applied: Some(applied), unhealthy, ..outcome }
 }

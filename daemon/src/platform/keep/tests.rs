@@ -62,7 +62,7 @@ fn drift_that_is_left_as_it_is_keeps_nobody_waiting_and_bad_health_does() {
         let outcome = Outcome::new(&component("base", policy(&[])), State::Pending);
         let outcome = Outcome { drift: drift.clone(), ..outcome };
         let mut run = Run::default();
-        run.applied(&finished(outcome, Applied { unhealthy, ..Applied::default() }));
+        run.applied(&finished(outcome, Applied::default(), unhealthy));
         run.missing(&hub)
     };
     assert_eq!(looked_at(Vec::new()), [""; 0]);
@@ -76,10 +76,11 @@ fn a_component_goes_when_those_that_needed_it_are_gone() {
     let (base, hub) = (component("base", policy(&[])), component("hub", policy(&["base"])));
     let mut run = Run::default();
     let ending = Applied { ending: vec![key("a")], ..Applied::default() };
-    run.removed(&finished(Outcome::new(&hub, State::Pending), ending));
+    run.removed(&finished(Outcome::new(&hub, State::Pending), ending, Vec::new()));
     assert_eq!(run.dependents(&base.name), ["hub"]);
     let mut run = Run::default();
-    run.removed(&finished(Outcome::new(&hub, State::Pending), Applied { is_gone: true, ..Applied::default() }));
+    let gone = Applied { is_gone: true, ..Applied::default() };
+    run.removed(&finished(Outcome::new(&hub, State::Pending), gone, Vec::new()));
     assert_eq!(run.dependents(&base.name), [""; 0]);
 }
 
@@ -93,4 +94,24 @@ fn what_a_run_deletes_is_bound_by_component_and_over_all_and_nothing_else_is_sto
     assert_eq!(stopped(1, PLAN, of_run()), of_run());
     assert_eq!(stopped(0, PLAN, of_run()), None, "a component that deletes nothing is applied");
     assert_eq!(stopped(9, Aim::Plan { confirm_prune: true }, of_run()), None);
+}
+
+#[test]
+fn a_suspension_that_cannot_be_read_is_not_known() {
+    let of = |is_suspended| {
+        let mut inventory = Inventory::default();
+        inventory.is_suspended = is_suspended;
+        Ok(inventory)
+    };
+    let damaged = Inventory::of_object(&serde_json::Value::Null);
+    let known = |whole, hub| {
+        let inventories = Inventories::from([(WHOLE.to_owned(), whole), ("hub".to_owned(), hub)]);
+        suspended(&inventories, "hub")
+    };
+    assert_eq!(suspended(&Inventories::new(), "hub"), Some(false), "nothing says so");
+    assert_eq!(known(of(false), of(false)), Some(false));
+    assert_eq!(known(of(true), of(false)), Some(true));
+    assert_eq!(known(of(false), of(true)), Some(true));
+    assert_eq!(known(of(false), damaged.clone()), None);
+    assert_eq!(known(damaged, of(false)), None);
 }

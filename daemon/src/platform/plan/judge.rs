@@ -1,6 +1,6 @@
 //! What a plan says about drift. Pure.
 
-use super::{Action, ComponentPlan};
+use super::{Action, ComponentPlan, Planned};
 use crate::platform::prune::Fate;
 pub use crate::runtime::metrics::DriftClass;
 
@@ -37,7 +37,10 @@ pub fn drifted(plan: &ComponentPlan) -> Vec<Drifted> {
                 });
                 push(DriftClass::Modified, object, fields.collect::<Vec<_>>().join(", "));
             }
-            Action::Foreign => push(DriftClass::ForeignOwner, object, "the object is not ours".to_owned()),
+            Action::Foreign(_) => {
+                let why = foreign(planned).unwrap_or_default();
+                push(DriftClass::ForeignOwner, object, why);
+            }
             _ => {}
         }
     }
@@ -53,6 +56,18 @@ pub fn drifted(plan: &ComponentPlan) -> Vec<Drifted> {
         push(DriftClass::Extra, key.to_string(), "it has our labels and nobody declared it".to_owned());
     }
     found
+}
+
+/// Why a declared object is left alone, when it is, and what to do.
+pub fn foreign(planned: &Planned) -> Option<String> {
+    let Action::Foreign(keeper) = &planned.action else { return None };
+    Some(match keeper {
+        None => "it exists and is not ours; set adopt: true to take it over".to_owned(),
+        Some(other) => format!(
+            "the component '{other}' keeps it: that one declares it too, cannot be read, or is suspended; an object is \
+             one component's"
+        ),
+    })
 }
 
 /// The word for what becomes of an object that is no longer declared.

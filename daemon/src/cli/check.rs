@@ -19,7 +19,7 @@ use crate::registry::Deadline;
 ///   portreeve check manifests/                            all controls, findings from low upwards fail
 ///   portreeve check --framework nsa --fail-on high .      one framework, fail from high upwards
 ///   helm template ./chart | portreeve check -             what a chart renders
-///   portreeve check --format sarif=out.sarif manifests/   for code scanning, table on the terminal
+///   portreeve check --format sarif=out.sarif manifests/   a file for code scanning, nothing on the terminal
 ///   portreeve check cluster                               the cluster of the configuration, once
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]

@@ -384,7 +384,11 @@ fn confirm(applier: Applier, question: &str, yes: bool) -> Result<Applier, Failu
     output::say(&format!("{question} [y/N]"));
     let mut line = String::new();
     std::io::stdin().lock().read_line(&mut line).map_err(Failure::other)?;
-    if matches!(line.trim(), "y" | "yes") { Ok(applier.until(Instant::now() + left)) } else { Err(Failure::usage("nothing was done")) }
+    if matches!(line.trim(), "y" | "yes") {
+        Ok(applier.until(Instant::now() + left))
+    } else {
+        Err(Failure::usage("nothing was done"))
+    }
 }
 
 /// The exit that refusals of objects come to.

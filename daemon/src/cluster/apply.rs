@@ -10,10 +10,10 @@ mod writing;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
 use http::{Method, Request};
 use portreeve_policies::object::Object;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::cluster::key::ObjectKey;
 use crate::cluster::request::FIELD_MANAGER;

@@ -76,9 +76,8 @@ pub fn owners_of(object: &Value, path: &Path) -> Vec<Owner> {
         }
         _ => path.steps().to_vec(),
     };
-    let is_owner = |entry: &&Value| {
-        entry.get("fieldsV1").is_some_and(|fields| owns(fields, path.steps()) || owns(fields, &text))
-    };
+    let is_owner =
+        |entry: &&Value| entry.get("fieldsV1").is_some_and(|fields| owns(fields, path.steps()) || owns(fields, &text));
     entries(object).iter().filter(is_owner).map(Owner::of).collect()
 }
 
@@ -272,7 +271,8 @@ mod tests {
     fn who_declares_a_text_of_a_secret_owns_the_data_that_it_becomes() {
         let secret = json!({"metadata": {"managedFields": [
             {"manager": "argocd", "operation": "Apply", "fieldsV1": {"f:stringData": {"f:password": {}}}}]}});
-        let owned = |key: &str| !owners_of(&secret, &Path::of(&["data", key].map(|key| Step::Key(key.to_owned())))).is_empty();
+        let owned =
+            |key: &str| !owners_of(&secret, &Path::of(&["data", key].map(|key| Step::Key(key.to_owned())))).is_empty();
         assert!(owned("password") && !owned("other"));
     }
 

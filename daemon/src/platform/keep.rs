@@ -326,8 +326,7 @@ impl<'a> Look<'a> {
             }
             Aim::Keep { leading, .. } => (leading, KEEPING),
         };
-        let (applied, unhealthy) =
-            self.deployer(&component.name, leading, patience).apply(&plan, &mut inventory).await;
+        let (applied, unhealthy) = self.deployer(&component.name, leading, patience).apply(&plan, &mut inventory).await;
         finished(outcome, applied, unhealthy)
     }
 

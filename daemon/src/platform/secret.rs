@@ -56,13 +56,15 @@ mod tests {
 
     #[test]
     fn texts_become_data_and_what_is_none_stays_for_the_server_to_refuse() {
-        let mut body = json!({"kind": "Secret", "data": {"a": "b2xk", "b": "Yg=="}, "stringData": {"a": "new", "c": ""}});
+        let mut body =
+            json!({"kind": "Secret", "data": {"a": "b2xk", "b": "Yg=="}, "stringData": {"a": "new", "c": ""}});
         texts_as_data(&mut body);
         assert_eq!(body, json!({"kind": "Secret", "data": {"a": "bmV3", "b": "Yg==", "c": ""}}));
         let mut body = json!({"stringData": {"a": 1, "b": "b"}});
         texts_as_data(&mut body);
         assert_eq!(body, json!({"data": {"b": "Yg=="}, "stringData": {"a": 1}}));
-        for odd in [json!({"data": 1, "stringData": {"a": "b"}}), json!({"stringData": "x"}), json!({"kind": "Secret"})] {
+        for odd in [json!({"data": 1, "stringData": {"a": "b"}}), json!({"stringData": "x"}), json!({"kind": "Secret"})]
+        {
             let mut body = odd.clone();
             texts_as_data(&mut body);
             assert_eq!(body, odd);

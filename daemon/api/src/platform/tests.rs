@@ -89,7 +89,10 @@ fn a_circle_is_told_beside_a_dependency_that_is_no_component() {
 #[test]
 fn a_framework_that_there_is_not_is_told_with_its_place_and_the_other_mistakes() {
     let said = said(&PLATFORM.replace("[nsa]", "[nsa, nas]").replace("5m", "soon"));
-    assert!(said.contains("platform.yaml:3:26: 'spec.gate.frameworks': there is no framework 'nas' (did you"), "{said}");
+    assert!(
+        said.contains("platform.yaml:3:26: 'spec.gate.frameworks': there is no framework 'nas' (did you"),
+        "{said}"
+    );
     assert!(said.contains("'soon' is not a duration"), "{said}");
 }
 

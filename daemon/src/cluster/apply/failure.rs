@@ -58,7 +58,9 @@ pub enum ApiFailure {
     #[error("the API server fails at it: {0}")]
     Failed(String),
     /// The time that the command was given is over.
-    #[error("the time of the command is over (--timeout); a longer one lets it end, and what is done is not done again")]
+    #[error(
+        "the time of the command is over (--timeout); a longer one lets it end, and what is done is not done again"
+    )]
     OutOfTime,
     /// No answer in time.
     #[error("no answer within {} s", .0.as_secs())]
@@ -170,14 +172,18 @@ impl ApiFailure {
             (409, "AlreadyExists") => Self::AlreadyExists(message),
             (409, _) => Self::Changed(message),
             (400 | 405 | 413 | 415 | 422, _) => Self::Invalid(message),
-            // Server-side apply answers so to fields that its schema does not have.
-            (500, _) if status.message.contains("failed to create typed patch object") => Self::Invalid(message),
+            // Server-side apply answers so to fields that its schema does not have, and to bytes that are no base64.
+            (500, _) if is_mistake(&status.message) => Self::Invalid(message),
             (500, _) => Self::Failed(message),
             (429, _) => Self::RateLimited(message),
             (504, _) => Self::TimedOut(Duration::from_secs(0)),
             (code, _) => Self::Unreachable(format!("{code} {message}")),
         }
     }
+}
+
+fn is_mistake(message: &str) -> bool {
+    message.contains("failed to create typed patch object") || message.contains("illegal base64 data")
 }
 
 fn told(conflicts: &[FieldConflict]) -> String {
@@ -190,4 +196,34 @@ fn told(conflicts: &[FieldConflict]) -> String {
 fn words(text: &str) -> String {
     let cut: String = text.chars().take(MAX_WORDS).map(|c| if c.is_control() { ' ' } else { c }).collect();
     if text.chars().nth(MAX_WORDS).is_some() { cut + "…" } else { cut }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_secret(code: u16, message: &str) -> ApiFailure {
+        let status = kube::core::Status { code, message: message.to_owned(), ..kube::core::Status::default() };
+        ApiFailure::of(kube::Error::Api(Box::new(status)), Words::Withheld)
+    }
+
+    #[test]
+    fn of_a_secret_only_what_quotes_no_value_is_told_and_a_hint_where_it_fits() {
+        let rights = r#"secrets "s" is forbidden: User "jane" cannot patch resource "secrets" in API group """#;
+        assert_eq!(of_secret(403, rights), ApiFailure::Forbidden(rights.to_owned()));
+        let policy = r#"secrets "s" is forbidden: User "jane" denied request: the password hunter2 is weak"#;
+        let said = of_secret(403, policy).to_string();
+        assert!(!said.contains("hunter2") && !said.contains("base64"), "{said}");
+        let webhook = r#"Internal error occurred: failed calling webhook "a.example.org": Post hunter2"#;
+        let said = of_secret(500, webhook).to_string();
+        assert!(said.contains("the webhook a.example.org could not be asked") && !said.contains("hunter2"), "{said}");
+        let said = of_secret(500, "Internal error occurred: illegal base64 data at input byte 4");
+        assert!(matches!(&said, ApiFailure::Invalid(words) if words.contains("no base64")), "{said}");
+    }
+
+    #[test]
+    fn a_failure_at_one_object_is_about_it_and_an_absent_server_is_not() {
+        assert!(of_secret(500, "x").is_about_object() && !of_secret(500, "x").is_refusal());
+        assert!(!of_secret(503, "x").is_about_object() && of_secret(403, "x").is_about_object());
+    }
 }

@@ -4,7 +4,7 @@
 //! waves), then [`clear::Cleared`] (it has passed the gate, by the same evaluation as the doors), then
 //! [`deploy::Applied`]. A component that does not get to a step stays as it runs.
 //!
-//! * Pure: [`claims`], [`waves`], [`diff`], [`fields`], [`path`], [`health`], [`inventory`], [`prune`], [`former`].
+//! * Pure: [`claims`], [`waves`], [`diff`], [`fields`], [`path`], [`health`], [`inventory`], [`prune`], [`former`], `secret`.
 //! * [`inventories`] and [`plan`] look at the cluster and write nothing; [`deploy`] writes, by
 //!   [`crate::cluster::apply`], with the proof that this process leads.
 //! * The command line and the controller use this room alike.

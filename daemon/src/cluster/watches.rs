@@ -1,7 +1,8 @@
 //! List and watch of every kind of the table: what the API server says, as events for the index.
 //!
 //! An API server that is away is asked again with growing pauses; the index keeps what it knows, and is told when the
-//! outage lasts. A kind that may not be read is reported as hidden and asked again, so that a granted role is noticed.
+//! outage lasts. A kind that may not be read, or that alone is not answered, is reported as hidden and asked again, so
+//! that a granted role is noticed.
 
 mod pulse;
 mod raw;
@@ -120,7 +121,10 @@ impl Watches {
                 Restart::ListInstead => strategy = InitialListStrategy::ListWatch,
                 Restart::Back => tracing::info!(kind = kind.plural, "the API server is back; listing again"),
                 Restart::Hidden(cause, why) => {
-                    pulse.known(Instant::now());
+                    // What nobody answered is not known by that.
+                    if cause != Cause::Unreachable {
+                        pulse.known(Instant::now());
+                    }
                     // Each refusal in a row is told by the finding, and said once.
                     if pause == SHORTEST_PAUSE || hidden.as_ref() != Some(&(cause, why.clone())) {
                         tracing::warn!(kind = kind.plural, %cause, why, "a kind cannot be read; asking again");
@@ -195,6 +199,11 @@ impl Watches {
         let Err(why) = asked else { return pulse.answered(Instant::now()).then_some(Restart::Back) };
         if !pulse.unanswered(Instant::now()) {
             return None;
+        }
+        if !pulse.is_known() {
+            // One kind alone must not keep all others from being judged. An API server that is away is waited for.
+            let is_alone = pulse::is_there(&self.client).await;
+            return is_alone.then_some(Restart::Hidden(Cause::Unreachable, why));
         }
         tracing::warn!(kind = kind.plural, why, "a kind cannot be followed; what is known of it is kept");
         self.events.send(Event::Away(kind, why)).await.is_err().then_some(Restart::Ended)

@@ -9,14 +9,25 @@ use std::fmt;
 use portreeve_reports::source::decode::did_you_mean;
 use tracing::Subscriber;
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt;
+use tracing_subscriber::filter::{FilterExt as _, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::{EnvFilter, Registry};
 
-/// Libraries whose debug and trace levels hold bodies, headers or statements with values.
-const CAPPED: &[&str] =
-    &["kube_client=info", "kube_runtime=info", "hyper=info", "hyper_util=info", "h2=info", "tower=info", "sqlx=warn"];
+/// What libraries may say at most, whatever the filter says: their lower levels hold bodies, headers or statements with
+/// values. The client of the API server warns with the whole answer where one cannot be read, a Secret among them; what
+/// it comes to we say ourselves.
+const CAPPED: [(&str, LevelFilter); 7] = [
+    ("kube_client", LevelFilter::OFF),
+    ("kube_runtime", LevelFilter::INFO),
+    ("hyper", LevelFilter::INFO),
+    ("hyper_util", LevelFilter::INFO),
+    ("h2", LevelFilter::INFO),
+    ("tower", LevelFilter::INFO),
+    ("sqlx", LevelFilter::WARN),
+];
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
@@ -55,7 +66,7 @@ pub enum TelemetryError {
 
 /// Whether a text is a log filter.
 pub fn check_filter(filter: &str) -> Result<(), TelemetryError> {
-    capped(filter).map(drop)
+    parsed(filter).map(drop)
 }
 
 /// Starts logging to stderr for the whole process.
@@ -73,19 +84,27 @@ where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
     // A line that cannot be written (a full disk below stderr) is no reason to end: it would be said by a panic.
-    let builder = tracing_subscriber::fmt().log_internal_errors(false);
-    let builder = builder.with_env_filter(capped(filter)?).with_ansi(false).with_writer(writer);
+    let lines = tracing_subscriber::fmt::layer().log_internal_errors(false).with_ansi(false).with_writer(writer);
+    let wanted = parsed(filter)?.and(filter_fn(|event| *event.level() <= cap(event.target())));
     Ok(match format {
-        LogFormat::Text => Box::new(builder.fmt_fields(debug_fn(escaped_field).delimited(" ")).finish()),
-        LogFormat::Json => Box::new(builder.json().flatten_event(true).finish()),
+        LogFormat::Text => {
+            let lines = lines.fmt_fields(debug_fn(escaped_field).delimited(" "));
+            Box::new(Registry::default().with(lines.with_filter(wanted)))
+        }
+        LogFormat::Json => Box::new(Registry::default().with(lines.json().flatten_event(true).with_filter(wanted))),
     })
 }
 
-fn capped(filter: &str) -> Result<EnvFilter, TelemetryError> {
+fn parsed(filter: &str) -> Result<EnvFilter, TelemetryError> {
     refuse_bare_targets(filter)?;
-    let invalid = |_| TelemetryError::InvalidFilter(filter.to_owned());
-    let base = EnvFilter::builder().parse(filter).map_err(invalid)?;
-    CAPPED.iter().try_fold(base, |all, cap| Ok(all.add_directive(cap.parse().map_err(invalid)?)))
+    EnvFilter::builder().parse(filter).map_err(|_| TelemetryError::InvalidFilter(filter.to_owned()))
+}
+
+/// The most that a target may say.
+fn cap(target: &str) -> LevelFilter {
+    let is_of =
+        |library: &str| target.strip_prefix(library).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'));
+    CAPPED.iter().find(|(library, _)| is_of(library)).map_or(LevelFilter::TRACE, |(_, most)| *most)
 }
 
 fn refuse_bare_targets(filter: &str) -> Result<(), TelemetryError> {
@@ -186,11 +205,16 @@ mod tests {
 
     #[test]
     fn libraries_that_log_bodies_are_capped_whatever_the_filter_says() {
-        let out = logged("trace", LogFormat::Text, || {
-            tracing::debug!(target: "kube_client::client", "body");
-            tracing::debug!(target: "portreeve", "ours");
-        });
-        assert!(out.contains("ours") && !out.contains("body"), "{out}");
+        for filter in ["trace", "trace,kube_client::client=trace,hyper::proto=trace"] {
+            let out = logged(filter, LogFormat::Text, || {
+                tracing::error!(target: "kube_client::client", "body");
+                tracing::warn!(target: "kube_client", "body");
+                tracing::debug!(target: "hyper::proto", "body");
+                tracing::trace!(target: "hyperbole", "another");
+                tracing::debug!(target: "portreeve", "ours");
+            });
+            assert!(out.contains("ours") && out.contains("another") && !out.contains("body"), "{out}");
+        }
     }
 
     #[test]

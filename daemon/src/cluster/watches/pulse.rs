@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) struct Pulse {
     state: State,
     due: Instant,
-    /// Whether the index knows the kind: before that there is nothing to keep, and the first listing is waited for.
+    /// Whether the index was told of the kind by an answer. Before that there is nothing to keep, and silence is no peace.
     is_known: bool,
 }
 
@@ -39,7 +39,12 @@ enum State {
 impl Pulse {
     /// Well until something else is heard.
     pub(super) fn new(now: Instant) -> Self {
-        Self { state: State::Well, due: now + SILENCE, is_known: false }
+        Self { state: State::Well, due: now + GRACE, is_known: false }
+    }
+
+    /// Whether the index knows the kind.
+    pub(super) fn is_known(&self) -> bool {
+        self.is_known
     }
 
     /// When the API server is to be asked.
@@ -70,20 +75,21 @@ impl Pulse {
     /// The API server has answered; whether it does so again after an outage that was told.
     pub(super) fn answered(&mut self, now: Instant) -> bool {
         let was_away = self.state == State::Away;
-        self.due = now + if was_away { GRACE } else { SILENCE };
+        self.due = now + if was_away || !self.is_known { GRACE } else { SILENCE };
         if !was_away {
             self.state = State::Well;
         }
         was_away
     }
 
-    /// The API server has not answered; whether that is to be told now.
+    /// The API server has not answered; whether that is to be told now. Of a kind that the index does not know it is
+    /// told each time: whether anything can be told of it depends on the others.
     pub(super) fn unanswered(&mut self, now: Instant) -> bool {
         self.due = now + GRACE;
-        let is_news = self.state == State::Failing && self.is_known;
+        let is_news = self.state == State::Failing;
         self.state = match self.state {
             State::Well => State::Failing,
-            State::Failing if is_news => State::Away,
+            State::Failing if self.is_known => State::Away,
             other => other,
         };
         is_news
@@ -92,6 +98,11 @@ impl Pulse {
     fn is_well(&mut self, now: Instant) {
         (self.state, self.due) = (State::Well, now + SILENCE);
     }
+}
+
+/// Whether the API server answers at all.
+pub(super) async fn is_there(client: &Client) -> bool {
+    within_time(PATIENCE, client.apiserver_version()).await.is_ok()
 }
 
 /// Asks for one object of the kind. A refusal is an answer, too: the watch is told what is refused.
@@ -113,11 +124,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn failures_are_told_once_after_the_grace_and_only_of_a_kind_that_is_known() {
+    fn failures_are_told_after_the_grace_once_of_a_kind_that_is_known() {
         let now = Instant::now();
         let mut pulse = Pulse::new(now);
-        pulse.failed(now);
-        assert!(!pulse.unanswered(now), "what was never listed is waited for");
+        assert_eq!(pulse.due(), now + GRACE, "a first listing that hangs fails nowhere");
+        assert!(!pulse.unanswered(now));
+        assert!(pulse.unanswered(now) && pulse.unanswered(now), "each time, as nothing is known yet");
         pulse.known(now);
         pulse.failed(now);
         assert_eq!(pulse.due(), now + GRACE);

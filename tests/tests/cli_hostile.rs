@@ -8,8 +8,6 @@ use portreeve_tests::process::run;
 /// Generous: the binary is not optimized and the machine may be busy.
 const DEADLINE: Duration = Duration::from_secs(240);
 const GIBIBYTE: u64 = 1 << 30;
-/// Objects of one file that are read.
-const MOST_OBJECTS: usize = 20_000;
 
 const POD: &str = "apiVersion: v1\nkind: Pod\nmetadata: {name: x}\n";
 
@@ -108,21 +106,6 @@ async fn two_hundred_thousand_documents_are_judged_as_far_as_there_is_room_and_t
     let list = format!("apiVersion: v1\nkind: List\nitems:\n{}", items.repeat(200_000));
     unknown("list.yaml", list, "too-large").await;
     check("empty.yaml", "---\n".repeat(200_000), 3).await;
-}
-
-#[tokio::test]
-async fn a_file_of_as_many_objects_as_are_read_is_clean_and_one_more_is_unknown() {
-    let document = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: x, namespace: dev}\n";
-    let list = |items: usize| {
-        let item = "- {apiVersion: v1, kind: ConfigMap, metadata: {name: x, namespace: dev}}\n";
-        format!("apiVersion: v1\nkind: List\nitems:\n{}", item.repeat(items))
-    };
-    for below in [MOST_OBJECTS - 1, MOST_OBJECTS] {
-        check("documents.yaml", document.repeat(below), 0).await;
-        check("list.yaml", list(below), 0).await;
-    }
-    unknown("documents.yaml", document.repeat(MOST_OBJECTS + 1), "more than 20000 documents").await;
-    unknown("list.yaml", list(MOST_OBJECTS + 1), "more than 20000 objects").await;
 }
 
 #[tokio::test]

@@ -57,6 +57,9 @@ use turn::Turn;
 /// Events of custom resources that wait.
 const RULE_QUEUE: usize = 256;
 
+/// How long the store may take to become one file.
+const CLOSING: Duration = Duration::from_secs(5);
+
 /// What the daemon runs on.
 pub struct ServeOptions {
     /// The configuration.
@@ -130,8 +133,20 @@ async fn daemon(options: ServeOptions) -> Result<(), ServeError> {
     }
     let announce = std::iter::once(format!("ready http://{}/", listeners.dashboard_address()?)).chain(options.announce);
     shared.start_serving(listeners, watching, announce.collect(), &mut supervisor);
+    let store = shared.store.clone();
     drop(shared);
-    Ok(supervisor.run(signals).await?)
+    let ended = supervisor.run(signals).await;
+    close(&store).await;
+    Ok(ended?)
+}
+
+/// Leaves a SQLite store as one file, which may be copied. What is in its log is committed all the same.
+async fn close(store: &Store) {
+    match tokio::time::timeout(CLOSING, store.close()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "the store was not closed; copy its log with it"),
+        Err(_) => tracing::warn!("the store was not closed in time; copy its log with it"),
+    }
 }
 
 /// Where the webhook's certificate is read from; starts what keeps it when that is ours to do.

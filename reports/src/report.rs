@@ -122,8 +122,9 @@ impl Counts {
 }
 
 impl Report {
-    /// The verdict of the whole: fail > error > unknown > pass; `None` when there was nothing to judge. Of failures
-    /// only those with effect `block` count, of unknowns only those that could have been had.
+    /// The verdict of the whole: fail > error > unknown > pass; `None` when there was nothing to judge, or no question
+    /// applied to what there was. Of failures only those with effect `block` count, of unknowns only those that could
+    /// have been had.
     pub fn verdict(&self) -> Option<Verdict> {
         let any = |counts: fn(&Finding) -> bool| self.findings.iter().any(counts);
         if any(is_blocking) {
@@ -133,8 +134,25 @@ impl Report {
         } else if any(|finding| finding.cause.is_some_and(Cause::is_obtainable)) || self.has_unknown_image() {
             Some(Verdict::Unknown)
         } else {
-            self.has_subjects().then_some(Verdict::Pass)
+            self.has_answers().then_some(Verdict::Pass)
         }
+    }
+
+    /// The same in words, for people.
+    pub fn verdict_in_words(&self) -> &'static str {
+        match self.verdict() {
+            Some(verdict) => verdict.as_str(),
+            None if self.has_subjects() => "none, no question applied",
+            None => "none, nothing was judged",
+        }
+    }
+
+    /// Whether a question applied to a subject.
+    fn has_answers(&self) -> bool {
+        let applied = |code: &Code, verdict: Verdict| code.topic() != Topic::Input && verdict != Verdict::NotApplicable;
+        self.findings.iter().any(|finding| applied(&finding.code, finding.verdict))
+            || self.counted.iter().any(|((code, _, verdict), count)| *count > 0 && applied(code, *verdict))
+            || self.images.iter().any(|image| image.verdict != Verdict::NotApplicable)
     }
 
     /// An image that does not exist has no findings, and is no pass.
@@ -217,16 +235,17 @@ mod tests {
     #[test]
     fn the_worst_verdict_is_the_whole() {
         use Verdict::{Error, Excepted, Fail, NotApplicable, Pass, Unknown};
-        let cases: [(&[Verdict], Verdict); 6] = [
+        let cases: [(&[Verdict], Verdict); 4] = [
             (&[Pass, Unknown, Error, Fail], Fail),
             (&[Pass, Unknown, Error], Error),
             (&[Pass, Unknown, Excepted], Unknown),
-            (&[Pass, Excepted], Pass),
-            (&[NotApplicable], Pass),
-            (&[], Pass),
+            (&[Pass, Excepted, NotApplicable], Pass),
         ];
         for (verdicts, whole) in cases {
             assert_eq!(report(verdicts).verdict(), Some(whole), "{verdicts:?}");
+        }
+        for nothing in [&[NotApplicable][..], &[]] {
+            assert_eq!(report(nothing).verdict(), None, "no question applied: {nothing:?}");
         }
     }
 

@@ -330,6 +330,7 @@ fn values_that_the_schema_does_not_know_are_refused() {
         json!({"admission": {"deadline": "30s"}}),
         json!({"image": {"digest": "sha256:abc"}}),
         json!({"webhook": {"tls": {"existingSecret": "own"}}}),
+        json!({"webhook": {"tls": {"caBundle": "-----BEGIN CERTIFICATE-----"}}}),
         json!({"secrets": {"sync": [{"file": "a.yaml", "namespace": "a", "name": "a"}]}}),
         json!({"secrets": {"files": {"a.yaml": "password: plain"}}}),
         json!({"platform": {"resource": "demo"}}),

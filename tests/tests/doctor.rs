@@ -58,12 +58,17 @@ async fn connection_clock_and_each_right_are_asked_of_the_api_server() {
     let path = format!("/api/v1/namespaces/{namespace}/serviceaccounts");
     plane.api().post(&path, &account).await.or_fail("a ServiceAccount");
     let nobody = config(&plane.kubeconfig_for(&namespace, "nobody").await);
-    let text = format!("{nobody}secrets: {{clusterRead: full}}\n");
+    fs::create_dir(desk.folder().join("parts")).or_fail("a folder");
+    let text = format!("{nobody}secrets: {{clusterRead: full}}\nplatform: {{resource: demo, folder: parts}}\n");
     let answer = doctor(&desk, &text).expect_exit(10).json();
     let rights = checks(&answer, "rights");
     assert!(rights.iter().all(|[status, _, remedy]| *status == "fail" && !remedy.is_empty()), "{answer:#}");
     let secrets = "may not list, watch secrets, which is needed for secrets.clusterRead";
-    assert!(rights.iter().any(|[_, message, _]| *message == secrets), "{answer:#}");
+    let inventories = "may not get, list, create, update, delete configmaps in portreeve-system, which is needed for the \
+                       platform's inventories";
+    for missing in [secrets, inventories] {
+        assert!(rights.iter().any(|[_, message, _]| *message == missing), "{missing}: {answer:#}");
+    }
 
     // Nobody there: a failure with what to do, and no right is said to be missing.
     let file = desk.file("away", fs::read_to_string(plane.kubeconfig()).or_fail("a kubeconfig"));
@@ -78,7 +83,8 @@ async fn connection_clock_and_each_right_are_asked_of_the_api_server() {
 #[tokio::test]
 async fn the_account_of_the_chart_has_the_rights_that_are_asked_for_and_no_other_is_asked_for() {
     let plane = ControlPlane::shared().await;
-    let objects = chart::rendered(&json!({}));
+    let volume = json!({"emptyDir": {}});
+    let objects = chart::rendered(&json!({"platform": {"resource": "demo", "folder": "parts", "volume": volume}}));
     plane.create_namespace(chart::NAMESPACE).await;
     for object in chart::rights(&objects) {
         plane.api().create(object).await.or_fail("the rights of the chart");
@@ -90,14 +96,17 @@ async fn the_account_of_the_chart_has_the_rights_that_are_asked_for_and_no_other
     }
     config["cluster"] = json!({"kubeconfig": plane.kubeconfig_for(chart::NAMESPACE, "portreeve").await});
     config["store"] = json!({"url": "sqlite://store.db"});
+    fs::create_dir(desk.folder().join("parts")).or_fail("a folder");
+    config["platform"]["folder"] = "parts".into();
     // Nobody listens where the webhook should; that is all that is wrong.
     let answer = doctor(&desk, &config.to_string()).expect_exit(10).json();
     let rights = checks(&answer, "rights");
     assert!(rights.iter().all(|[status, ..]| *status == "ok"), "{answer:#}");
     let asked = |start: &str| rights.iter().filter(|[_, message, _]| message.starts_with(start)).count();
     assert_eq!(asked("list, watch secrets"), 0, "{answer:#}");
-    for start in ["list, watch imagepolicies", "patch exceptions/status", "get, patch validatingwebhookconfigurations"]
-    {
+    let webhooks = "get, patch validatingwebhookconfigurations";
+    let inventories = "get, list, create, update, delete configmaps in portreeve-system";
+    for start in ["list, watch imagepolicies", "patch exceptions/status", webhooks, inventories] {
         assert_eq!(asked(start), 1, "{start} in {answer:#}");
     }
     config.as_object_mut().or_fail("a map").remove("admission");

@@ -130,11 +130,15 @@ async fn encrypted_files_and_admission_reviews_are_the_same_to_check_and_to_the_
     let after = checked(&cluster, 14);
     assert!(after != before);
     watched_is(&cluster, &after).await;
-    // Decrypted in its place it is a manifest as any other, and no broken one.
-    cluster.write("decrypted.yaml", "{apiVersion: v1, kind: ConfigMap, metadata: {name: decrypted, namespace: dev}}\n");
-    let plain = checked(&cluster, 14);
-    assert!(plain.len() < after.len() && plain != after, "{plain:#?}");
-    watched_is(&cluster, &plain).await;
+    // Decrypted in its place it is a manifest as any other, and no broken one: with values in clear, and without.
+    for (kind, rest) in [("Secret", ", stringData: {password: hunter5}"), ("ConfigMap", "")] {
+        let text = format!("{{apiVersion: v1, kind: {kind}, metadata: {{name: decrypted, namespace: dev}}{rest}}}\n");
+        cluster.write("decrypted.yaml", &text);
+        let plain = checked(&cluster, 14);
+        let is_broken = |finding: &String| finding.starts_with("PR-3001") && finding.contains("decrypted.yaml");
+        assert!(after.iter().any(is_broken) && !plain.iter().any(is_broken), "{plain:#?}");
+        watched_is(&cluster, &plain).await;
+    }
 }
 
 #[tokio::test]

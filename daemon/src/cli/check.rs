@@ -9,6 +9,7 @@ use super::args::{self, GlobalArgs, ManifestArgs, RegistryArgs};
 use super::seen::Looking;
 use super::{Outcome, encrypted, output};
 use crate::config::Use;
+use crate::config::valid::ClusterRead;
 use crate::judge::{Asked, FileSource, JudgeOptions};
 use crate::registry::Deadline;
 
@@ -18,7 +19,7 @@ use crate::registry::Deadline;
 ///   portreeve check manifests/                            all controls, findings from low upwards fail
 ///   portreeve check --framework nsa --fail-on high .      one framework, fail from high upwards
 ///   helm template ./chart | portreeve check -             what a chart renders
-///   portreeve check --format sarif=out.sarif manifests/   for code scanning, table on the terminal
+///   portreeve check --format sarif=out.sarif manifests/   a file for code scanning, nothing on the terminal
 ///   portreeve check cluster                               the cluster of the configuration, once
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
@@ -49,7 +50,8 @@ pub(super) fn run(args: &CheckArgs, global: &GlobalArgs) -> Outcome {
     judged.merge(judge.credentials(&seen.credentials, &seen.world, &options));
     let source = (&loaded.config, &FileSource::WorkingTree);
     judged.merge(encrypted::judge(&judge, (seen.unreadable, &seen.encrypted), source, &options)?);
-    let asked = Asked { files: true, ..Asked::default() };
+    let credentials = !of_cluster || loaded.config.secrets.cluster_read != ClusterRead::Off;
+    let asked = Asked { credentials, files: true, ..Asked::default() };
     judged.findings.extend(judge.audit_exceptions(&judged.usage, options.now, &asked));
     let report = judge.report(judged, seen.objects.len());
     let anchor = output::anchor(loaded.file.as_deref());

@@ -82,7 +82,7 @@ pub(super) fn run(args: &GateArgs, global: &GlobalArgs) -> Outcome {
     let options = JudgeOptions { now: Timestamp::now(), deadline: Deadline::after(global.timeout) };
     let (mut judged, objects_read) =
         block_on(global, async { judge_targets((args, &targets), &judge, (&loaded.config, &source), &options).await })?;
-    let asked = Asked { images: true, files: true, ..Asked::default() };
+    let asked = Asked { images: true, credentials: true, files: true, ..Asked::default() };
     judged.findings.extend(judge.audit_exceptions(&judged.usage, options.now, &asked));
     let mut report = judge.report(judged, objects_read);
     let configuration = configuration_name(&source, &loaded);

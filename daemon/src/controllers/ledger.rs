@@ -146,6 +146,7 @@ pub(super) struct Ledger {
     recorder: RecorderHandle,
     needs: Needs,
     entries: BTreeMap<SubjectKey, Entry>,
+    has_begun: bool,
     /// Whether everything was looked at once.
     is_whole: bool,
     /// The rules that were laid over everything last.
@@ -169,7 +170,14 @@ impl Ledger {
     pub(super) fn new(keeper: Keeper, (judge, recorder): (CurrentJudge, RecorderHandle), needs: Needs) -> Self {
         needs.told().insert(keeper, Told::Since(Instant::now()));
         let version = judge.now().version();
-        Self { keeper, judge, recorder, needs, entries: BTreeMap::new(), is_whole: false, version }
+        Self { keeper, judge, recorder, needs, entries: BTreeMap::new(), has_begun: false, is_whole: false, version }
+    }
+
+    /// This process may look from now on. The audit waits from here: a follower may lead long after its start.
+    pub(super) fn begin(&mut self) {
+        if !std::mem::replace(&mut self.has_begun, true) {
+            self.needs.told().insert(self.keeper, Told::Since(Instant::now()));
+        }
     }
 
     /// Records what was found of a subject of which these questions are asked; whether the store has it.

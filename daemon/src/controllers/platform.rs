@@ -102,6 +102,7 @@ impl PlatformController {
                 leading = self.leading() => leading,
                 () = shutdown.cancelled() => return,
             };
+            memory.books.ledger.begin();
             let loaded = tokio::select! {
                 loaded = self.declaration.load() => loaded,
                 () = shutdown.cancelled() => return,

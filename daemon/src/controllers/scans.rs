@@ -136,7 +136,8 @@ impl Scans {
         }
         let (needed, kept) = self.inner.needs.by(judge.version());
         usage.merge(&needed);
-        let asked = Asked { images: true, files: self.inner.files, kept };
+        let credentials = self.inner.cluster.is_kind_listed("", "Secret");
+        let asked = Asked { images: true, credentials, files: self.inner.files, kept };
         let now = Timestamp::now();
         let mut subjects: BTreeMap<SubjectKey, Vec<Finding>> = BTreeMap::new();
         for finding in judge.audit_exceptions(&usage, now, &asked) {

@@ -107,6 +107,7 @@ impl SecretsController {
                 leading = self.leadership.leading() => leading,
                 () = shutdown.cancelled() => return,
             };
+            memory.ledger.begin();
             let before = self.signatures().await;
             tokio::select! {
                 () = self.round(&leading, &mut memory) => {}

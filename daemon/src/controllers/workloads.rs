@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use portreeve_policies::object::Object;
+use portreeve_reports::code::UNREADABLE_INPUT;
 use portreeve_reports::{CodeEntry, Finding, FindingBuilder, Location, Subject, SubjectKey, Verdict};
 use portreeve_secrets::sops;
 use tokio_util::sync::CancellationToken;
@@ -129,13 +130,9 @@ impl Workloads {
         let mut round = Round::new(&self.means.recorder, &self.means.tally, at);
         let (mut objects, mut encrypted) = (Vec::<Object>::new(), Vec::new());
         let mut batches: BTreeMap<SubjectKey, Vec<Finding>> = BTreeMap::new();
-        let mut plain: BTreeMap<SubjectKey, Vec<Finding>> = BTreeMap::new();
         for (subject, state) in states {
             match state {
                 Some(SubjectState { objects: members, findings, encrypted: file }) => {
-                    if file.is_none() {
-                        plain.insert(subject.clone(), not_encrypted(&findings));
-                    }
                     objects.extend(members);
                     encrypted.extend(file);
                     batches.insert(subject, findings);
@@ -158,7 +155,7 @@ impl Workloads {
             batches.entry(finding.subject.key()).or_default().push(finding);
         }
         for (subject, findings) in batches {
-            let unasked = plain.remove(&subject).unwrap_or_default();
+            let unasked = unasked(&findings);
             round.judged_beside(subject, findings, unasked).await;
         }
         let failed = round.finish().await;
@@ -167,21 +164,28 @@ impl Workloads {
     }
 }
 
-/// A file that was read whole and that sops did not encrypt: what is asked of encrypted files is over there. One that
-/// could not be read may still be encrypted.
-fn not_encrypted(read: &[Finding]) -> Vec<Finding> {
-    let [Finding { subject: subject @ Subject::File { path }, verdict: Verdict::Pass, .. }] = read else {
+/// Of a file that was read whole, what is asked of encrypted files and was not asked of this one: it is another file than
+/// it was. One that could not be read may still be encrypted.
+fn unasked(findings: &[Finding]) -> Vec<Finding> {
+    let Some(Finding { subject: subject @ Subject::File { path }, .. }) = findings.first() else { return Vec::new() };
+    let read: Vec<Verdict> = of_code(findings, &UNREADABLE_INPUT).collect();
+    if read.is_empty() || read.iter().any(|verdict| *verdict != Verdict::Pass) {
         return Vec::new();
-    };
+    }
     let finding = |entry: &CodeEntry| {
         FindingBuilder::new(entry.code(), entry.severity, Verdict::NotApplicable)
             .subject(subject.clone())
             .location(Location { file: Some(path.as_str().into()), ..Location::default() })
-            .message(format!("{path}: it is not encrypted"))
+            .message(format!("{path}: this is not asked of it"))
             .build()
             .ok()
     };
-    sops::CODES.iter().filter_map(finding).collect()
+    let is_unasked = |entry: &&CodeEntry| of_code(findings, entry).next().is_none();
+    sops::CODES.iter().filter(is_unasked).filter_map(finding).collect()
+}
+
+fn of_code<'f>(findings: &'f [Finding], entry: &'f CodeEntry) -> impl Iterator<Item = Verdict> + 'f {
+    findings.iter().filter(|finding| finding.code.as_str() == entry.code).map(|finding| finding.verdict)
 }
 
 impl Waiting {

@@ -67,11 +67,13 @@ pub struct JudgeOptions {
     pub deadline: Deadline,
 }
 
-/// What a run asked beside posture and credentials.
+/// What a run asked beside posture.
 #[derive(Clone, Debug, Default)]
 pub struct Asked {
     /// Whether images were judged.
     pub images: bool,
+    /// Whether what holds credentials could be read.
+    pub credentials: bool,
     /// Whether encrypted files among manifests were judged.
     pub files: bool,
     /// What was asked of the platform and of declared Secrets, and answered for all of them.
@@ -179,7 +181,7 @@ impl Judge {
         match code.topic() {
             Topic::ImageTrust => asked.images && self.has_image_policy(),
             // Tokens are asked for at admission only, which never sees all of them.
-            Topic::Credentials => is_whole && code.as_str() != TOKEN_REQUEST.code,
+            Topic::Credentials => asked.credentials && is_whole && code.as_str() != TOKEN_REQUEST.code,
             Topic::Secrets | Topic::Platform => {
                 let is_of_files = sops::CODES.iter().any(|entry| entry.code == code.as_str());
                 asked.kept.contains(code) || (is_of_files && asked.files && is_whole)

@@ -61,6 +61,14 @@ pub enum FileSourceError {
         /// A name that is not ambiguous.
         advice: String,
     },
+    /// A text that is no ref.
+    #[error(
+        "'--base {reference}' names no ref: one is not empty and does not start with '-'; write a branch or commit"
+    )]
+    NoRef {
+        /// The ref as given.
+        reference: String,
+    },
     /// `--base` outside a repository, or no git program.
     #[error("'--base {reference}' needs a git repository and the git program: {reason}")]
     NoRepository {
@@ -76,7 +84,7 @@ impl FileSource {
     pub fn git(reference: &str) -> Result<Self, FileSourceError> {
         let no_repository = |reason: String| FileSourceError::NoRepository { reference: reference.to_owned(), reason };
         if reference.is_empty() || reference.starts_with('-') {
-            return Err(no_repository("a ref does not start with '-' and is not empty".to_owned()));
+            return Err(FileSourceError::NoRef { reference: reference.to_owned() });
         }
         let root = git(&["rev-parse", "--show-toplevel"], None).map_err(no_repository)?;
         let root = PathBuf::from(String::from_utf8_lossy(&root).trim());

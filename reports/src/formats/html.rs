@@ -75,7 +75,7 @@ impl Page {
 }
 
 fn verdict_of(report: &Report) -> &'static str {
-    report.verdict().map_or("none, nothing was judged", Verdict::as_str)
+    report.verdict_in_words()
 }
 
 fn summary(page: &mut Page, report: &Report) {

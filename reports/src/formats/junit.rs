@@ -48,10 +48,11 @@ fn title(finding: &Finding, options: &RenderOptions<'_>) -> String {
 
 /// The verdict of the whole as a test case, so that a run without findings is no empty document.
 fn whole(report: &Report) -> TestSuite {
-    let verdict = report.verdict().map_or("none, nothing was judged", Verdict::as_str);
+    let verdict = report.verdict_in_words();
     let status = match report.verdict() {
         Some(Verdict::Pass) => TestCaseStatus::success(),
         Some(Verdict::Fail) => TestCaseStatus::non_success(NonSuccessKind::Failure),
+        None if report.has_subjects() => TestCaseStatus::skipped(),
         _ => TestCaseStatus::non_success(NonSuccessKind::Error),
     };
     let mut case = TestCase::new("verdict", with(status, verdict, verdict, ""));

@@ -158,7 +158,7 @@ fn summary(report: &Report) -> String {
     let counts = report.counts();
     format!(
         "verdict: {}; coverage: {}; findings: {}; {} objects and {} images read",
-        report.verdict().map_or("none, nothing was judged", Verdict::as_str),
+        report.verdict_in_words(),
         report.coverage(),
         counted(&counts),
         report.objects_read,

@@ -162,3 +162,27 @@ fn remove_logs(cluster: &FolderCluster) {
         }
     }
 }
+
+#[tokio::test]
+async fn a_daemon_that_was_asked_to_end_leaves_one_file_and_a_copy_of_it_has_everything() {
+    let cluster = FolderCluster::new("");
+    cluster.write("bad.json", &manifest(&pod("dev", "bad", privileged(true))));
+    let mut daemon = cluster.serve().await;
+    let found = cluster.doors().until_open("findings", |open| open.len() > 3).await;
+    daemon.signal("TERM");
+    assert_eq!(daemon.ended(START).await.code(), Some(0));
+    let database = cluster.database();
+    for log in ["db-wal", "db-shm"] {
+        assert!(!database.with_extension(log).exists(), "{log} is left");
+    }
+    let copy = cluster.root().join("copy.db");
+    fs::copy(&database, &copy).or_fail("a copy");
+    remove_logs(&cluster);
+    fs::rename(&copy, &database).or_fail("the copy in place");
+    cluster.delete("bad.json");
+    cluster.write("broken.json", "{");
+    let _daemon = cluster.serve().await;
+    let is_kept =
+        |open: &[Value]| found.iter().all(|known| open.iter().any(|it| it["fingerprint"] == known["fingerprint"]));
+    cluster.doors().until_open("what the copy held, which a file that cannot be read keeps open", is_kept).await;
+}

@@ -48,3 +48,39 @@ async fn what_happens_while_all_watches_are_lost_is_caught_up_with() {
     let stayed = daemon.wait_for(&stays, "what stayed", is_one).await;
     assert_eq!(stayed["lifecycle"]["state"], "open", "it was never resolved: {stayed}");
 }
+
+#[tokio::test]
+async fn a_kind_that_alone_is_not_answered_at_the_start_keeps_no_other_from_being_judged() {
+    let site = Site::shared().await;
+    let proxy = ApiProxy::start(site.plane).await;
+    let namespace = site.plane.namespace("alone").await;
+    let create = async |object: &Value| site.plane.api().create(object).await.or_fail("an object");
+    create(&pod(&namespace, "unseen", "example.org/app:1")).await;
+    let template = pod(&namespace, "seen", "example.org/app:1")["spec"].clone();
+    let labels = json!({"app": "seen"});
+    create(&json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "seen", "namespace": namespace},
+        "spec": {"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels}, "spec": template}}}))
+    .await;
+    proxy.fault(Match::path("/api/v1/pods"), Fault::Answer(500), None);
+    proxy.fault(Match::path("/apis/apps/v1/deployments"), Fault::Hang, None);
+    let config = json!({"cluster": {"kubeconfig": proxy.kubeconfig()}, "posture": {"frameworks": ["nsa"]}});
+    let mut daemon = Daemon::configured(&config, &[]);
+    daemon.start().await;
+
+    let unreachable = |wanted: &'static [&str]| {
+        move |found: &[Value]| {
+            let are: Vec<_> = found.iter().filter(|it| it["cause"] == "unreachable").collect();
+            let is_told = |kind: &&str| are.iter().any(|it| it["subject"]["kind"] == *kind);
+            (are.len() == wanted.len() && wanted.iter().all(is_told)).then_some(())
+        }
+    };
+    daemon.wait_for("code=PR-0006", "what is not answered is told", unreachable(&["Deployment", "Pod"])).await;
+    let open = format!("code=C-0057&namespace={namespace}");
+    daemon.wait_for(&open, "what is answered is judged", |found| one(found, "seen").cloned()).await;
+    assert!(one(&daemon.findings(&open).await, "unseen").is_none());
+
+    proxy.heal();
+    proxy.cut();
+    daemon.wait_for(&open, "what was not answered", |found| one(found, "unseen").cloned()).await;
+    daemon.wait_for("code=PR-0006", "nothing is unreachable any more", unreachable(&[])).await;
+}

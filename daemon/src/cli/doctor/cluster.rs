@@ -119,6 +119,7 @@ fn clock(date: Option<&str>, before: Timestamp, after: Timestamp) -> Check {
 fn rights(config: &Config) -> Vec<Right> {
     const READ: &[&str] = &["list", "watch"];
     const WRITE: &[&str] = &["get", "create", "patch"];
+    const KEEP: &[&str] = &["get", "list", "create", "update", "delete"];
     let right = |group, resource, verbs, needed| Right {
         group,
         resource,
@@ -145,6 +146,12 @@ fn rights(config: &Config) -> Vec<Right> {
         name: Some(config.leader.lease.clone()),
         ..right("coordination.k8s.io", "leases", &["get", "create", "update"], "for the lease of the writer")
     });
+    if config.platform.is_some() {
+        rights.push(Right {
+            namespace: Some(config.leader.namespace.clone()),
+            ..right("", "configmaps", KEEP, "for the platform's inventories")
+        });
+    }
     if let Some(Tls::Managed(tls)) = config.admission.as_ref().map(|admission| &admission.tls) {
         rights.push(Right {
             namespace: Some(tls.namespace.clone()),

@@ -152,7 +152,28 @@ fn reason(state: State) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt as _;
+
     use super::*;
+
+    #[tokio::test]
+    async fn what_was_loaded_is_no_change_and_where_nothing_is_declared_nothing_is_said() {
+        let (sender, declared) = watch::channel(Declared::Waiting);
+        let ready = watch::Sender::new(None);
+        let said = ready.subscribe();
+        let mut declaration = Declaration::Resource { name: "p".to_owned(), folder: "f".into(), declared, ready };
+        sender.send_replace(Declared::Nothing("gone".to_owned()));
+        assert!(matches!(declaration.load().await, Err(Unusable::Because(why)) if why == "gone"));
+        assert!(declaration.changed().now_or_never().is_none(), "it is known");
+        sender.send_replace(Declared::Refused("a mistake".to_owned()));
+        assert!(declaration.changed().now_or_never().is_some());
+        assert!(matches!(declaration.load().await, Err(Unusable::Refused(_))));
+        let about = About { uid: "1".to_owned(), generation: Some(1) };
+        declaration.tell(&about, (true, "Healthy"), "all".to_owned());
+        assert_eq!(said.borrow().as_ref().map(|ready| ready.uid.clone()).as_deref(), Some("1"));
+        declaration.tell_nothing();
+        assert!(said.borrow().is_none());
+    }
 
     #[test]
     fn a_platform_is_ready_when_all_its_components_are_healthy_and_else_says_which_are_not() {

@@ -1,4 +1,6 @@
+use portreeve_reports::Cause;
 use portreeve_reports::SubjectKey;
+use portreeve_reports::source::Limits;
 
 use super::*;
 

@@ -83,7 +83,6 @@ pub const MAX_PATTERNS: usize = 1000;
 
 impl ImagePolicySpec {
     /// Decodes the `spec` map. Problems go to the file's [`portreeve_reports::source::Problems`], all at once.
-    #[expect(clippy::unnecessary_wraps, reason = "what decodes fields may find nothing to speak of")]
     pub fn decode(fields: &mut Fields<'_, '_>) -> Option<Self> {
         let before = fields.problems().list().len();
         not_supported(fields, &["trustRoots"]);

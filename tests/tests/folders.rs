@@ -188,3 +188,50 @@ fn break_mac(file: &Path) {
     let flipped = if mac.starts_with('A') { "B" } else { "A" };
     fs::write(file, format!("{before}mac: ENC[AES256_GCM,data:{flipped}{}", &mac[1..])).or_fail("an encrypted file");
 }
+
+/// Objects of one file that are read.
+const MOST_OBJECTS: usize = 20_000;
+
+fn config_maps(count: usize) -> String {
+    let one = |number| format!("---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: c{number}, namespace: dev}}\n");
+    (0..count).map(one).collect()
+}
+
+fn privileged(name: &str) -> String {
+    pod("dev", name, json!({"name": "app", "image": "quay.io/a/b:1", "securityContext": {"privileged": true}}))
+        .to_string()
+}
+
+#[tokio::test]
+async fn what_is_beyond_the_objects_of_a_file_is_unknown_to_check_and_to_the_watch() {
+    let cluster = FolderCluster::new("");
+    cluster.write("at.yaml", &config_maps(MOST_OBJECTS));
+    cluster.write("above.yaml", &config_maps(MOST_OBJECTS + 1));
+    cluster.write("small.yaml", &privileged("small"));
+    let checked = checked(&cluster, 10);
+    let unread: Vec<&String> = checked.iter().filter(|finding| finding.starts_with("PR-0001 unknown")).collect();
+    assert!(unread.len() == 1 && unread[0].contains("above.yaml"), "{unread:#?}");
+    let _daemon = cluster.serve().await;
+    watched_is(&cluster, &checked).await;
+}
+
+#[tokio::test]
+async fn a_small_file_is_judged_before_the_end_of_a_flood_of_objects() {
+    let cluster = FolderCluster::new("");
+    let _daemon = cluster.serve().await;
+    let one = |number| format!("---\n{}\n", privileged(&format!("flood-{number}")));
+    cluster.write("flood.yaml", &(0..=MOST_OBJECTS).map(one).collect::<String>());
+    let count = async |query: &str| {
+        let page = cluster.doors().get(&format!("/api/v1/findings?limit=1&{query}")).await.json();
+        page["total"].as_u64().unwrap_or_default()
+    };
+    let found = |code: &'static str| until(PATIENCE, move || async move { (count(code).await > 0).then_some(()) });
+    found("code=C-0057").await.or_fail("the flood is judged");
+    cluster.write(
+        "small.yaml",
+        &pod("dev", "small", json!({"name": "app", "image": "quay.io/a/b:1"}))
+            .to_string()
+            .replace("\"spec\":{", "\"spec\":{\"hostPID\":true,"),
+    );
+    found("code=C-0038").await.or_fail("the small file is judged");
+}

@@ -125,6 +125,34 @@ async fn drift_is_only_said_where_the_mode_is_warn_and_never_fought_over() {
 }
 
 #[tokio::test]
+async fn of_a_secret_too_a_change_of_the_manifest_is_told_from_drift() {
+    let site = Site::new("told").await;
+    site.component("drift: warn");
+    let secret =
+        |value: &str| format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: s}}\nstringData: {{k: '{value}'}}\n");
+    let path = format!("/api/v1/namespaces/{}/secrets/s", site.namespace);
+    let until = async |wanted: &str| {
+        let probe = |object: &Value| (object["data"]["k"] == *wanted).then_some(());
+        site.api().wait_for(&path, wanted, probe).await;
+    };
+    site.write("app/s.yaml", &secret("one"));
+    let daemon = keeping(&site).await;
+    until("b25l").await;
+    site.write("app/s.yaml", &secret("two"));
+    until("dHdv").await;
+    site.api().merge(&path, &json!({"stringData": {"k": "drifted"}})).await.unwrap();
+    let found = finding(&daemon, "PR-5005").await;
+    assert!(message(&found).contains("Secret/s is modified (data.k"), "{found}");
+    until("ZHJpZnRlZA==").await;
+    // Somebody asks for it.
+    assert_eq!(site.run_async(&["apply", "--yes"]).await.code, Some(0));
+    until("dHdv").await;
+    resolved(&daemon, "PR-5005").await;
+    site.write("app/s.yaml", &secret("three"));
+    until("dGhyZWU=").await;
+}
+
+#[tokio::test]
 async fn corrections_that_do_not_last_stop_and_are_said() {
     let site = Site::new("fight").await;
     site.component("drift: correct");

@@ -133,7 +133,7 @@ pub struct Measured {
 }
 
 /// The high-water mark of a process's resident memory, in bytes; `None` when it has ended.
-fn peak_memory(id: u32) -> Option<u64> {
+pub fn peak_memory(id: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kilobytes| kilobytes << 10)

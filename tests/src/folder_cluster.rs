@@ -22,6 +22,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 pub struct FolderCluster {
     root: PathBuf,
     dashboard: Doors,
+    page: u16,
     webhook: u16,
     https: Client,
     environment: Vec<(&'static str, &'static str)>,
@@ -177,7 +178,7 @@ impl FolderCluster {
         );
         fs::write(root.join("portreeve.yaml"), text).or_fail("a configuration");
         let https = api::http_client().tls_certs_only([ca]).build().or_fail("an HTTPS client");
-        Self { root, dashboard: Doors::at(page, metrics), webhook, https, environment: Vec::new() }
+        Self { root, dashboard: Doors::at(page, metrics), page, webhook, https, environment: Vec::new() }
     }
 
     /// The folder of everything.
@@ -208,6 +209,11 @@ impl FolderCluster {
     /// The port of the webhook.
     pub fn webhook_port(&self) -> u16 {
         self.webhook
+    }
+
+    /// The port of the page.
+    pub fn page_port(&self) -> u16 {
+        self.page
     }
 
     /// Writes a manifest.

@@ -97,6 +97,10 @@ async fn encrypted_files_and_admission_reviews_are_the_same_to_check_and_to_the_
     key.encrypt("password: hunter3\n", &file("changed.sops.yaml"), &[]);
     AgeKey::new().encrypt("password: hunter4\n", &file("foreign.sops.yaml"), &[]);
     break_mac(&file("changed.sops.yaml"));
+    // Kind and all: what is in it can be judged by whoever can open it.
+    key.encrypt(secret, &file("whole.sops.yaml"), &[]);
+    key.encrypt(&secret.replace("Secret", "Pod"), &file("pod.sops.yaml"), &[]);
+    AgeKey::new().encrypt(secret, &file("later.sops.yaml"), &[]);
     cluster.write("broken.sops.yaml", "password: ENC[nothing]\nsops: {mac: 1}\n");
     let container = json!({"name": "app", "image": "quay.io/a/b:1", "securityContext": {"privileged": true}});
     cluster.write("review.json", &review_of("1", &pod("dev", "reviewed", container.clone())).to_string());
@@ -116,6 +120,9 @@ async fn encrypted_files_and_admission_reviews_are_the_same_to_check_and_to_the_
     has("PR-3013 fail", "clear.yaml");
     has("PR-0001 unknown", "broken.sops.yaml");
     has("PR-0001 unknown", "no-review.json");
+    has("PR-0001 unknown", "pod.sops.yaml");
+    has("PR-0001 unknown", "later.sops.yaml");
+    assert!(!before.iter().any(|finding| finding.contains("whole.sops.yaml")), "{before:#?}");
     has("C-0057 fail", "reviewed");
     for passed_over in ["deleted", "deletion", "params.yaml"] {
         assert!(!before.iter().any(|finding| finding.contains(passed_over)), "{before:#?}");
@@ -124,11 +131,12 @@ async fn encrypted_files_and_admission_reviews_are_the_same_to_check_and_to_the_
     let _daemon = cluster.serve().await;
     watched_is(&cluster, &before).await;
     key.encrypt("password: hunter3\n", &file("changed.sops.yaml"), &[]);
+    key.encrypt(secret, &file("later.sops.yaml"), &[]);
     break_mac(&file("map.sops.yaml"));
     key.encrypt("password: hunter5\n", &file("decrypted.yaml"), &[]);
     break_mac(&file("decrypted.yaml"));
     let after = checked(&cluster, 14);
-    assert!(after != before);
+    assert!(after != before && !after.iter().any(|finding| finding.contains("later.sops.yaml")), "{after:#?}");
     watched_is(&cluster, &after).await;
     // Decrypted in its place it is a manifest as any other, and no broken one: with values in clear, and without.
     for (kind, rest) in [("Secret", ", stringData: {password: hunter5}"), ("ConfigMap", "")] {
@@ -179,4 +187,51 @@ fn break_mac(file: &Path) {
     let (before, mac) = text.split_once("mac: ENC[AES256_GCM,data:").or_fail("a MAC");
     let flipped = if mac.starts_with('A') { "B" } else { "A" };
     fs::write(file, format!("{before}mac: ENC[AES256_GCM,data:{flipped}{}", &mac[1..])).or_fail("an encrypted file");
+}
+
+/// Objects of one file that are read.
+const MOST_OBJECTS: usize = 20_000;
+
+fn config_maps(count: usize) -> String {
+    let one = |number| format!("---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: c{number}, namespace: dev}}\n");
+    (0..count).map(one).collect()
+}
+
+fn privileged(name: &str) -> String {
+    pod("dev", name, json!({"name": "app", "image": "quay.io/a/b:1", "securityContext": {"privileged": true}}))
+        .to_string()
+}
+
+#[tokio::test]
+async fn what_is_beyond_the_objects_of_a_file_is_unknown_to_check_and_to_the_watch() {
+    let cluster = FolderCluster::new("");
+    cluster.write("at.yaml", &config_maps(MOST_OBJECTS));
+    cluster.write("above.yaml", &config_maps(MOST_OBJECTS + 1));
+    cluster.write("small.yaml", &privileged("small"));
+    let checked = checked(&cluster, 10);
+    let unread: Vec<&String> = checked.iter().filter(|finding| finding.starts_with("PR-0001 unknown")).collect();
+    assert!(unread.len() == 1 && unread[0].contains("above.yaml"), "{unread:#?}");
+    let _daemon = cluster.serve().await;
+    watched_is(&cluster, &checked).await;
+}
+
+#[tokio::test]
+async fn a_small_file_is_judged_before_the_end_of_a_flood_of_objects() {
+    let cluster = FolderCluster::new("");
+    let _daemon = cluster.serve().await;
+    let one = |number| format!("---\n{}\n", privileged(&format!("flood-{number}")));
+    cluster.write("flood.yaml", &(0..=MOST_OBJECTS).map(one).collect::<String>());
+    let count = async |query: &str| {
+        let page = cluster.doors().get(&format!("/api/v1/findings?limit=1&{query}")).await.json();
+        page["total"].as_u64().unwrap_or_default()
+    };
+    let found = |code: &'static str| until(PATIENCE, move || async move { (count(code).await > 0).then_some(()) });
+    found("code=C-0057").await.or_fail("the flood is judged");
+    cluster.write(
+        "small.yaml",
+        &pod("dev", "small", json!({"name": "app", "image": "quay.io/a/b:1"}))
+            .to_string()
+            .replace("\"spec\":{", "\"spec\":{\"hostPID\":true,"),
+    );
+    found("code=C-0038").await.or_fail("the small file is judged");
 }

@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::body::Bytes;
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use jiff::Timestamp;
 use portreeve_reports::{Effect, Finding, Subject, SubjectKey};
 
+use super::intake::{Intake, Refused};
 use crate::cluster::writer::ClusterView;
 use crate::config::valid::AdmissionScope;
-use crate::judge::review::{DecisionReason, ReviewPath, Reviewed, review};
+use crate::judge::review::{DecisionReason, ReviewPath, Reviewed, decided};
 use crate::judge::tally::image_outcome;
 use crate::judge::{CurrentJudge, JudgeOptions};
 use crate::registry::Deadline;
@@ -40,42 +41,54 @@ pub struct AdmissionState {
     pub deadline: Duration,
 }
 
+/// What the answers of one webhook share.
+pub(super) struct Door {
+    pub(super) state: AdmissionState,
+    pub(super) intake: Intake,
+}
+
 /// `POST /mutate`
-pub(super) async fn mutate(State(state): State<AdmissionState>, body: Bytes) -> Response {
-    answer(state, ReviewPath::Mutate, body).await
+pub(super) async fn mutate(State(door): State<Arc<Door>>, body: Body) -> Response {
+    answer(&door, ReviewPath::Mutate, body).await
 }
 
 /// `POST /validate`
-pub(super) async fn validate(State(state): State<AdmissionState>, body: Bytes) -> Response {
-    answer(state, ReviewPath::Validate, body).await
+pub(super) async fn validate(State(door): State<Arc<Door>>, body: Body) -> Response {
+    answer(&door, ReviewPath::Validate, body).await
 }
 
-async fn answer(state: AdmissionState, path: ReviewPath, body: Bytes) -> Response {
+async fn answer(door: &Door, path: ReviewPath, body: Body) -> Response {
     let started = Instant::now();
-    let _in_flight = state.metrics.admission.in_flight();
+    let admission = &door.state.metrics.admission;
+    let _in_flight = admission.in_flight();
+    match reviewed(door, path, body).await {
+        Ok(reviewed) => {
+            let label = Decided::of(reviewed.decision.reason);
+            admission.answered(Operation::of(reviewed.request.operation), label, started.elapsed());
+            json(StatusCode::OK, reviewed.response.to_string())
+        }
+        Err(refused) => {
+            // The body is never logged: it may hold a Secret.
+            tracing::warn!(error = %refused, "an admission request was not answered with a decision");
+            admission.answered(Operation::Unreadable, Decided::Error, started.elapsed());
+            json(refused.status(), serde_json::json!({"error": refused.to_string()}).to_string())
+        }
+    }
+}
+
+async fn reviewed(door: &Door, path: ReviewPath, body: Body) -> Result<Reviewed, Refused> {
+    let (state, started) = (&door.state, Instant::now());
     let options = JudgeOptions { now: Timestamp::now(), deadline: Deadline::after(state.deadline) };
     if !state.judge.is_settled() {
         // An image policy of the cluster may deny what files alone let in. The API server's failurePolicy decides.
-        let error = "the exceptions and policies of the cluster were not read yet";
-        state.metrics.admission.answered(Operation::Unreadable, Decided::Error, started.elapsed());
-        return json(StatusCode::SERVICE_UNAVAILABLE, serde_json::json!({"error": error}).to_string());
+        return Err(Refused::Unsettled);
     }
+    let (request, _room) = door.intake.review(body, options.deadline).await?;
     let (snapshot, judge) = (state.view.snapshot(), state.judge.now());
-    match review(&judge, &snapshot.world, &state.scope, (&body, path), &options).await {
-        Ok(reviewed) => {
-            count_images(&state.metrics, &reviewed.findings, started.elapsed());
-            record(&state, path, &reviewed, options.now).await;
-            let label = Decided::of(reviewed.decision.reason);
-            state.metrics.admission.answered(Operation::of(reviewed.request.operation), label, started.elapsed());
-            json(StatusCode::OK, reviewed.response.to_string())
-        }
-        Err(error) => {
-            // The body is never logged: it may hold a Secret.
-            tracing::warn!(%error, bytes = body.len(), "an admission request was not readable");
-            state.metrics.admission.answered(Operation::Unreadable, Decided::Error, started.elapsed());
-            json(StatusCode::BAD_REQUEST, serde_json::json!({"error": error.to_string()}).to_string())
-        }
-    }
+    let reviewed = decided(&judge, &snapshot.world, &state.scope, (request, path), &options).await?;
+    count_images(&state.metrics, &reviewed.findings, started.elapsed());
+    record(state, path, &reviewed, options.now).await;
+    Ok(reviewed)
 }
 
 /// Counts each image of a review; they were verified at the same time.

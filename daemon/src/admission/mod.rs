@@ -6,6 +6,8 @@
 
 mod answer;
 pub mod certificates;
+mod connections;
+mod intake;
 mod server;
 
 pub use answer::{AdmissionState, RECORD_WITHIN};

@@ -1,23 +1,26 @@
 //! The HTTPS server of the webhook: bounded bodies, bounded time, a certificate that is read again when it changes.
 
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::routing::post;
 use axum_server::Handle;
 use axum_server::accept::NoDelayAcceptor;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
 use jiff::Timestamp;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio_util::sync::CancellationToken;
 
-use super::answer::{self, AdmissionState};
+use super::answer::{self, AdmissionState, Door};
 use super::certificates::{PemPair, SecretReader, expiry};
+use super::connections::Bounded;
+use super::intake::Intake;
 use crate::config::load::read_capped;
 use crate::config::valid::{Tls, TlsFiles};
-use crate::judge::review::request::MAX_REVIEW_BYTES;
 use crate::runtime::readiness::Permit;
 use crate::runtime::supervisor::blocking;
 
@@ -30,8 +33,16 @@ const RELOAD_EVERY: Duration = Duration::from_secs(5);
 const FIRST_LOOKS: Duration = Duration::from_millis(500);
 /// How long open connections may take to finish after the shutdown begins.
 const DRAIN: Duration = Duration::from_secs(10);
-/// How long a client may take to send its request's head.
+/// How long a client may take to shake hands.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a client may take to send its request's head; one that sends no further request is gone by then too.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Most bytes of a connection that wait unread, of HTTP/1, of a stream and of all streams of HTTP/2.
+const WAITING: usize = 64 << 10;
+const WAITING_IN_STREAM: u32 = 64 << 10;
+const WAITING_IN_STREAMS: u32 = 128 << 10;
+/// Requests of one HTTP/2 connection at a time.
+const STREAMS: u32 = 128;
 
 /// Why the webhook cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -117,12 +128,12 @@ impl Webhook {
         permit.release();
         let handle = Handle::new();
         // Answers are small; waiting for more to send would cost each of them the peer's delayed acknowledgement.
-        let acceptor = RustlsAcceptor::new(tls).acceptor(NoDelayAcceptor::new());
+        let acceptor = RustlsAcceptor::new(tls).handshake_timeout(HANDSHAKE_TIMEOUT).acceptor(NoDelayAcceptor::new());
         let mut server = axum_server::from_tcp(self.listener)
             .map_err(|error| AdmissionError::Server(error.to_string()))?
-            .acceptor(acceptor)
+            .acceptor(Bounded::new(acceptor))
             .handle(handle.clone());
-        server.http_builder().http1().timer(hyper_util::rt::TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+        bound(server.http_builder());
         let serving = server.serve(router(state).into_make_service());
         tokio::pin!(serving);
         let mut reload = tokio::time::interval(RELOAD_EVERY);
@@ -191,12 +202,19 @@ impl Served {
     }
 }
 
+fn bound(http: &mut Builder<TokioExecutor>) {
+    http.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(WAITING);
+    http.http2()
+        .initial_stream_window_size(WAITING_IN_STREAM)
+        .initial_connection_window_size(WAITING_IN_STREAMS)
+        .max_concurrent_streams(STREAMS);
+}
+
 fn router(state: AdmissionState) -> Router {
     Router::new()
         .route("/mutate", post(answer::mutate))
         .route("/validate", post(answer::validate))
-        .layer(DefaultBodyLimit::max(MAX_REVIEW_BYTES))
-        .with_state(state)
+        .with_state(Arc::new(Door { state, intake: Intake::default() }))
 }
 
 fn unusable(files: &TlsFiles, error: &std::io::Error) -> AdmissionError {

@@ -332,11 +332,14 @@ fn read_image_policy(file: &Path, inputs: &mut Inputs<'_>) -> Result<(ImagePolic
     let mut problems = Problems::new(&shown);
     let decoded =
         Fields::of(&node, "spec", &mut problems).and_then(|fields| fields.finish_with(ImagePolicySpec::decode));
-    let spec = problems.into_result(decoded)?.ok_or_else(|| wrong("'spec' is missing"))?;
+    let Some(spec) = decoded else {
+        problems.into_result(())?;
+        return Err(wrong("'spec' is missing"));
+    };
     let folder = file.parent().unwrap_or(Path::new(""));
     let mut key = |name: &str| inputs.read(&folder.join(name)).map_err(|error| error.to_string());
     let keys = spec.key_files().into_iter().map(|name| (name.to_owned(), key(name))).collect();
-    let policy = ImagePolicy::build(&spec, &keys)?;
+    let policy = ImagePolicy::build(&spec, &keys, problems)?;
     Ok((spec, policy))
 }
 
@@ -410,6 +413,26 @@ mod tests {
             loaded(&JudgeSettings::default()).engine.controls().len()
         );
         assert_eq!(asked("posture: {frameworks: [nsa], enforce: [pss-baseline]}\n"), 12 + 9);
+    }
+
+    #[test]
+    fn key_files_that_cannot_be_read_are_told_with_the_other_mistakes_of_a_policy() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, list) = (folder.path().join("policy.yaml"), "list: [{name: k, key: {file: missing.pub}}]");
+        let rule = format!("{{name: a, images: [quay.io/a], authorities: {{threshold: 0, {list}}}}}");
+        let head = "apiVersion: portreeve.dev/v1alpha1\nkind: ImagePolicy\nmetadata: {name: p}\nspec:\n  mode: block\n";
+        std::fs::write(&file, format!("{head}  rules: [{rule}, {rule}]\n")).unwrap();
+        let settings = JudgeSettings { image_policy: Some(file), ..JudgeSettings::default() };
+        let said = Rules::load(&settings, &FileSource::WorkingTree).map(|_| ()).unwrap_err().to_string();
+        for mistake in [
+            "policy.yaml:5:9: 'spec.mode'",
+            "threshold' must be 1 or more",
+            "two rules have the name 'a'",
+            "are equally specific",
+            "key file 'missing.pub'",
+        ] {
+            assert!(said.contains(mistake), "{mistake}: {said}");
+        }
     }
 
     #[test]

@@ -197,11 +197,10 @@ fn decode(id: &ResourceId, node: &Node) -> Result<Content, String> {
             let mut problems = Problems::new("");
             let spec =
                 Fields::of(&node, "spec", &mut problems).and_then(|fields| fields.finish_with(ImagePolicySpec::decode));
-            if let Some(spec) = &spec {
-                spec.refuse_key_files(&mut problems);
-            }
-            let spec = problems.into_result(spec).map_err(said)?.ok_or_else(|| "'spec' is missing".to_owned())?;
-            let policy = ImagePolicy::build(&spec, &BTreeMap::new()).map_err(said)?;
+            let Some(spec) = spec else {
+                return problems.into_result(()).map_err(said).and_then(|()| Err("'spec' is missing".to_owned()));
+            };
+            let policy = ImagePolicy::build(&spec, &spec.no_key_files(), problems).map_err(said)?;
             Ok(Content::ImagePolicy(Box::new((spec, policy))))
         }
         Document::Platform { spec, .. } if id.kind == RuleKind::Platform => {

@@ -31,10 +31,14 @@ impl<K: Clone + Eq + Hash> Queue<K> {
         }
     }
 
-    /// Takes at most `most` keys that are due, the oldest first.
+    /// Takes at most `most` keys that are due, the oldest first. When more are due, a quarter of them are the newest:
+    /// what changes now does not wait until all of a flood before it was judged, and the flood goes on.
     pub fn take_due(&mut self, now: Instant, most: usize) -> Vec<K> {
-        let due = self.waiting.iter().take(most).take_while(|(at, _)| *at <= now).count();
-        let taken: Vec<K> = self.waiting.drain(..due).map(|(_, key)| key).collect();
+        let due = self.waiting.partition_point(|(at, _)| *at <= now);
+        let newest = if due > most { most / 4 } else { 0 };
+        let late = self.waiting.drain(due - newest..due).collect::<Vec<_>>();
+        let oldest = self.waiting.drain(..due.min(most) - newest);
+        let taken: Vec<K> = oldest.chain(late).map(|(_, key)| key).collect();
         for key in &taken {
             self.known.remove(key);
         }
@@ -188,6 +192,20 @@ mod tests {
         queue.push("a", start + 10 * MS);
         assert_eq!(queue.take_due(start + 20 * MS, 64), ["b", "a"]);
         assert!(queue.is_empty() && queue.next_due().is_none());
+    }
+
+    #[test]
+    fn what_comes_during_a_flood_is_taken_before_its_end_and_the_flood_goes_on() {
+        let start = Instant::now();
+        let mut queue = Queue::new(MS);
+        (0..100).for_each(|key| queue.push(key, start));
+        queue.push(1_000, start + MS);
+        queue.push(1_001, start + 2 * MS);
+        assert_eq!(queue.take_due(start + 2 * MS, 8), [0, 1, 2, 3, 4, 5, 99, 1_000]);
+        queue.push(0, start + 2 * MS);
+        assert_eq!(queue.take_due(start + 3 * MS, 4), [6, 7, 8, 0]);
+        let rest: Vec<i32> = std::iter::from_fn(|| queue.take_due(start + 3 * MS, 8).into_iter().next()).collect();
+        assert!(rest.is_sorted() && queue.is_empty(), "{rest:?}");
     }
 
     #[test]

@@ -1,4 +1,6 @@
+use portreeve_reports::Cause;
 use portreeve_reports::SubjectKey;
+use portreeve_reports::source::Limits;
 
 use super::*;
 
@@ -304,4 +306,22 @@ fn two_unreadable_documents_of_a_file_are_two_findings() {
     let fingerprints: Vec<_> = found.unreadable.iter().map(|one| one.finding().fingerprint).collect();
     assert_eq!(fingerprints.len(), 2);
     assert_ne!(fingerprints[0], fingerprints[1]);
+}
+
+#[test]
+fn an_input_has_as_many_objects_as_are_read_and_what_is_beyond_is_too_large() {
+    let most = Limits::default().documents;
+    let item = "{apiVersion: v1, kind: ConfigMap, metadata: {name: x}}";
+    let documents = |count: usize| format!("--- {item}\n").repeat(count);
+    let list = |count: usize| format!("apiVersion: v1\nkind: List\nitems:\n{}", format!("- {item}\n").repeat(count));
+    for (text, what) in [(&documents as &dyn Fn(usize) -> String, "documents"), (&list, "objects")] {
+        for count in [most - 1, most] {
+            let read = read_objects(None, text(count).as_bytes(), &ReadOptions::default());
+            assert_eq!((read.objects.len(), read.unreadable.len()), (count, 0), "{what}");
+        }
+        let read = read_objects(None, text(most + 1).as_bytes(), &ReadOptions::default());
+        let [beyond] = &read.unreadable[..] else { panic!("{what}: {:?}", read.unreadable) };
+        assert_eq!((read.objects.len(), beyond.cause), (most, Cause::TooLarge), "{what}");
+        assert_eq!(beyond.message, format!("more than 20000 {what}; the rest is not read"));
+    }
 }

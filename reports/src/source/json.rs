@@ -121,6 +121,8 @@ impl<'de> Visitor<'de> for Seed<'_> {
         while let Some(item) = items.next_element_seed(self.below())? {
             list.push(item);
         }
+        // As for maps: a tree is kept, and what the list grew beyond its end would be kept too.
+        list.shrink_to_fit();
         Ok(placeless(Value::List(Arc::new(list))))
     }
 

@@ -29,7 +29,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { bytes: 64 << 20, depth: 128, nodes: 2_000_000, documents: 100_000 }
+        Self { bytes: 64 << 20, depth: 128, nodes: 2_000_000, documents: 20_000 }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use portreeve_tests::OrFail as _;
 use portreeve_tests::api::documents;
+use portreeve_tests::api_proxy::{ApiProxy, Fault, Match};
 use portreeve_tests::daemon::Daemon;
 use serde_json::{Value, json};
 
@@ -410,4 +411,34 @@ async fn a_platform_whose_lease_has_no_namespace_says_so() {
     site.plane.create_namespace(&lease_namespace).await;
     until_value(&site, "a", "1").await;
     resolved(&daemon, "PR-5003").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_component_is_counted_as_healthy_that_was_not_looked_at() {
+    let site = Site::new("counted").await;
+    let proxy = ApiProxy::start(site.plane).await;
+    site.write("app/a.yaml", &config("a", "1"));
+    let mut configuration = configuration(&site);
+    configuration["cluster"]["kubeconfig"] = json!(proxy.kubeconfig());
+    let daemon = started(&site, &configuration).await;
+    let counted = async |healthy: f64, invalid: f64| {
+        daemon.wait_for_metric("portreeve_platform_components{state=healthy}", healthy).await;
+        daemon.wait_for_metric("portreeve_platform_components{state=invalid}", invalid).await;
+    };
+    counted(1.0, 0.0).await;
+    site.component("sourcce: typo");
+    counted(0.0, 1.0).await;
+    site.component("");
+    counted(1.0, 0.0).await;
+    site.remove("platform.yaml");
+    counted(0.0, 1.0).await;
+    site.component("");
+    counted(1.0, 0.0).await;
+    // While the API server is away the lease is lost, too, and then nobody knows anything.
+    proxy.fault(Match::path("/"), Fault::Drop, None);
+    proxy.cut();
+    daemon.wait_for_metric("portreeve_leader", 0.0).await;
+    daemon.wait_for_metric("portreeve_platform_components", 0.0).await;
+    proxy.heal();
+    counted(1.0, 0.0).await;
 }

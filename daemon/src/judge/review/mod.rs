@@ -158,7 +158,18 @@ pub async fn review(
     options: &JudgeOptions,
 ) -> Result<Reviewed, ReviewError> {
     let (bytes, path) = input;
-    let mut request = ReviewRequest::parse(bytes)?;
+    decided(judge, world, scope, (ReviewRequest::parse(bytes)?, path), options).await
+}
+
+/// Answers a review that was read.
+pub async fn decided(
+    judge: &Judge,
+    world: &World,
+    scope: &AdmissionScope,
+    input: (ReviewRequest, ReviewPath),
+    options: &JudgeOptions,
+) -> Result<Reviewed, ReviewError> {
+    let (mut request, path) = input;
     let unjudged = passes_unjudged(&request, scope);
     let pins = match (&unjudged, path) {
         (Some(_), _) | (None, ReviewPath::Validate) => Vec::new(),

@@ -6,6 +6,10 @@ use portreeve_reports::source::{Limits, Node, json, shown};
 /// Objects are at most 1.5 MiB in etcd and 3 MiB on the wire; a review carries two of them.
 pub const MAX_REVIEW_BYTES: usize = 8 << 20;
 
+/// Values of a review, both objects together. Two objects of 1.5 MiB whose values have 16 bytes each, keys and
+/// punctuation included, are that many; in memory they are some 50 MiB.
+pub const MAX_REVIEW_VALUES: usize = 200_000;
+
 /// What a review of another version is told.
 const SPOKEN: &str = "admission.k8s.io/v1 and v1beta1 are spoken here";
 
@@ -119,7 +123,7 @@ impl ReviewRequest {
 
     /// Parses the JSON of a review.
     pub fn parse(bytes: &[u8]) -> Result<Self, ReviewError> {
-        let limits = Limits { bytes: MAX_REVIEW_BYTES, documents: 1, ..Limits::default() };
+        let limits = Limits { bytes: MAX_REVIEW_BYTES, nodes: MAX_REVIEW_VALUES, documents: 1, ..Limits::default() };
         let root = json::read(bytes, &limits).map_err(|error| ReviewError::new(error.to_string()))?;
         Self::from_node(&root)
     }

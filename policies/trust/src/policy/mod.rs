@@ -8,6 +8,7 @@
 //! image patterns: a rule for all namespaces wins over an equal one for some, then the first written; the judgement
 //! says so.
 
+mod build;
 mod pattern;
 mod spec;
 #[cfg(test)]
@@ -19,7 +20,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use portreeve_policies::image::{Digest, Repository};
 use portreeve_reports::Effect;
-use portreeve_reports::source::{Problem, Problems};
+use portreeve_reports::source::{Place, Problem, Problems};
 use sha2::{Digest as _, Sha256};
 
 pub use pattern::{ImagePattern, InvalidPattern, NamespacePattern};
@@ -27,7 +28,7 @@ pub use spec::{ImagePolicySpec, MAX_PATTERNS};
 
 use crate::key::{KeyError, TrustedKey};
 use pattern::Specificity;
-use spec::{AuthoritySpec, BasisSpec, KeySource, KeySpec, RuleSpec};
+use spec::RuleSpec;
 
 /// What a failure does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -190,10 +191,13 @@ pub enum InvalidKeys {
 pub type KeyBytes = BTreeMap<String, Result<Vec<u8>, String>>;
 
 impl ImagePolicy {
-    /// Completes a decoded policy with its key files.
-    pub fn build(spec: &ImagePolicySpec, keys: &KeyBytes) -> Result<Self, Problems> {
-        let mut problems = Problems::new(&spec.file);
-        let rules = spec.rules.iter().filter_map(|rule| build_rule(rule, spec.mode, keys, &mut problems)).collect();
+    /// Completes a decoded policy with its key files. `problems` are those found before: what is wrong with keys is told
+    /// with them, and where there is any, there is no policy.
+    pub fn build(spec: &ImagePolicySpec, keys: &KeyBytes, mut problems: Problems) -> Result<Self, Problems> {
+        let rules = spec.rules.iter().filter_map(|rule| build::rule(rule, spec.mode, keys, &mut problems)).collect();
+        if !spec.is_sound && problems.is_empty() {
+            problems.push(Place::default(), "the policy has mistakes");
+        }
         let policy = Self::new(spec.mode, spec.no_match, rules);
         problems.into_result(policy)
     }
@@ -371,63 +375,6 @@ impl StaticAllow {
         canonical.text("allow").number(self.digests.len());
         self.digests.iter().for_each(|digest| _ = canonical.text(digest.as_str()));
         canonical.text(&self.owner).text(&self.reason).time(Some(self.expires));
-    }
-}
-
-fn build_rule(spec: &RuleSpec, mode: Mode, keys: &KeyBytes, problems: &mut Problems) -> Option<Rule> {
-    let basis = match &spec.basis {
-        BasisSpec::Allow(allow) => Basis::Allow(allow.clone()),
-        BasisSpec::Deny { reason } => Basis::Deny { reason: reason.clone() },
-        BasisSpec::Authorities { place, threshold, list } => {
-            let built: Vec<_> = list.iter().filter_map(|spec| build_authority(spec, keys, problems)).collect();
-            let complete = built.len() == list.len();
-            let authorities = KeyAuthorities { threshold: *threshold, list: built };
-            let distinct = authorities.distinct_keys();
-            if complete && *threshold > distinct {
-                let error = InvalidKeys::Threshold { threshold: *threshold, distinct };
-                problems.push(*place, format!("rule '{}': {error}", spec.name));
-            }
-            Basis::Keys(authorities)
-        }
-    };
-    Some(Rule {
-        name: spec.name.clone(),
-        images: spec.images.clone(),
-        namespaces: spec.namespaces.clone(),
-        mode: spec.mode.unwrap_or(mode),
-        basis,
-    })
-}
-
-fn build_authority(spec: &AuthoritySpec, keys: &KeyBytes, problems: &mut Problems) -> Option<KeyAuthority> {
-    let KeySpec { place, source, not_before, not_after } = &spec.key;
-    let (what, bytes) = match source {
-        KeySource::File(file) => (format!("key file '{file}'"), keys.get(file).map(Result::as_deref)),
-        KeySource::Data(data) => (format!("key '{}'", spec.name), Some(Ok(data.as_bytes()))),
-    };
-    let bytes = match bytes {
-        Some(Ok(bytes)) => bytes,
-        Some(Err(reason)) => {
-            problems.push(*place, format!("{what}: {reason}"));
-            return None;
-        }
-        None => {
-            problems.push(*place, format!("{what} could not be read"));
-            return None;
-        }
-    };
-    match TrustedKey::from_pem(bytes) {
-        Ok(key) => Some(KeyAuthority {
-            name: spec.name.clone(),
-            required: spec.required,
-            key: key.into(),
-            not_before: *not_before,
-            not_after: *not_after,
-        }),
-        Err(error) => {
-            problems.push(*place, format!("{what}: {error}"));
-            None
-        }
     }
 }
 

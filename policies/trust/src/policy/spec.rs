@@ -7,39 +7,55 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use portreeve_policies::image::Digest;
-use portreeve_reports::source::{Fields, Place, Problems};
+use portreeve_reports::source::{Fields, Node, Place};
 
 use super::pattern::{ImagePattern, NamespacePattern};
-use super::{Mode, NoMatch, StaticAllow, tied, ties};
+use super::{KeyBytes, Mode, NoMatch, StaticAllow, tied, ties};
 
-/// A decoded policy: well-formed, its key files named but not read. See [`super::ImagePolicy::build`].
+/// A decoded policy, its key files named but not read. One with mistakes is decoded as far as it can be, so that what
+/// its keys and rules say together is told with them; a policy is never built of it. See [`super::ImagePolicy::build`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImagePolicySpec {
     pub(super) file: String,
     pub(super) mode: Mode,
     pub(super) no_match: NoMatch,
     pub(super) rules: Vec<RuleSpec>,
+    /// Whether it has no mistakes so far.
+    pub(super) is_sound: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct RuleSpec {
     pub(super) place: Place,
+    /// Empty when it is missing, which is a mistake.
     pub(super) name: String,
     pub(super) images: Vec<ImagePattern>,
     pub(super) namespaces: Vec<NamespacePattern>,
     pub(super) mode: Option<Mode>,
-    pub(super) basis: BasisSpec,
+    /// `None` after a mistake.
+    pub(super) basis: Option<BasisSpec>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum BasisSpec {
-    Authorities { place: Place, threshold: usize, list: Vec<AuthoritySpec> },
+    Authorities(AuthoritiesSpec),
     Allow(StaticAllow),
     Deny { reason: String },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct AuthoritiesSpec {
+    pub(super) place: Place,
+    /// `None` after a mistake.
+    pub(super) threshold: Option<usize>,
+    pub(super) list: Vec<AuthoritySpec>,
+    /// How many are written, those with mistakes included.
+    pub(super) written: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct AuthoritySpec {
+    /// Empty when it is missing, which is a mistake.
     pub(super) name: String,
     pub(super) required: bool,
     pub(super) key: KeySpec,
@@ -66,20 +82,19 @@ pub(super) enum KeySource {
 pub const MAX_PATTERNS: usize = 1000;
 
 impl ImagePolicySpec {
-    /// Decodes the `spec` map. Problems go to the file's [`portreeve_reports::source::Problems`], all at once; `None`
-    /// when there is no policy to speak of because of them.
+    /// Decodes the `spec` map. Problems go to the file's [`portreeve_reports::source::Problems`], all at once.
     pub fn decode(fields: &mut Fields<'_, '_>) -> Option<Self> {
+        let before = fields.problems().list().len();
         not_supported(fields, &["trustRoots"]);
         let mode = fields.optional_parsed("mode", Mode::parse).unwrap_or(Mode::Enforce);
         let no_match = fields.optional_parsed("noMatch", NoMatch::parse).unwrap_or(NoMatch::Deny);
         fields.required("rules");
         let rules = fields.maps("rules", decode_rule);
-        let spec = Self { file: fields.problems().file().to_owned(), mode, no_match, rules };
+        let file = fields.problems().file().to_owned();
+        let mut spec = Self { file, mode, no_match, rules, is_sound: true };
         spec.check_names(fields);
-        spec.check_size(fields)?;
-        for tie in ties(&spec.rules) {
-            fields.problem(tie.place, tie.message);
-        }
+        spec.check_ties(fields);
+        spec.is_sound = fields.problems().list().len() == before;
         Some(spec)
     }
 
@@ -88,19 +103,17 @@ impl ImagePolicySpec {
         self.keys().filter_map(KeySpec::file).collect()
     }
 
-    /// Refuses key files: a policy that has no file beside which they could lie (a custom resource) must not name
-    /// files of whoever reads it.
-    pub fn refuse_key_files(&self, problems: &mut Problems) {
-        for (key, file) in self.keys().filter_map(|key| Some((key, key.file()?))) {
-            let message = format!("key file '{file}': a policy of the cluster has no files; write the key as 'data'");
-            problems.push(key.place, message);
-        }
+    /// The key files of a policy that has no file beside which they could lie (a custom resource), each as what cannot
+    /// be read: it must not name files of whoever reads it.
+    pub fn no_key_files(&self) -> KeyBytes {
+        let why = "a policy of the cluster has no files; write the key as 'data'";
+        self.key_files().into_iter().map(|file| (file.to_owned(), Err(why.to_owned()))).collect()
     }
 
     fn keys(&self) -> impl Iterator<Item = &KeySpec> {
         let lists = self.rules.iter().filter_map(|rule| match &rule.basis {
-            BasisSpec::Authorities { list, .. } => Some(list),
-            BasisSpec::Allow(_) | BasisSpec::Deny { .. } => None,
+            Some(BasisSpec::Authorities(authorities)) => Some(&authorities.list),
+            Some(BasisSpec::Allow(_) | BasisSpec::Deny { .. }) | None => None,
         });
         lists.flatten().map(|authority| &authority.key)
     }
@@ -113,7 +126,8 @@ impl ImagePolicySpec {
 
     fn check_names(&self, fields: &mut Fields<'_, '_>) {
         let mut seen = BTreeSet::new();
-        for rule in self.rules.iter().filter(|rule| !seen.insert(&rule.name)) {
+        let named = self.rules.iter().filter(|rule| !rule.name.is_empty());
+        for rule in named.filter(|rule| !seen.insert(&rule.name)) {
             fields.problem(rule.place, format!("two rules have the name '{}'", rule.name));
         }
     }
@@ -123,15 +137,16 @@ impl ImagePolicySpec {
         self.rules.iter().map(|rule| rule.images.len() * rule.namespaces.len()).sum()
     }
 
-    fn check_size(&self, fields: &mut Fields<'_, '_>) -> Option<()> {
+    fn check_ties(&self, fields: &mut Fields<'_, '_>) {
         let patterns = self.patterns();
-        if patterns > MAX_PATTERNS {
+        if patterns.max(self.rules.len()) > MAX_PATTERNS {
             let place = fields.place();
-            fields
-                .problem(place, format!("{patterns} patterns (images × namespaces); at most {MAX_PATTERNS} are read"));
-            return None;
+            let message = format!("{patterns} patterns (images × namespaces); at most {MAX_PATTERNS} are read");
+            return fields.problem(place, message);
         }
-        Some(())
+        for tie in ties(&self.rules) {
+            fields.problem(tie.place, tie.message);
+        }
     }
 }
 
@@ -153,7 +168,7 @@ fn decode_rule(fields: &mut Fields<'_, '_>) -> Option<RuleSpec> {
     let namespaces = decode_namespaces(fields);
     let mode = fields.optional_parsed("mode", Mode::parse);
     let basis = decode_basis(fields);
-    Some(RuleSpec { place: fields.place(), name: name?, images, namespaces, mode, basis: basis? })
+    Some(RuleSpec { place: fields.place(), name: name.unwrap_or_default(), images, namespaces, mode, basis })
 }
 
 fn decode_platforms(fields: &mut Fields<'_, '_>) {
@@ -204,20 +219,18 @@ fn decode_basis(fields: &mut Fields<'_, '_>) -> Option<BasisSpec> {
     let (has_authorities, has_static) = (fields.optional("authorities").is_some(), fields.optional("static").is_some());
     let place = fields.place();
     match (has_authorities, has_static) {
-        (true, false) => fields.optional_map("authorities", decode_authorities),
-        (false, true) => fields.optional_map("static", decode_static),
-        (true, true) => {
-            fields.problem(place, "a rule has either 'authorities' or 'static', not both");
-            None
-        }
+        (true, true) => fields.problem(place, "a rule has either 'authorities' or 'static', not both"),
         (false, false) => {
             fields.problem(place, "a rule needs 'authorities' or 'static'; without either it would trust nobody");
-            None
         }
+        (true, false) | (false, true) => {}
     }
+    let authorities = fields.optional_map("authorities", decode_authorities);
+    let fixed = fields.optional_map("static", decode_static);
+    authorities.map(BasisSpec::Authorities).or(fixed)
 }
 
-fn decode_authorities(fields: &mut Fields<'_, '_>) -> Option<BasisSpec> {
+fn decode_authorities(fields: &mut Fields<'_, '_>) -> Option<AuthoritiesSpec> {
     let place = fields.place();
     let threshold = fields.optional_int("threshold").unwrap_or(1);
     let threshold = usize::try_from(threshold).ok().filter(|threshold| *threshold > 0);
@@ -232,11 +245,13 @@ fn decode_authorities(fields: &mut Fields<'_, '_>) -> Option<BasisSpec> {
         let message = format!("'{}' needs at least one authority", fields.path_of("list"));
         fields.problem(place, message);
     }
+    let written = fields.optional("list").and_then(Node::as_list).map_or(0, <[Node]>::len);
     let mut seen = BTreeSet::new();
-    for authority in list.iter().filter(|authority| !seen.insert(&authority.name)) {
+    let named = list.iter().filter(|authority| !authority.name.is_empty());
+    for authority in named.filter(|authority| !seen.insert(&authority.name)) {
         fields.problem(authority.key.place, format!("two authorities have the name '{}'", authority.name));
     }
-    Some(BasisSpec::Authorities { place, threshold: threshold?, list })
+    Some(AuthoritiesSpec { place, threshold, list, written })
 }
 
 fn decode_authority(fields: &mut Fields<'_, '_>) -> Option<AuthoritySpec> {
@@ -250,7 +265,7 @@ fn decode_authority(fields: &mut Fields<'_, '_>) -> Option<AuthoritySpec> {
     }
     fields.required("key");
     let key = fields.optional_map("key", decode_key);
-    Some(AuthoritySpec { name: name?, required, key: key? })
+    Some(AuthoritySpec { name: name.unwrap_or_default(), required, key: key? })
 }
 
 impl KeySpec {
@@ -281,24 +296,31 @@ fn decode_key(fields: &mut Fields<'_, '_>) -> Option<KeySpec> {
 }
 
 fn decode_key_source(fields: &mut Fields<'_, '_>) -> Option<KeySource> {
-    match (fields.optional("file").is_some(), fields.optional("data").is_some()) {
-        (false, true) => fields.required_str("data").map(|data| KeySource::Data(data.to_owned())),
-        (true, true) => {
-            let place = fields.place();
-            fields.problem(place, "a key has either 'file' or 'data', not both");
-            None
-        }
-        (_, false) => fields.required_str("file").map(|file| KeySource::File(file.to_owned())),
+    let (has_file, has_data) = (fields.optional("file").is_some(), fields.optional("data").is_some());
+    if has_file && has_data {
+        let place = fields.place();
+        fields.problem(place, "a key has either 'file' or 'data', not both");
     }
+    if has_data && !has_file {
+        return fields.required_str("data").map(|data| KeySource::Data(data.to_owned()));
+    }
+    fields.required_str("file").map(|file| KeySource::File(file.to_owned()))
 }
 
 fn decode_static(fields: &mut Fields<'_, '_>) -> Option<BasisSpec> {
     let place = fields.place();
-    match (fields.optional("allow").is_some(), fields.optional("deny").is_some()) {
-        (true, false) => decode_allow(fields).map(BasisSpec::Allow),
+    let (has_allow, has_deny) = (fields.optional("allow").is_some(), fields.optional("deny").is_some());
+    if has_allow == has_deny {
+        fields.problem(place, "'static' needs either 'allow' (a list of digests) or 'deny: true'");
+    }
+    match (has_allow, has_deny) {
+        (true, _) => decode_allow(fields).map(BasisSpec::Allow),
         (false, true) => decode_deny(fields),
-        _ => {
-            fields.problem(place, "'static' needs either 'allow' (a list of digests) or 'deny: true'");
+        (false, false) => {
+            // They are known keys, whichever of the two was forgotten.
+            for key in ["owner", "reason", "expires"] {
+                fields.optional(key);
+            }
             None
         }
     }

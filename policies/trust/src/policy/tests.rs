@@ -18,13 +18,26 @@ fn problems(text: &str) -> String {
     decode(text).unwrap_err().to_string()
 }
 
+/// A file without mistakes so far.
+fn sound() -> Problems {
+    Problems::new("policy.yaml")
+}
+
+/// All that is told of a policy and its key files.
+fn round(text: &str, keys: &KeyBytes) -> String {
+    let document = yaml::read(text.as_bytes(), &Limits::default()).remove(0).unwrap();
+    let mut problems = sound();
+    let spec = Fields::of(&document, "spec", &mut problems).and_then(|map| map.finish_with(ImagePolicySpec::decode));
+    ImagePolicy::build(&spec.unwrap(), keys, problems).unwrap_err().to_string()
+}
+
 fn key() -> Vec<u8> {
     KeyPair::generate_ecdsa_p256().unwrap().public_key_der().unwrap().to_pem().into_bytes()
 }
 
 fn built(text: &str) -> ImagePolicy {
     let keys = BTreeMap::from([("a.pub".to_owned(), Ok(key())), ("b.pub".to_owned(), Ok(key()))]);
-    ImagePolicy::build(&decode(text).unwrap(), &keys).unwrap()
+    ImagePolicy::build(&decode(text).unwrap(), &keys, sound()).unwrap()
 }
 
 /// A rule in one line: `name images namespaces`.
@@ -132,6 +145,60 @@ rules:
 }
 
 #[test]
+fn no_mistake_hides_another_in_rules_keys_or_between_them() {
+    let text = r#"
+rules:
+  - {name: a, images: ["quay.io/a"], authorities: {threshold: 2, list: [{name: k, key: {file: good.pub}}]}}
+  - {name: a, images: ["quay.io/a"], authorities: {list: [{name: k, key: {file: missing.pub}}]}}
+  - {name: b, images: ["quay.io/b"], authorities: {threshold: 0, list: [{name: k, key: {file: garbage.pub}}]}}
+  - name: c
+    images: ["quay.io/c"]
+    authorities: {list: [{name: k, key: {file: missing.pub}}]}
+    static: {allow: [latest], owner: me, reason: why}
+  - {images: ["quay.io/d"], authorities: {list: [{key: {data: nothing}}, {name: k, key: {file: gone.pub, data: x}}]}}
+  - {name: e, images: ["quay.io/e"], static: {reason: r}}
+  - {name: f, images: ["quay.io/a"]}
+  - {name: g, images: ["quay.io/g"], authorities: {threshold: 3, list: [{name: k, key: {file: garbage.pub}}]}}
+"#;
+    let keys = KeyBytes::from([
+        ("good.pub".to_owned(), Ok(key())),
+        ("garbage.pub".to_owned(), Ok(b"garbage".to_vec())),
+        ("missing.pub".to_owned(), Err("it is not there".to_owned())),
+    ]);
+    insta::assert_snapshot!(round(text, &keys), @r"
+    policy.yaml:3:51: rule 'a': a threshold of 2 cannot be met by 1 different key(s)
+    policy.yaml:4:5: two rules have the name 'a'
+    policy.yaml:4:5: rules 'a' and 'a' are equally specific and both can match: 'quay.io/a' and 'quay.io/a'
+    policy.yaml:4:74: key file 'missing.pub': it is not there
+    policy.yaml:5:51: 'spec.rules[2].authorities.threshold' must be 1 or more
+    policy.yaml:5:88: key file 'garbage.pub': it holds no PEM block; a public key reads '-----BEGIN PUBLIC KEY-----' …
+    policy.yaml:6:5: a rule has either 'authorities' or 'static', not both
+    policy.yaml:8:41: key file 'missing.pub': it is not there
+    policy.yaml:9:13: 'spec.rules[3].static.expires' is missing
+    policy.yaml:9:22: 'spec.rules[3].static.allow[0]': 'latest' is not a digest: sha256: and 64 lower-case hex digits are needed
+    policy.yaml:10:5: 'spec.rules[4].name' is missing
+    policy.yaml:10:50: 'spec.rules[4].authorities.list[0].name' is missing
+    policy.yaml:10:56: the key: it holds no PEM block; a public key reads '-----BEGIN PUBLIC KEY-----' …
+    policy.yaml:10:89: a key has either 'file' or 'data', not both
+    policy.yaml:10:89: key file 'gone.pub' could not be read
+    policy.yaml:11:46: 'static' needs either 'allow' (a list of digests) or 'deny: true'
+    policy.yaml:12:5: a rule needs 'authorities' or 'static'; without either it would trust nobody
+    policy.yaml:12:5: rules 'a' and 'f' are equally specific and both can match: 'quay.io/a' and 'quay.io/a'
+    policy.yaml:12:5: rules 'a' and 'f' are equally specific and both can match: 'quay.io/a' and 'quay.io/a'
+    policy.yaml:13:51: rule 'g': a threshold of 3 cannot be met by 1 different key(s)
+    policy.yaml:13:88: key file 'garbage.pub': it holds no PEM block; a public key reads '-----BEGIN PUBLIC KEY-----' …
+    ");
+}
+
+#[test]
+fn a_policy_with_mistakes_is_not_built_even_by_who_lost_them() {
+    let document = yaml::read(b"rules: [{name: a, images: [quay.io/a]}]", &Limits::default()).remove(0).unwrap();
+    let mut lost = sound();
+    let spec = Fields::of(&document, "spec", &mut lost).and_then(|map| map.finish_with(ImagePolicySpec::decode));
+    assert!(ImagePolicy::build(&spec.unwrap(), &KeyBytes::new(), sound()).is_err());
+}
+
+#[test]
 fn a_static_allow_needs_owner_reason_and_expiry() {
     let text = format!("rules:\n  - {{name: a, images: [quay.io/a], static: {{allow: ['{DIGEST}']}}}}\n");
     let said = problems(&text);
@@ -195,14 +262,14 @@ fn a_policy_is_not_built_without_its_keys() {
         ("a.pub".to_owned(), Ok(b"".to_vec())),
         ("b.pub".to_owned(), Err("b.pub is not there".to_owned())),
     ]);
-    let said = ImagePolicy::build(&spec, &keys).unwrap_err().to_string();
+    let said = ImagePolicy::build(&spec, &keys, sound()).unwrap_err().to_string();
     insta::assert_snapshot!(said, @r"
     policy.yaml:13:48: key file 'a.pub': it holds no PEM block; a public key reads '-----BEGIN PUBLIC KEY-----' …
     policy.yaml:14:31: key file 'b.pub': b.pub is not there
     ");
     let same = key();
     let twice = BTreeMap::from([("a.pub".to_owned(), Ok(same.clone())), ("b.pub".to_owned(), Ok(same))]);
-    let said = ImagePolicy::build(&spec, &twice).unwrap_err().to_string();
+    let said = ImagePolicy::build(&spec, &twice, sound()).unwrap_err().to_string();
     assert_eq!(said, "policy.yaml:11:7: rule 'platform images': a threshold of 2 cannot be met by 1 different key(s)");
     assert!(matches!(ImagePolicy::for_keys(&BTreeMap::new(), 1), Err(InvalidKeys::NoKey)));
     let one = BTreeMap::from([("a.pub".to_owned(), key())]);
@@ -214,7 +281,7 @@ fn the_digest_changes_with_everything_that_can_change_a_verdict() {
     let (a, b) = (key(), key());
     let digest = |text: &str, a: &[u8], b: &[u8]| {
         let keys = BTreeMap::from([("a.pub".to_owned(), Ok(a.to_vec())), ("b.pub".to_owned(), Ok(b.to_vec()))]);
-        ImagePolicy::build(&decode(text).unwrap(), &keys).unwrap().digest().to_owned()
+        ImagePolicy::build(&decode(text).unwrap(), &keys, sound()).unwrap().digest().to_owned()
     };
     let original = digest(SUPPORTED, &a, &b);
     assert_eq!(original, digest(&format!("{SUPPORTED}# a comment\n"), &a, &b));
@@ -270,13 +337,12 @@ fn a_key_stands_in_a_file_or_in_the_policy_and_policies_without_files_refuse_the
     };
     let data = serde_json::to_string(&pem).unwrap();
     let spec = decode(&with(&format!("{{data: {data}}}"))).unwrap();
-    assert!(ImagePolicy::build(&spec, &BTreeMap::new()).is_ok());
-    let mut problems = Problems::new("");
-    spec.refuse_key_files(&mut problems);
-    assert!(problems.is_empty());
-    decode(&with("{file: /etc/passwd}")).unwrap().refuse_key_files(&mut problems);
-    assert!(problems.to_string().contains("has no files"), "{problems}");
-    assert!(self::problems(&with(&format!("{{file: a.pub, data: {data}}}"))).contains("not both"));
+    assert!(ImagePolicy::build(&spec, &BTreeMap::new(), sound()).is_ok());
+    assert!(spec.no_key_files().is_empty());
+    let named = decode(&with("{file: /etc/passwd}")).unwrap();
+    let said = ImagePolicy::build(&named, &named.no_key_files(), sound()).unwrap_err().to_string();
+    assert!(said.contains("key file '/etc/passwd': a policy of the cluster has no files"), "{said}");
+    assert!(problems(&with(&format!("{{file: a.pub, data: {data}}}"))).contains("not both"));
     let broken = decode(&with("{data: nothing}")).unwrap();
-    assert!(ImagePolicy::build(&broken, &BTreeMap::new()).unwrap_err().to_string().contains("key 'k'"));
+    assert!(ImagePolicy::build(&broken, &BTreeMap::new(), sound()).unwrap_err().to_string().contains("key 'k'"));
 }

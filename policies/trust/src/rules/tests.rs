@@ -69,7 +69,12 @@ fn by_policy(text: &str) -> ImageJudgement {
     let document = yaml::read(text.as_bytes(), &Limits::default()).remove(0).unwrap();
     let mut problems = Problems::new("policy.yaml");
     let spec = Fields::of(&document, "spec", &mut problems).and_then(|map| map.finish_with(ImagePolicySpec::decode));
-    let policy = ImagePolicy::build(&problems.into_result(spec).unwrap().unwrap(), &BTreeMap::new()).unwrap();
+    let policy = ImagePolicy::build(
+        &problems.into_result(spec).unwrap().unwrap(),
+        &BTreeMap::new(),
+        Problems::new("policy.yaml"),
+    )
+    .unwrap();
     let image = ImageReference::parse("quay.io/nebari/hub").unwrap().pinned(nothing().digest);
     judge(&policy, &image, None, None, Timestamp::UNIX_EPOCH)
 }

@@ -16,7 +16,7 @@ fn policy(text: &str, keys: &[(&str, &SigningKey)]) -> ImagePolicy {
     let spec = problems.into_result(spec).unwrap().unwrap();
     let pem = |key: &SigningKey| key.public_key_pem().unwrap().into_bytes();
     let keys = keys.iter().map(|(name, key)| ((*name).to_owned(), Ok(pem(key)))).collect();
-    ImagePolicy::build(&spec, &keys).unwrap()
+    ImagePolicy::build(&spec, &keys, Problems::new("policy.yaml")).unwrap()
 }
 
 fn image() -> ImageReference {

@@ -1,0 +1,142 @@
+//! What reviews may cost: bytes of one, time of its body, and memory of all that are in work at one time.
+//!
+//! Small reviews and large ones have rooms of their own, so that those that people and controllers make every day never
+//! wait behind a few that are huge. Within a room the first who came is the first who enters.
+
+use std::time::Duration;
+
+use axum::body::{Body, HttpBody as _};
+use axum::http::StatusCode;
+use futures::StreamExt as _;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout;
+
+use crate::judge::review::request::{MAX_REVIEW_BYTES, MAX_REVIEW_VALUES, ReviewError, ReviewRequest};
+use crate::registry::Deadline;
+
+/// How long a body may take to arrive once there is room for it.
+const BODY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Bodies that are small, and bytes of all of them that are read at a time.
+const SMALL_BODY: usize = 256 << 10;
+const SMALL_BODIES: usize = 16 << 20;
+/// Bytes of large bodies that are read at a time: three of the largest.
+const LARGE_BODIES: usize = 3 * MAX_REVIEW_BYTES;
+
+/// Trees that are small, and values of all of them that are judged at a time. A value costs about 250 bytes.
+const SMALL_TREE: usize = 10_000;
+const SMALL_TREES: usize = 200_000;
+/// Values of large trees that are judged at a time: one of the largest.
+const LARGE_TREES: usize = MAX_REVIEW_VALUES;
+
+/// Why a review is not answered with a decision.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Refused {
+    /// Too many bytes.
+    #[error("the review has more than {} MiB, the most that is read", MAX_REVIEW_BYTES >> 20)]
+    TooLarge,
+    /// The body stopped on its way.
+    #[error("the body did not arrive within {} s", BODY_TIMEOUT.as_secs())]
+    Slow,
+    /// The connection broke.
+    #[error("the body did not arrive whole")]
+    Broken,
+    /// Others had all the room until the deadline.
+    #[error("other reviews were in work until the deadline; more replicas share them")]
+    Busy,
+    /// There is no judge yet.
+    #[error("the exceptions and policies of the cluster were not read yet")]
+    Unsettled,
+    /// It is no review.
+    #[error(transparent)]
+    Review(#[from] ReviewError),
+}
+
+impl Refused {
+    /// The HTTP status; to each the API server applies the entry's `failurePolicy`.
+    pub(super) fn status(&self) -> StatusCode {
+        match self {
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Slow => StatusCode::REQUEST_TIMEOUT,
+            Self::Broken | Self::Review(_) => StatusCode::BAD_REQUEST,
+            Self::Busy | Self::Unsettled => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+}
+
+/// A budget in two parts.
+struct Room {
+    small: Semaphore,
+    large: Semaphore,
+    /// The heaviest that is small.
+    threshold: usize,
+    /// The heaviest there is; what weighs more is refused when it is read.
+    most: usize,
+}
+
+impl Room {
+    fn new((threshold, small): (usize, usize), (most, large): (usize, usize)) -> Self {
+        Self { small: Semaphore::new(small), large: Semaphore::new(large), threshold, most }
+    }
+
+    async fn enter(&self, weight: usize, deadline: Deadline) -> Result<SemaphorePermit<'_>, Refused> {
+        let weight = weight.min(self.most);
+        let part = if weight <= self.threshold { &self.small } else { &self.large };
+        let entered = part.acquire_many(u32::try_from(weight).unwrap_or(u32::MAX));
+        // Nobody closes a room.
+        timeout(deadline.remaining(), entered).await.ok().and_then(Result::ok).ok_or(Refused::Busy)
+    }
+}
+
+/// The budgets of a webhook.
+pub(super) struct Intake {
+    bodies: Room,
+    trees: Room,
+}
+
+impl Default for Intake {
+    fn default() -> Self {
+        Self {
+            bodies: Room::new((SMALL_BODY, SMALL_BODIES), (MAX_REVIEW_BYTES, LARGE_BODIES)),
+            trees: Room::new((SMALL_TREE, SMALL_TREES), (MAX_REVIEW_VALUES, LARGE_TREES)),
+        }
+    }
+}
+
+impl Intake {
+    /// Reads a review, and the room that it has until it is answered. Its text is gone when it is parsed.
+    pub(super) async fn review(
+        &self,
+        body: Body,
+        deadline: Deadline,
+    ) -> Result<(ReviewRequest, SemaphorePermit<'_>), Refused> {
+        let announced = body.size_hint().upper().and_then(|bytes| usize::try_from(bytes).ok());
+        let _bytes = self.bodies.enter(announced.unwrap_or(MAX_REVIEW_BYTES), deadline).await?;
+        let arrives = timeout(BODY_TIMEOUT.min(deadline.remaining()), collected(body, announced));
+        let bytes = arrives.await.unwrap_or(Err(Refused::Slow))?;
+        let values = self.trees.enter(most_values(&bytes), deadline).await?;
+        Ok((ReviewRequest::parse(&bytes)?, values))
+    }
+}
+
+/// The whole body. One that is too large is read to where that is known, so that whoever still writes gets an answer.
+async fn collected(body: Body, announced: Option<usize>) -> Result<Vec<u8>, Refused> {
+    let mut bytes = Vec::with_capacity(announced.unwrap_or_default().min(MAX_REVIEW_BYTES));
+    let mut chunks = body.into_data_stream();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|_| Refused::Broken)?;
+        if bytes.len() + chunk.len() > MAX_REVIEW_BYTES {
+            return Err(Refused::TooLarge);
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
+}
+
+/// At most so many values are in a JSON text: each but the first follows a comma, or an opened list or map.
+fn most_values(text: &[u8]) -> usize {
+    1 + text.iter().filter(|byte| matches!(byte, b',' | b'[' | b'{')).count()
+}
+
+#[cfg(test)]
+mod tests;

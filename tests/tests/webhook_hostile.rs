@@ -1,0 +1,198 @@
+//! The webhook against those that nobody has authenticated: what they send costs bounded memory and bounded time.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use portreeve_tests::OrFail as _;
+use portreeve_tests::desk::peak_memory;
+use portreeve_tests::folder_cluster::{Answer, FolderCluster, PATIENCE, pod, review_of};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use serde_json::{Value, json};
+
+/// Bodies that are sent at one time.
+const AT_ONCE: usize = 8;
+/// What docs/limits.md says of the daemon's memory under any reviews.
+const MOST_MEMORY: u64 = 256 << 20;
+/// Values of a review that are read.
+const MOST_VALUES: usize = 200_000;
+/// What docs/limits.md says of the shutdown of the webhook, and a little for what comes after it.
+const SHUTDOWN: Duration = Duration::from_secs(15);
+/// Ends a request that never comes to its end.
+const ENDLESS: &str = "POST /validate HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100000\r\n\r\n{";
+
+/// A review of a Pod with a field of its own.
+fn review(field: &Value) -> Value {
+    let mut object = pod("enforced", "big", json!({"name": "main", "image": "quay.io/a/b:1"}));
+    object["spec"]["x"] = field.clone();
+    review_of("1", &object)
+}
+
+fn values(node: &Value) -> usize {
+    1 + match node {
+        Value::Array(items) => items.iter().map(values).sum(),
+        Value::Object(fields) => fields.values().map(values).sum::<usize>(),
+        _ => 0,
+    }
+}
+
+/// A review with exactly so many values, each as costly as a value can be.
+fn review_of_values(wanted: usize) -> String {
+    let without = values(&review(&json!([])));
+    let pairs = vec![json!({"a": []}); (wanted - without) / 2];
+    let odd = (wanted - without) % 2;
+    let review = review(&pairs.into_iter().chain(vec![json!(1); odd]).collect());
+    assert_eq!(values(&review), wanted);
+    review.to_string()
+}
+
+async fn all_at_once(cluster: &FolderCluster, body: &str) -> Vec<Answer> {
+    let posts = (0..AT_ONCE).map(|_| cluster.post("validate", body.to_owned()));
+    let answers = futures::future::join_all(posts).await;
+    answers.into_iter().map(|answer| answer.or_fail("an answer of the webhook")).collect()
+}
+
+#[tokio::test]
+async fn reviews_of_many_values_cost_bounded_memory_however_many_come_at_once() {
+    let cluster = FolderCluster::new("");
+    let daemon = cluster.serve().await;
+    let peak = || peak_memory(daemon.id()).or_fail("the memory of the daemon");
+
+    let many = review(&json!("@")).to_string().replace("\"@\"", &format!("[{}1]", r#"{"a":[]},"#.repeat(850_000)));
+    assert!(many.len() < 8 << 20);
+    for answer in all_at_once(&cluster, &many).await {
+        let shown = &answer.body;
+        assert!(answer.status == 400 && shown.contains("more than 200000 values"), "{} {shown}", answer.status);
+    }
+    assert!(peak() < MOST_MEMORY, "beyond the cap: {} bytes", peak());
+
+    let most = review_of_values(MOST_VALUES);
+    let answers = all_at_once(&cluster, &most).await;
+    assert!(answers.iter().all(|answer| matches!(answer.status, 200 | 503)), "{answers:?}");
+    assert!(answers.iter().any(|answer| answer.status == 200), "{answers:?}");
+    assert!(peak() < MOST_MEMORY, "at the cap: {} bytes", peak());
+    let below = cluster.post("validate", review_of_values(MOST_VALUES - 1)).await.or_fail("an answer");
+    assert_eq!(below.json()["response"]["uid"], "1", "{}", below.body);
+    let above = cluster.post("validate", review_of_values(MOST_VALUES + 1)).await.or_fail("an answer");
+    assert_eq!(above.status, 400, "{}", above.body);
+}
+
+#[tokio::test]
+async fn a_refusal_for_size_has_the_shape_of_all_refusals() {
+    let cluster = FolderCluster::new("");
+    let _daemon = cluster.serve().await;
+    let padded = |bytes: usize| {
+        let review = review(&json!(1)).to_string();
+        let padding = " ".repeat(bytes - review.len());
+        review + &padding
+    };
+    for bytes in [(8 << 20) - 1, 8 << 20] {
+        let answer = cluster.post("validate", padded(bytes)).await.or_fail("an answer");
+        assert_eq!((answer.status, &answer.json()["response"]["uid"]), (200, &json!("1")), "{bytes}");
+    }
+    let above = cluster.post("validate", padded((8 << 20) + 1)).await.or_fail("an answer");
+    let expected = json!({"error": "the review has more than 8 MiB, the most that is read"});
+    assert_eq!((above.status, above.json()), (413, expected));
+}
+
+/// A client of the webhook that says what it likes.
+struct Peer(StreamOwned<ClientConnection, TcpStream>);
+
+impl Peer {
+    fn connect(cluster: &FolderCluster) -> Self {
+        let pem = std::fs::read(cluster.root().join("tls.crt")).or_fail("the certificate");
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(&pem).or_fail("a certificate")).or_fail("a root");
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let config = config.or_fail("versions of TLS").with_root_certificates(roots).with_no_client_auth();
+        let name = "localhost".try_into().or_fail("a name");
+        let client = ClientConnection::new(Arc::new(config), name).or_fail("a client");
+        let mut peer = Self(StreamOwned::new(client, tcp(cluster.webhook_port())));
+        let Self(StreamOwned { conn, sock }) = &mut peer;
+        while conn.is_handshaking() {
+            conn.complete_io(sock).or_fail("a handshake");
+        }
+        peer
+    }
+
+    fn say(&mut self, text: &str) {
+        self.0.write_all(text.as_bytes()).and_then(|()| self.0.flush()).or_fail("a word");
+    }
+
+    fn heard_until_the_end(&mut self) -> String {
+        until_the_end(&mut self.0)
+    }
+}
+
+fn tcp(port: u16) -> TcpStream {
+    let stream = TcpStream::connect(("127.0.0.1", port)).or_fail("a connection");
+    stream.set_read_timeout(Some(PATIENCE)).or_fail("a timeout");
+    stream
+}
+
+/// All that comes until the other side closes; to wait for that in vain fails the test.
+fn until_the_end(stream: &mut impl Read) -> String {
+    let (mut heard, mut chunk) = (Vec::new(), [0; 4096]);
+    loop {
+        match stream.read(&mut chunk) {
+            Ok(0) => break,
+            Ok(read) => heard.extend_from_slice(&chunk[..read]),
+            Err(error) => {
+                let waited = matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut);
+                assert!(!waited, "the connection stays open; {}", String::from_utf8_lossy(&heard));
+                break;
+            }
+        }
+    }
+    String::from_utf8_lossy(&heard).into_owned()
+}
+
+#[tokio::test]
+async fn who_stops_in_the_middle_is_not_waited_for() {
+    let cluster = FolderCluster::new("");
+    let _daemon = cluster.serve().await;
+    let connect = || Peer::connect(&cluster);
+    let (mut body, mut head, mut silent, mut idle) = (connect(), connect(), connect(), connect());
+    let mut plain = tcp(cluster.webhook_port());
+    body.say(ENDLESS);
+    head.say("POST /validate HTTP/1.1\r\nhost:");
+    idle.say("GET / HTTP/1.1\r\nhost: localhost\r\n\r\n");
+    let heard = body.heard_until_the_end();
+    assert!(heard.starts_with("HTTP/1.1 408 ") && heard.ends_with(r#"{"error":"the body did not arrive within 5 s"}"#));
+    assert!(!head.heard_until_the_end().contains("allowed"));
+    assert_eq!(silent.heard_until_the_end(), "");
+    assert!(idle.heard_until_the_end().starts_with("HTTP/1.1 404 "));
+    until_the_end(&mut plain);
+
+    let mut page = tcp(cluster.page_port());
+    page.write_all(ENDLESS.replace("POST /validate", "GET /").as_bytes()).or_fail("a word");
+    assert!(until_the_end(&mut page).starts_with("HTTP/1.1 200 "));
+}
+
+#[tokio::test]
+async fn the_shutdown_waits_for_nobody_who_stopped_in_the_middle() {
+    let cluster = FolderCluster::new("");
+    let mut daemon = cluster.serve().await;
+    let mut peers: Vec<Peer> = (0..20).map(|_| Peer::connect(&cluster)).collect();
+    let _plain = [(); 5].map(|()| tcp(cluster.webhook_port()));
+    peers.iter_mut().step_by(2).for_each(|peer| peer.say(ENDLESS));
+    daemon.signal("TERM");
+    assert!(daemon.ended(SHUTDOWN).await.success());
+}
+
+#[tokio::test]
+async fn connections_beyond_the_cap_are_closed_and_page_and_health_go_on() {
+    let cluster = FolderCluster::new("");
+    let _daemon = cluster.serve().await;
+    let held: Vec<TcpStream> = (0..600).map(|_| tcp(cluster.webhook_port())).collect();
+    assert_eq!(cluster.doors().health("/readyz").await.status, 200);
+    assert_eq!(cluster.doors().get("/").await.status, 200);
+    drop(held);
+    let answer =
+        portreeve_tests::process::until(PATIENCE, || async { cluster.validate(&review(&json!(1))).await.ok() });
+    assert_eq!(answer.await.or_fail("an answer of the webhook").status, 200);
+}

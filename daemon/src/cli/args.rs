@@ -30,9 +30,9 @@ pub(super) struct GlobalArgs {
     /// Block the network: whatever would need it is unknown.
     #[arg(long, global = true)]
     pub offline: bool,
-    /// Bound of commands that use the network.
-    #[arg(long, global = true, value_name = "DURATION", default_value = "30s", value_parser = duration)]
-    pub timeout: Duration,
+    /// Bound of commands that use the network [default: 30s; 5m for `platform apply` and `destroy`].
+    #[arg(long = "timeout", global = true, value_name = "DURATION", value_parser = duration)]
+    pub named_timeout: Option<Duration>,
 }
 
 /// When to colour.
@@ -118,6 +118,16 @@ pub(super) struct RegistryArgs {
 }
 
 impl GlobalArgs {
+    /// How long a command may take that asks.
+    pub(super) fn timeout(&self) -> Duration {
+        self.named_timeout.unwrap_or(Duration::from_secs(30))
+    }
+
+    /// How long one may take that writes to a cluster and waits for what becomes of it.
+    pub(super) fn timeout_of_writing(&self) -> Duration {
+        self.named_timeout.unwrap_or(Duration::from_secs(300))
+    }
+
     /// The configuration of a command that judges, read from the working tree.
     pub(super) fn load_config(&self) -> Result<LoadedConfig, Failure> {
         self.load_config_for(&Use::JUDGING)

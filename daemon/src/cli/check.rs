@@ -43,7 +43,7 @@ pub(super) fn run(args: &CheckArgs, global: &GlobalArgs) -> Outcome {
     let ManifestArgs { rules, threshold, output, .. } = &args.manifests;
     let settings = rules.settings(&loaded.config);
     let judge = args::judge(&settings, &FileSource::WorkingTree, registry)?.keeping(output.keep());
-    let options = JudgeOptions { now: Timestamp::now(), deadline: Deadline::after(global.timeout) };
+    let options = JudgeOptions { now: Timestamp::now(), deadline: Deadline::after(global.timeout()) };
     let looking = Looking { paths: &args.paths, namespace: &args.manifests.namespace, partial: args.manifests.partial };
     let seen = looking.look(global, &loaded.config, options.deadline)?;
     let mut judged = judge.posture(&seen.objects, &seen.world, &options);

@@ -88,7 +88,7 @@ fn list(args: &ListArgs, global: &GlobalArgs) -> Outcome {
     let rules = RuleArgs { exceptions: args.exceptions.clone(), ..RuleArgs::default() };
     let settings = JudgeSettings { image_policy: None, ..rules.settings(&loaded.config) };
     let judge = args::judge(&settings, &FileSource::WorkingTree, registry)?;
-    let options = JudgeOptions { now: Timestamp::now(), deadline: Deadline::after(global.timeout) };
+    let options = JudgeOptions { now: Timestamp::now(), deadline: Deadline::after(global.timeout()) };
     let looking = Looking { paths: &args.paths, namespace: &args.namespace, partial: false };
     let seen = looking.look(global, &loaded.config, options.deadline)?;
     let mut judged = judge.credentials(&seen.credentials, &seen.world, &options);

@@ -136,7 +136,7 @@ fn files(global: &GlobalArgs) -> Vec<Check> {
 }
 
 async fn asked(config: &Config, global: &GlobalArgs) -> Vec<Check> {
-    let store = Box::pin(store::check(config, (global.timeout, global.offline))).await;
+    let store = Box::pin(store::check(config, (global.timeout(), global.offline))).await;
     let mut checks = vec![store];
     checks.extend(Box::pin(over_the_network(config, global)).await);
     checks
@@ -148,9 +148,9 @@ async fn over_the_network(config: &Config, global: &GlobalArgs) -> Vec<Check> {
     }
     let registry = args::registry((config, &FileSource::WorkingTree), &RegistryArgs::default(), global);
     let (cluster, webhook, registries) = futures::join!(
-        Box::pin(cluster::check(config, global.timeout)),
-        Box::pin(webhook::check(config, global.timeout)),
-        Box::pin(registries::check(config, registry, global.timeout)),
+        Box::pin(cluster::check(config, global.timeout())),
+        Box::pin(webhook::check(config, global.timeout())),
+        Box::pin(registries::check(config, registry, global.timeout())),
     );
     cluster.into_iter().chain(webhook).chain(registries).collect()
 }

@@ -79,7 +79,7 @@ pub(super) fn run(args: &GateArgs, global: &GlobalArgs) -> Outcome {
         )));
     }
     targets.unlikely.iter().for_each(|image| output::say(&taken_for_image(image)));
-    let options = JudgeOptions { now: Timestamp::now(), deadline: Deadline::after(global.timeout) };
+    let options = JudgeOptions { now: Timestamp::now(), deadline: Deadline::after(global.timeout()) };
     let (mut judged, objects_read) =
         block_on(global, async { judge_targets((args, &targets), &judge, (&loaded.config, &source), &options).await })?;
     let asked = Asked { images: true, credentials: true, files: true, ..Asked::default() };

@@ -84,7 +84,7 @@ pub(super) fn run(args: &ImageArgs, global: &GlobalArgs) -> Outcome {
             args.key.display()
         ))
     })?;
-    let signer = Signer { registry: &registry, reference: &reference, deadline: Deadline::after(global.timeout) };
+    let signer = Signer { registry: &registry, reference: &reference, deadline: Deadline::after(global.timeout()) };
     let digest = block_on(global, signer.sign(args, &key))?;
     let verb = if args.dry_run { "would sign" } else { "signed" };
     output::say(&format!("{verb} {}@{digest}", reference.repository));

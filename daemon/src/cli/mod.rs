@@ -155,10 +155,10 @@ fn dispatch(command: Command, global: &GlobalArgs) -> Result<ExitCode, Failure> 
 fn block_on<T>(global: &GlobalArgs, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::other)?;
     // The commands' own deadlines end first and keep the verdicts reached so far; this is the last resort.
-    let last_resort = global.timeout + std::time::Duration::from_secs(5);
+    let last_resort = global.timeout() + std::time::Duration::from_secs(5);
     runtime.block_on(async {
         tokio::time::timeout(last_resort, work).await.unwrap_or_else(|_| {
-            Err(Failure { exit: Exit::Unknown, message: format!("nothing was reached within {:?}", global.timeout) })
+            Err(Failure { exit: Exit::Unknown, message: format!("nothing was reached within {:?}", global.timeout()) })
         })
     })
 }

@@ -43,7 +43,11 @@ pub(super) fn run(args: &PlatformArgs, global: &GlobalArgs) -> Outcome {
         PlatformCommand::Suspend(args) | PlatformCommand::Resume(args) => &args.which,
         PlatformCommand::Destroy(args) => &args.which,
     };
-    let session = Session::open(which, global)?;
+    let timeout = match &args.command {
+        PlatformCommand::Apply(_) | PlatformCommand::Destroy(_) => global.timeout_of_writing(),
+        _ => global.timeout(),
+    };
+    let session = Session::open((which, timeout), global)?;
     // No request is waited for past the time, and no object written: nothing is cut in its middle.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::other)?;
     runtime.block_on(async {
@@ -70,7 +74,7 @@ struct Session {
 }
 
 impl Session {
-    fn open(which: &WhichArgs, global: &GlobalArgs) -> Result<Self, Failure> {
+    fn open((which, timeout): (&WhichArgs, Duration), global: &GlobalArgs) -> Result<Self, Failure> {
         let config = global.load_config()?.config;
         if global.offline {
             return Err(Failure::usage("'platform' needs the API server, which --offline blocks"));
@@ -80,7 +84,7 @@ impl Session {
         let registry = registry((&config, &FileSource::WorkingTree), &RegistryArgs::default(), global)?;
         let gate = GateRules::load(&validated.spec.gate, &config, registry);
         let gate = gate.map_err(|error| Failure::usage_by(&error))?;
-        let deadline = Instant::now() + global.timeout;
+        let deadline = Instant::now() + timeout;
         let lease = config.leader.clone();
         Ok(Self { validated, gate, source: source(&config)?, lease, format: which.format, deadline })
     }

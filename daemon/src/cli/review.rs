@@ -59,7 +59,7 @@ pub(super) fn run(args: &ReviewArgs, global: &GlobalArgs) -> Outcome {
         (false, true) => ReviewPath::Validate,
         (false, false) => ReviewPath::MutateThenValidate,
     };
-    let options = JudgeOptions { now: Timestamp::now(), deadline: Deadline::after(global.timeout) };
+    let options = JudgeOptions { now: Timestamp::now(), deadline: Deadline::after(global.timeout()) };
     // One object is all that is known here: what it relates to cannot be seen.
     let world = World::empty(Cause::NotVisible);
     let reviewed = block_on(global, async {

@@ -69,7 +69,7 @@ pub(super) fn run(args: &VerifyArgs, global: &GlobalArgs) -> Outcome {
         (keys, _) => rules_of_keys(keys, args.threshold)?,
     };
     let judge = Judge::new(rules, args::registry((&loaded.config, &FileSource::WorkingTree), &args.registry, global)?);
-    let options = JudgeOptions { now: Timestamp::now(), deadline: Deadline::after(global.timeout) };
+    let options = JudgeOptions { now: Timestamp::now(), deadline: Deadline::after(global.timeout()) };
     let uses = args.images.iter().map(|image| parse(image)).collect::<Result<Vec<_>, _>>()?;
     let verified = block_on(global, async { Ok(verify(&judge, &uses, &options).await) })?;
     // An image has no file: what a reader can open is whose word was asked for.

@@ -81,6 +81,24 @@ async fn reviews_of_many_values_cost_bounded_memory_however_many_come_at_once() 
 }
 
 #[tokio::test]
+async fn an_object_has_at_most_so_many_images() {
+    let cluster = FolderCluster::new("");
+    let _daemon = cluster.serve().await;
+    let ask = async |images: usize| {
+        let mut object = pod("enforced", "many", json!({}));
+        let container = |number| json!({"name": format!("c{number}"), "image": format!("quay.io/a/b{number}:1")});
+        object["spec"]["containers"] = (0..images).map(container).collect();
+        cluster.validate(&review_of("1", &object)).await.or_fail("an answer")
+    };
+    for images in [499, 500] {
+        assert_eq!(ask(images).await.status, 200, "{images}");
+    }
+    let above = ask(501).await;
+    let expected = json!({"error": "not an AdmissionReview: the object has 501 images; at most 500 are judged"});
+    assert_eq!((above.status, above.json()), (400, expected));
+}
+
+#[tokio::test]
 async fn a_refusal_for_size_has_the_shape_of_all_refusals() {
     let cluster = FolderCluster::new("");
     let _daemon = cluster.serve().await;

@@ -10,6 +10,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jiff::{SignedDuration, Timestamp};
 use portreeve_tests::OrFail as _;
 use portreeve_tests::api::{Api, Status};
+use portreeve_tests::api_proxy::{ApiProxy, Fault, Match};
 use portreeve_tests::binary::{Output, Portreeve};
 use portreeve_tests::chart::{self, NAMESPACE};
 use portreeve_tests::control_plane::ControlPlane;
@@ -338,6 +339,35 @@ async fn secrets_that_are_not_read_are_one_unknown_and_config_maps_are_judged() 
     assert_eq!(by_holder(&found, &namespace).keys().collect::<Vec<_>>(), ["ConfigMap/kube"]);
     let said = not_visible(&daemon).await;
     assert!(said.contains("secrets.clusterRead is off"), "{said}");
+}
+
+#[tokio::test]
+async fn that_nothing_ends_is_not_said_while_the_api_server_refuses_secrets() {
+    let world = World::shared().await;
+    let namespace = world.plane.namespace("forbidden").await;
+    let proxy = ApiProxy::start(&world.plane).await;
+    let secrets = || Match::path("/api/v1/secrets");
+    proxy.fault(secrets(), Fault::Answer(403), None);
+    let (mut config, files) = world.configured("full").await;
+    config["cluster"]["kubeconfig"] = json!(proxy.kubeconfig());
+    let mut daemon = Daemon::configured(&config, &files);
+    daemon.start().await;
+    let ends = async |daemon: &Daemon| {
+        daemon.metric("portreeve_credential_expiry_timestamp_seconds{class=age-identity}").await
+    };
+    daemon.wait_for_metric("portreeve_credentials_read{kind=ConfigMap}", 1.0).await;
+    assert_eq!(daemon.metric("portreeve_credentials_read{kind=Secret}").await, 0.0);
+    assert!(ends(&daemon).await.is_nan(), "an identity may be in a Secret");
+    proxy.heal();
+    daemon.wait_for_metric("portreeve_credentials_read{kind=Secret}", 1.0).await;
+    assert_eq!(ends(&daemon).await, f64::INFINITY, "there is none");
+    // Values that are not looked into are not read, either.
+    let other = world.other("metadata").await;
+    let opaque = secret(&namespace, "opaque", "Opaque", &[("key", CANARY)]);
+    world.plane.api().create(&opaque).await.unwrap();
+    other.wait_for_metric("portreeve_credentials_read{kind=ConfigMap}", 1.0).await;
+    other.wait_for_metric("portreeve_credentials_read{kind=Secret}", 0.0).await;
+    assert!(ends(&other).await.is_nan());
 }
 
 #[tokio::test]

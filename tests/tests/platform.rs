@@ -7,7 +7,11 @@ mod site;
 #[path = "platform/two.rs"]
 mod two;
 
+#[path = "platform/bounds.rs"]
+mod bounds;
 #[path = "platform/command.rs"]
 mod command;
+#[path = "platform/secrets.rs"]
+mod secrets;
 #[path = "platform/whose.rs"]
 mod whose;

@@ -8,6 +8,7 @@ mod tests;
 use std::path::{Component as PathPart, Path};
 use std::time::Duration;
 
+use portreeve_policies::framework::{self, builtin_frameworks};
 use portreeve_reports::source::{Fields, Node, Place, Problems};
 use portreeve_reports::{Effect, FailOn, Severity};
 
@@ -175,6 +176,11 @@ impl Profile {
 impl Gate {
     fn decode(fields: &mut Fields<'_, '_>) -> Option<Self> {
         let standard = Self::default();
+        let named = fields.optional("frameworks").and_then(Node::as_list).unwrap_or_default();
+        let path = fields.path_of("frameworks");
+        for problem in unknown_frameworks(named) {
+            fields.problem(problem.0, format!("'{path}': {}", problem.1));
+        }
         let frameworks = fields.optional_strings("frameworks");
         Some(Self {
             frameworks: frameworks.map(|ids| ids.into_iter().map(str::to_owned).collect()),
@@ -182,6 +188,14 @@ impl Gate {
             images: fields.optional_parsed("images", parse_effect),
         })
     }
+}
+
+/// Names of frameworks that there are not, with their places.
+fn unknown_frameworks(named: &[Node]) -> Vec<(Place, String)> {
+    // They are embedded, and a test reads them.
+    let Ok(existing) = builtin_frameworks() else { return Vec::new() };
+    let problem = |node: &Node| Some((node.place, framework::find(node.as_str()?, &existing).err()?.to_string()));
+    named.iter().filter_map(problem).collect()
 }
 
 fn parse_effect(word: &str) -> Result<Effect, String> {
@@ -363,11 +377,12 @@ fn is_inside(path: &str) -> bool {
 
 /// Positions of the components, each after those it depends on; `None` where there is no such order, which is a problem.
 fn ordered(components: &[Component], fields: &mut Fields<'_, '_>) -> Option<Vec<usize>> {
-    if !check_names(components, fields) {
-        return None;
-    }
+    let is_sound = check_names(components, fields);
     let place = components.first().map_or_else(Place::default, |first| first.place);
-    graph::order(components).map_err(|cycle| fields.problem(place, cycle.to_string())).ok()
+    // What is no component, or the component itself, is told already and is in no other circle.
+    let order = graph::order(&graph::among(components));
+    let order = order.map_err(|cycle| fields.problem(place, cycle.to_string())).ok();
+    order.filter(|_| is_sound)
 }
 
 /// Whether every name is there once and every dependency is a component.

@@ -1,156 +1,39 @@
 //! `portreeve platform`: what would change, applying it, and taking it down.
 
+mod args;
 mod print;
 
 use std::io::{BufRead as _, IsTerminal as _};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use clap::{Args, Subcommand, ValueEnum};
 use portreeve_api::platform::Component;
 use portreeve_reports::Cause;
 use portreeve_reports::gate::ExitCode;
+use tokio::time::Instant;
 
 use super::args::{GlobalArgs, RegistryArgs, registry};
 use super::{Failure, Outcome, output};
 use crate::cluster::apply::{ApiFailure, Applier};
 use crate::cluster::client::{KubeSource, connect};
+use crate::cluster::key::ObjectKey;
 use crate::cluster::lease::command::acquire_for_command;
 use crate::config::valid::{LeaderConfig, PlatformSource};
 use crate::config::{ClusterSource, Config};
 use crate::judge::FileSource;
 use crate::platform::build::Validated;
 use crate::platform::clear::GateRules;
-use crate::platform::deploy::{Deployer, Patience};
+use crate::platform::deploy::{Applied, Deployer, Patience};
 use crate::platform::inventory::{Inventory, WHOLE};
 use crate::platform::keep::{self, Aim, Look, Run, State, Stop};
 use crate::runtime::leader::Leading;
+pub(super) use args::PlatformArgs;
+use args::{ApplyArgs, DestroyArgs, Format, PlatformCommand, SomeArgs, WhichArgs};
 
 /// Where the platform file is looked for.
 const FILE: &str = "platform.yaml";
 /// The pause between two looks at objects whose deletion has begun.
 const LOOK: Duration = Duration::from_millis(300);
-/// How long a lease is waited for at least: a dead holder's runs out in that time.
-const LEAST_WAIT: Duration = Duration::from_secs(12);
-
-/// Deploy a platform and keep it as declared.
-///
-/// Examples:
-///   portreeve platform plan                        what would change, with owners of fields, images and verdicts
-///   portreeve platform apply --yes                 apply what passes the gate, delete what is no longer declared
-///   portreeve platform status                      components, their objects and health
-///   portreeve platform suspend hub                 leave a component alone while you work on it
-///   portreeve platform destroy --yes               take everything down but claims, volumes, namespaces, definitions
-#[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
-pub(super) struct PlatformArgs {
-    #[command(subcommand)]
-    command: PlatformCommand,
-}
-
-#[derive(Debug, Subcommand)]
-enum PlatformCommand {
-    /// Show what applying would do. Nothing is written: the API server answers dry runs.
-    ///
-    /// Examples:
-    ///   portreeve platform plan
-    ///   portreeve platform plan --file staging/platform.yaml --format json
-    #[command(verbatim_doc_comment)]
-    Plan(WhichArgs),
-    /// Apply what passes the gate, wave by wave, and delete what is no longer declared.
-    ///
-    /// Examples:
-    ///   portreeve platform apply
-    ///   portreeve platform apply --yes --no-wait
-    ///   portreeve platform apply --yes --confirm-prune        delete more than maxPrune, or most components
-    #[command(verbatim_doc_comment)]
-    Apply(ApplyArgs),
-    /// Show components, their objects and health.
-    ///
-    /// Examples:
-    ///   portreeve platform status
-    ///   portreeve platform status --format json
-    #[command(verbatim_doc_comment)]
-    Status(WhichArgs),
-    /// Leave components alone (all without names) until they are resumed; survives restarts.
-    ///
-    /// Examples:
-    ///   portreeve platform suspend hub
-    ///   portreeve platform suspend --dry-run
-    #[command(verbatim_doc_comment)]
-    Suspend(SomeArgs),
-    /// Keep components again (all without names).
-    ///
-    /// Examples:
-    ///   portreeve platform resume hub
-    #[command(verbatim_doc_comment)]
-    Resume(SomeArgs),
-    /// Delete what the platform has put into the cluster, in reverse. It stays suspended until it is resumed.
-    ///
-    /// Examples:
-    ///   portreeve platform destroy --dry-run
-    ///   portreeve platform destroy --yes
-    #[command(verbatim_doc_comment)]
-    Destroy(DestroyArgs),
-}
-
-/// Which platform, and how it is printed.
-#[derive(Debug, Args)]
-struct WhichArgs {
-    /// Platform file [default: platform.file of the configuration, else platform.yaml].
-    #[arg(short, long, value_name = "FILE")]
-    file: Option<PathBuf>,
-    /// How to print.
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    format: Format,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Table,
-    Json,
-}
-
-#[derive(Debug, Args)]
-struct ApplyArgs {
-    #[command(flatten)]
-    which: WhichArgs,
-    /// Only print the plan.
-    #[arg(long)]
-    dry_run: bool,
-    /// Do not ask before objects are deleted or taken over.
-    #[arg(long)]
-    yes: bool,
-    /// Delete more objects than `maxPrune` allows, of a component or of all, or most of the components.
-    #[arg(long)]
-    confirm_prune: bool,
-    /// Do not wait until components are healthy; those that depend on them are then left for later.
-    #[arg(long)]
-    no_wait: bool,
-}
-
-#[derive(Debug, Args)]
-struct SomeArgs {
-    #[command(flatten)]
-    which: WhichArgs,
-    /// Only print what would be.
-    #[arg(long)]
-    dry_run: bool,
-    /// Components; the whole platform when none is named.
-    components: Vec<String>,
-}
-
-#[derive(Debug, Args)]
-struct DestroyArgs {
-    #[command(flatten)]
-    which: WhichArgs,
-    /// Only print what would be deleted.
-    #[arg(long)]
-    dry_run: bool,
-    /// Do not ask.
-    #[arg(long)]
-    yes: bool,
-}
 
 /// Runs the command.
 pub(super) fn run(args: &PlatformArgs, global: &GlobalArgs) -> Outcome {
@@ -161,7 +44,7 @@ pub(super) fn run(args: &PlatformArgs, global: &GlobalArgs) -> Outcome {
         PlatformCommand::Destroy(args) => &args.which,
     };
     let session = Session::open(which, global)?;
-    // Requests are bound one by one, and `--timeout` bounds what is waited for: a deployment is not cut in its middle.
+    // No request is waited for past the time, and no object written: nothing is cut in its middle.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::other)?;
     runtime.block_on(async {
         let applier = session.connect().await?;
@@ -203,7 +86,9 @@ impl Session {
     }
 
     async fn connect(&self) -> Result<Applier, Failure> {
-        Ok(Applier::new(connect(&self.source).await.map_err(Failure::usage)?, &self.lease))
+        let connected = tokio::time::timeout_at(self.deadline, connect(&self.source)).await;
+        let client = connected.map_err(|_| not_asked(ApiFailure::OutOfTime))?.map_err(Failure::usage)?;
+        Ok(Applier::new(client, &self.lease).until(self.deadline))
     }
 
     async fn look<'a>(&'a self, applier: &'a Applier) -> Result<Look<'a>, Failure> {
@@ -218,28 +103,23 @@ impl Session {
         work: impl AsyncFnOnce(Leading) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         applier.make_own_namespace().await.map_err(not_asked)?;
-        let wait = self.left().max(LEAST_WAIT);
-        let held = acquire_for_command(applier.client().clone(), self.lease.clone(), wait).await;
+        let held = acquire_for_command(applier.client().clone(), self.lease.clone(), applier.left()).await;
         let held = held.map_err(|held| Failure::not_had(Cause::Unreachable, held))?;
         let leading = held.leading();
         let done = Box::pin(held.during(work(leading))).await;
         done.map_err(|lost| Failure::not_had(Cause::Unreachable, format!("{lost}; run the command again")))?
     }
 
-    fn left(&self) -> Duration {
-        self.deadline.saturating_duration_since(Instant::now())
-    }
-
     async fn plan(&self, applier: &Applier) -> Outcome {
         let look = self.look(applier).await?;
-        let outcomes = all(&look, Aim::Plan { confirm_prune: false }).await;
+        let outcomes = planned(&look, applier, false).await?;
         self.show(&look, &outcomes)?;
         Ok(exit(&outcomes))
     }
 
     async fn apply(&self, applier: &Applier, args: &ApplyArgs) -> Outcome {
         let look = self.look(applier).await?;
-        let planned = all(&look, Aim::Plan { confirm_prune: args.confirm_prune }).await;
+        let planned = planned(&look, applier, args.confirm_prune).await?;
         if args.dry_run {
             self.show(&look, &planned)?;
             return Ok(exit(&planned));
@@ -248,16 +128,18 @@ impl Session {
             self.show(&look, &planned)?;
         }
         let (deletes, adopts) = print::destructive(&planned);
+        let mut applier = applier.clone();
         if deletes + adopts > 0 {
-            confirm(&format!("Delete {deletes} and take over {adopts} object(s)?"), args.yes)?;
+            applier = confirm(applier, &format!("Delete {deletes} and take over {adopts} object(s)?"), args.yes)?;
         }
+        let applier = &applier;
         let (outcomes, handed_over) = self
             .leading(applier, async |leading| {
-                let wait = if args.no_wait { Duration::ZERO } else { self.left() };
+                let wait = if args.no_wait { Duration::ZERO } else { Duration::MAX };
                 // Again: whoever led before may have written.
                 let look = self.look(applier).await?;
                 let aim = Aim::Apply { leading: &leading, confirm_prune: args.confirm_prune, wait };
-                let mut outcomes = all(&look, aim).await;
+                let mut outcomes = all(&look, applier, aim).await;
                 let handed_over = look.hand_over(&mut outcomes, &leading).await;
                 Ok((outcomes, handed_over))
             })
@@ -339,52 +221,66 @@ impl Session {
         if args.dry_run {
             return Ok(ExitCode::Clean);
         }
-        confirm(&format!("Take down the platform '{}'?", self.validated.name), args.yes)?;
-        let is_done = self
+        let question = format!("Take down the platform '{}'?", self.validated.name);
+        let applier = &confirm(applier.clone(), &question, args.yes)?;
+        let exit = self
             .leading(applier, async |leading| {
                 let mut look = self.look(applier).await?;
                 // First: a daemon that keeps the platform must not bring back what goes.
                 self.mark(applier, (&leading, &mut look), (WHOLE, true)).await?;
-                let mut left: Vec<Component> = Vec::new();
+                let (mut left, mut exits): (Vec<Component>, Vec<ExitCode>) = Default::default();
                 for component in look.standing() {
                     let needs_it = |other: &&Component| other.depends_on.contains(&component.name);
                     if let Some(dependent) = left.iter().find(needs_it) {
                         output::print(&format!("{}: waits until {} is gone\n", component.name, dependent.name))?;
                         left.push(component);
-                    } else if !self.take_down(applier, (&leading, &look), &component).await? {
+                        continue;
+                    }
+                    let exit = self.take_down(applier, (&leading, &look), &component).await?;
+                    exits.push(exit);
+                    if exit != ExitCode::Clean {
                         left.push(component);
                     }
                 }
-                Ok(left.is_empty())
+                Ok(ExitCode::worst(exits))
             })
             .await?;
-        let word = if is_done { "gone" } else { "not gone yet; run it again" };
+        let word = if exit == ExitCode::Clean { "gone" } else { "not gone yet; run it again" };
         output::print(&format!("platform {} is {word} and stays suspended\n", self.validated.name))?;
-        Ok(if is_done { ExitCode::Clean } else { ExitCode::Unknown })
+        Ok(exit)
     }
 
-    /// Deletes one component's objects until they are gone or the time is over.
+    /// Deletes one component's objects until they are gone, which is a clean exit, or the time is over.
     async fn take_down(
         &self,
         applier: &Applier,
         (leading, look): (&Leading, &Look<'_>),
         component: &Component,
-    ) -> Result<bool, Failure> {
+    ) -> Result<ExitCode, Failure> {
         let whose = look.whose(&component.name);
         let deployer = Deployer { applier, leading, whose, patience: NO_PATIENCE };
         let mut inventory = match look.inventories.get(&component.name) {
             Some(Ok(inventory)) => inventory.clone(),
             Some(Err(damaged)) => return Err(Failure::other(damaged)),
-            None => return Ok(true),
+            None => return Ok(ExitCode::Clean),
         };
         loop {
-            let applied = keep::take_down(&deployer, component, &mut inventory).await.map_err(not_asked)?;
+            let applied = match keep::take_down(&deployer, component, &mut inventory).await {
+                Ok(applied) => applied,
+                Err(cut) => Applied { cut: Some(cut), ..Applied::default() },
+            };
             output::print(&print::taken_down(&component.name, &applied))?;
             if applied.is_done() {
-                return Ok(true);
+                return Ok(ExitCode::Clean);
             }
-            if !applied.failures.is_empty() || self.left() < LOOK {
-                return Ok(false);
+            if !applied.failures.is_empty() {
+                return Ok(refused_exit(&applied.failures));
+            }
+            if let Some(cut) = &applied.cut {
+                return Ok(Failure::not_had(cut.cause(), "").exit);
+            }
+            if applier.left() < LOOK {
+                return Ok(ExitCode::Unknown);
             }
             tokio::time::sleep(LOOK).await;
         }
@@ -400,17 +296,38 @@ impl Session {
 
 const NO_PATIENCE: Patience = Patience { waves: Duration::ZERO, health: Duration::ZERO };
 
+/// The plans of all. One that is not whole is none.
+async fn planned(look: &Look<'_>, applier: &Applier, confirm_prune: bool) -> Result<Vec<keep::Outcome>, Failure> {
+    let outcomes = all(look, applier, Aim::Plan { confirm_prune }).await;
+    let is_cut = |outcome: &keep::Outcome| matches!(outcome.stop, Some(Stop::Api(ApiFailure::OutOfTime)));
+    if applier.left().is_zero() || outcomes.iter().any(is_cut) {
+        return Err(not_asked(ApiFailure::OutOfTime));
+    }
+    Ok(outcomes)
+}
+
 /// Every component, each after those it depends on, and then what is no longer declared.
-async fn all(look: &Look<'_>, aim: Aim<'_>) -> Vec<keep::Outcome> {
+async fn all(look: &Look<'_>, applier: &Applier, aim: Aim<'_>) -> Vec<keep::Outcome> {
     let mut run = Run::default();
     let mut outcomes = Vec::new();
+    // When nothing more can be done, that is said of the others, and not what comes of asking all the same.
+    let over = || match aim {
+        Aim::Apply { leading, .. } if leading.check().is_err() => leading.check().err().map(ApiFailure::from),
+        _ => applier.left().is_zero().then_some(ApiFailure::OutOfTime),
+    };
     for part in &look.parts {
-        let outcome = look.component(part, &run, aim).await;
+        let outcome = match over() {
+            Some(over) => keep::Outcome::not_looked_at(&part.component, over),
+            None => look.component(part, &run, aim).await,
+        };
         run.applied(&outcome);
         outcomes.push(outcome);
     }
     for component in look.removed() {
-        let outcome = look.remove(&component, &run, aim).await;
+        let outcome = match over() {
+            Some(over) => keep::Outcome { is_removed: true, ..keep::Outcome::not_looked_at(&component, over) },
+            None => look.remove(&component, &run, aim).await,
+        };
         run.removed(&outcome);
         outcomes.push(outcome);
     }
@@ -455,18 +372,35 @@ fn not_asked(failure: ApiFailure) -> Failure {
     Failure::not_had(failure.cause(), failure)
 }
 
-/// Asks on a terminal; elsewhere `--yes` is the answer.
-fn confirm(question: &str, yes: bool) -> Result<(), Failure> {
+/// Asks on a terminal; elsewhere `--yes` is the answer. The time that somebody takes to answer is not the command's.
+fn confirm(applier: Applier, question: &str, yes: bool) -> Result<Applier, Failure> {
     if yes {
-        return Ok(());
+        return Ok(applier);
     }
+    let left = applier.left();
     if !std::io::stdin().is_terminal() {
         return Err(Failure::usage(format!("{question} Without a terminal, say --yes")));
     }
     output::say(&format!("{question} [y/N]"));
     let mut line = String::new();
     std::io::stdin().lock().read_line(&mut line).map_err(Failure::other)?;
-    if matches!(line.trim(), "y" | "yes") { Ok(()) } else { Err(Failure::usage("nothing was done")) }
+    if matches!(line.trim(), "y" | "yes") {
+        Ok(applier.until(Instant::now() + left))
+    } else {
+        Err(Failure::usage("nothing was done"))
+    }
+}
+
+/// The exit that refusals of objects come to.
+fn refused_exit(refused: &[(ObjectKey, ApiFailure)]) -> ExitCode {
+    let is_any = |causes: &[Cause]| refused.iter().any(|(_, failure)| causes.contains(&failure.cause()));
+    if is_any(&[Cause::Forbidden]) {
+        ExitCode::Forbidden
+    } else if is_any(&[Cause::Unreachable, Cause::TimedOut, Cause::RateLimited]) {
+        ExitCode::Unknown
+    } else {
+        ExitCode::Unclassified
+    }
 }
 
 /// The exit that all components come to.
@@ -475,10 +409,7 @@ fn exit(outcomes: &[keep::Outcome]) -> ExitCode {
         Some(Stop::KeptBack(kept)) => kept.exit,
         Some(Stop::Invalid(_)) => ExitCode::Usage,
         Some(Stop::Api(failure)) => Failure::not_had(failure.cause(), "").exit,
-        Some(Stop::Refused(refused)) => {
-            let is_forbidden = refused.iter().any(|(_, failure)| matches!(failure, ApiFailure::Forbidden(_)));
-            if is_forbidden { ExitCode::Forbidden } else { ExitCode::Unclassified }
-        }
+        Some(Stop::Refused(refused)) => refused_exit(refused),
         Some(_) => ExitCode::Unclassified,
         None => match outcome.state {
             State::Unhealthy | State::Progressing | State::Waiting if outcome.applied.is_some() => ExitCode::Unknown,

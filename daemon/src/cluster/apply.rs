@@ -13,6 +13,7 @@ use std::time::Duration;
 use http::{Method, Request};
 use portreeve_policies::object::Object;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::cluster::key::ObjectKey;
 use crate::cluster::request::FIELD_MANAGER;
@@ -74,13 +75,25 @@ pub struct Applier {
     own_namespace: Arc<str>,
     kinds: Arc<Kinds>,
     writing: Writing,
+    until: Option<Instant>,
 }
 
 impl Applier {
     /// A door; nothing is sent yet. What Portreeve keeps for itself is where its lease is.
     pub fn new(client: kube::Client, lease: &LeaderConfig) -> Self {
         let own_namespace = lease.namespace.as_str().into();
-        Self { client, own_namespace, kinds: Arc::default(), writing: Writing::default() }
+        Self { client, own_namespace, kinds: Arc::default(), writing: Writing::default(), until: None }
+    }
+
+    /// The same door for a command that has until then: no request is waited for longer, and no object written later.
+    #[must_use]
+    pub fn until(&self, end: Instant) -> Self {
+        Self { until: Some(end), ..self.clone() }
+    }
+
+    /// How long may still be asked.
+    pub fn left(&self) -> Duration {
+        self.until.map_or(Duration::MAX, |end| end.saturating_duration_since(Instant::now()))
     }
 
     /// The connection, for the lease.
@@ -187,7 +200,7 @@ impl Applier {
     /// What applying would make of the object. Nothing is written.
     pub async fn dry_run(&self, address: &Address, object: &Value, force: Force) -> Result<Value, ApiFailure> {
         let (path, body) = self.patch(address, object, &format!("{}&dryRun=All", apply_query(force))).await?;
-        self.sent((Method::PATCH, &path), Some((APPLY, body)), (REQUEST, words_about(address))).await
+        self.asked((Method::PATCH, &path), Some((APPLY, body)), words_about(address)).await
     }
 
     /// Server-side apply. Nothing but the time fences it: the answer must come while the lease is surely ours.
@@ -198,6 +211,7 @@ impl Applier {
         object: &Value,
         force: Force,
     ) -> Result<Value, ApiFailure> {
+        self.has_time()?;
         let (path, body) = self.patch(address, object, &apply_query(force)).await?;
         self.write(leading, address, (Method::PATCH, &path), (APPLY, body)).await
     }
@@ -223,6 +237,7 @@ impl Applier {
         live: &Value,
         managed_fields: &Value,
     ) -> Result<Value, ApiFailure> {
+        self.has_time()?;
         let path = format!("{}?fieldManager={FIELD_MANAGER}", self.path(address).await?);
         let patch = json!({"metadata": {
             "managedFields": managed_fields, "resourceVersion": live.pointer("/metadata/resourceVersion")}});
@@ -231,6 +246,7 @@ impl Applier {
 
     /// Deletes exactly the object that was looked at: another UID or a later version is `Changed`.
     pub async fn delete(&self, leading: &Leading, address: &Address, live: &Value) -> Result<Deletion, ApiFailure> {
+        self.has_time()?;
         let path = self.path(address).await?;
         let preconditions = json!({
             "uid": live.pointer("/metadata/uid"), "resourceVersion": live.pointer("/metadata/resourceVersion")});
@@ -300,7 +316,26 @@ impl Applier {
 
     /// Reads.
     async fn read(&self, path: &str) -> Result<Value, ApiFailure> {
-        self.sent((Method::GET, path), None, (REQUEST, Words::Told)).await
+        self.asked((Method::GET, path), None, Words::Told).await
+    }
+
+    /// What changes nothing, within the time that is left.
+    async fn asked(
+        &self,
+        request: (Method, &str),
+        body: Option<(&str, Value)>,
+        words: Words,
+    ) -> Result<Value, ApiFailure> {
+        let left = self.left();
+        match self.sent(request, body, (REQUEST.min(left), words)).await {
+            Err(ApiFailure::TimedOut(_)) if left < REQUEST => Err(ApiFailure::OutOfTime),
+            answered => answered,
+        }
+    }
+
+    /// Whether another object may be written now. What is noted of those that were is not held up by this.
+    fn has_time(&self) -> Result<(), ApiFailure> {
+        if self.left().is_zero() { Err(ApiFailure::OutOfTime) } else { Ok(()) }
     }
 
     async fn sent(

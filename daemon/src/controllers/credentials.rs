@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use portreeve_reports::{Finding, SubjectKey};
-use portreeve_secrets::credentials::{Class, Credential, Limits};
+use portreeve_secrets::credentials::{Class, Credential, Expiry, Limits};
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::feed::Change;
@@ -15,7 +15,7 @@ use crate::controllers::Means;
 use crate::controllers::record::Round;
 use crate::judge::JudgeOptions;
 use crate::registry::Deadline;
-use crate::runtime::metrics::Scanner;
+use crate::runtime::metrics::{HolderKind, Scanner};
 use crate::scheduler::plan::Queue;
 
 /// How long events of one object are gathered.
@@ -37,7 +37,7 @@ struct Holder {
     /// The subjects that findings were recorded about.
     recorded: BTreeSet<SubjectKey>,
     /// The expiry of each credential, for the metrics.
-    expiries: Vec<(Class, Option<Timestamp>)>,
+    expiries: Vec<(Class, Expiry)>,
     /// When time alone changes a verdict.
     next_change: Option<Timestamp>,
 }
@@ -52,6 +52,12 @@ struct Work {
     scan: Option<BTreeSet<ObjectKey>>,
     /// Credentials of the store that were neither seen nor proven to be gone.
     unproven: BTreeSet<SubjectKey>,
+    /// Objects of which not all was looked into.
+    partly: BTreeSet<ObjectKey>,
+    /// Whether all that was there at the start was looked into.
+    has_looked: bool,
+    /// The kinds that the metrics say are read.
+    read: Vec<HolderKind>,
 }
 
 impl Credentials {
@@ -84,6 +90,7 @@ impl Credentials {
                 () = self.0.rescan.fired() => self.begin_scan(&mut work),
                 () = tokio::time::sleep(pause) => self.round(&mut work).await,
             }
+            self.count(&mut work, false);
         }
     }
 
@@ -99,10 +106,25 @@ impl Credentials {
         let keys = work.take(Instant::now());
         if !keys.is_empty() {
             self.judge(work, keys, now).await;
-            let expiries = work.holders.values().flat_map(|holder| holder.expiries.iter().copied());
-            self.0.scans.metrics().credentials.set(expiries);
+            self.count(work, true);
         }
         self.resolve_gone(work, now).await;
+    }
+
+    /// Counts what is known, when credentials were judged or other kinds are read than before.
+    fn count(&self, work: &mut Work, is_judged: bool) {
+        work.has_looked |= work.queue.is_empty();
+        let is_read = |kind: &HolderKind| {
+            let is_partly = work.partly.iter().any(|key| &*key.kind == kind.as_str());
+            work.has_looked && !is_partly && self.0.cluster.is_kind_listed("", kind.as_str())
+        };
+        let read: Vec<HolderKind> = HolderKind::ALL.iter().copied().filter(is_read).collect();
+        if is_judged || read != work.read {
+            let holders = work.holders.values().flat_map(|holder| &holder.expiries);
+            let expiries = holders.map(|(class, expires)| (*class, expires));
+            self.0.scans.metrics().credentials.set(expiries, |kind| read.contains(&kind));
+            work.read = read;
+        }
     }
 
     async fn judge(&self, work: &mut Work, keys: Vec<ObjectKey>, now: Timestamp) {
@@ -115,6 +137,11 @@ impl Credentials {
         let mut usage = portreeve_reports::exceptions::Usage::default();
         for (key, held) in held {
             let is_whole = held.as_ref().is_none_or(|held| held.is_whole);
+            if is_whole {
+                work.partly.remove(&key)
+            } else {
+                work.partly.insert(key.clone())
+            };
             let credentials = held.map(|held| held.credentials).unwrap_or_default();
             let judged = judge.credentials(&credentials, &world, &options);
             usage.merge(&judged.usage);
@@ -202,7 +229,7 @@ impl Holder {
     fn of(credentials: &[Credential], limits: &Limits, now: Timestamp) -> Self {
         Self {
             recorded: BTreeSet::new(),
-            expiries: credentials.iter().map(|credential| (credential.class, credential.expires_at())).collect(),
+            expiries: credentials.iter().map(|credential| (credential.class, credential.expires.clone())).collect(),
             next_change: credentials.iter().filter_map(|credential| credential.next_change(now, limits)).min(),
         }
     }
@@ -216,6 +243,9 @@ impl Work {
             failed: Queue::new(RETRY),
             scan: None,
             unproven: stored.into_iter().filter(|subject| holder_of(subject).is_some()).collect(),
+            partly: BTreeSet::new(),
+            has_looked: false,
+            read: Vec::new(),
         }
     }
 

@@ -99,7 +99,7 @@ impl PlatformController {
         }
         loop {
             let leading = tokio::select! {
-                leading = self.leading() => leading,
+                leading = self.leading(&mut memory) => leading,
                 () = shutdown.cancelled() => return,
             };
             memory.books.ledger.begin();
@@ -155,7 +155,6 @@ impl PlatformController {
         let started = Instant::now();
         let Loaded { validated, parts, of } = match loaded {
             Ok(loaded) => loaded,
-            Err(Unusable::NotKnown) => return false,
             Err(unusable) => {
                 self.unusable(leading, unusable, memory).await;
                 return false;
@@ -165,6 +164,7 @@ impl PlatformController {
         if let Err(why) = self.read_gate(&validated, memory).await {
             self.declaration.tell(&of, (false, "GateUnusable"), why.clone());
             self.whole(leading, &mut memory.books, Some(why), None).await;
+            self.not_looked_at(Some(State::Invalid), memory);
             return false;
         }
         let Memory { gate: Some((_, gate)), books, components, .. } = memory else { return false };
@@ -174,11 +174,13 @@ impl PlatformController {
             Err(failure) => {
                 self.declaration.tell(&of, (false, "NotLookedAt"), failure.to_string());
                 self.whole(leading, books, None, None).await;
+                components.values_mut().for_each(|known| known.not_looked_at(None));
                 for component in &validated.spec.components {
                     let outcome = Outcome::not_looked_at(component, failure.clone());
                     let known = components.entry(component.name.clone()).or_default();
                     self.kept(leading, books, (&outcome, &validated), known).await;
                 }
+                self.count(memory);
                 return false;
             }
         };
@@ -201,10 +203,15 @@ impl PlatformController {
 
     /// There is nothing to keep. A resource with mistakes has its own finding about them, and one is enough.
     async fn unusable(&self, leading: &Leading, unusable: Unusable, memory: &mut Memory) {
+        let state = matches!(unusable, Unusable::Because(_) | Unusable::Refused(_)).then_some(State::Invalid);
+        self.not_looked_at(state, memory);
+        if matches!(unusable, Unusable::NotKnown) {
+            return;
+        }
         self.declaration.tell_nothing();
         let problem = match unusable {
-            Unusable::NotKnown => return,
-            Unusable::Because(why) => {
+            Unusable::NotKnown => None,
+            Unusable::Nothing(why) | Unusable::Because(why) => {
                 memory.refused = None;
                 Some(why)
             }
@@ -337,6 +344,12 @@ impl PlatformController {
         }
     }
 
+    /// Nothing was looked at: what was seen before is not counted as if it were so.
+    fn not_looked_at(&self, state: Option<State>, memory: &mut Memory) {
+        memory.components.values_mut().for_each(|known| known.not_looked_at(state));
+        self.count(memory);
+    }
+
     fn count(&self, memory: &mut Memory) {
         let states = || memory.components.values().filter_map(|known| known.state);
         let of_class = |class| memory.components.values().filter_map(|known| known.drift.get(&class)).sum();
@@ -375,6 +388,11 @@ impl Known {
             (self.digest, self.failures, self.not_before) = (digest.to_owned(), 0, None);
         }
         self.not_before.is_none_or(|at| now >= at)
+    }
+
+    fn not_looked_at(&mut self, state: Option<State>) {
+        self.state = state;
+        self.drift.clear();
     }
 
     fn note(&mut self, outcome: &Outcome, now: Instant, interval: Duration) {

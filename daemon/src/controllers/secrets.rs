@@ -83,6 +83,10 @@ struct Known {
     not_before: Option<Instant>,
     /// The content that was seen or written last: what differs from it without the file having changed is drift.
     content: Option<String>,
+    /// Whether somebody's change was counted that is not put right yet.
+    is_drifted: bool,
+    /// What was found of it last.
+    findings: Vec<Finding>,
 }
 
 /// One file with all Secrets that it declares: findings about a file come together.
@@ -157,20 +161,19 @@ impl SecretsController {
             groups.entry(&sync.file).or_insert_with(new).items.push((index, sync));
         }
         let now = Instant::now();
-        let is_due = |index: usize, memory: &Memory| {
-            memory.known.get(&index).and_then(|known| known.not_before).is_none_or(|at| now >= at)
-        };
         for group in groups.values() {
-            if group.items.iter().all(|(index, _)| is_due(*index, memory)) {
-                self.group(leading, group, memory).await;
+            let is_due = |(index, _): &(usize, _)| memory.known.get(index).is_none_or(|known| known.is_due(now));
+            if group.items.iter().any(is_due) {
+                self.group(leading, group, (now, memory)).await;
             }
         }
         memory.ledger.looked(leading).await;
         self.count(memory);
     }
 
-    /// One file and its Secrets: all are looked at, then what differs is said, then written, then said again.
-    async fn group(&self, leading: &Leading, group: &Group<'_>, memory: &mut Memory) {
+    /// One file and its Secrets: those that are due are looked at, then what differs is said, then written, then said
+    /// again. Of the others everything stays as it was found last: a finding that is left out would resolve.
+    async fn group(&self, leading: &Leading, group: &Group<'_>, (now, memory): (Instant, &mut Memory)) {
         let (file, shown) = (group.file.to_owned(), group.shown.clone());
         let identities = self.secrets.identities.clone();
         let items: Vec<SecretSync> = group.items.iter().map(|(_, sync)| (*sync).clone()).collect();
@@ -178,32 +181,34 @@ impl SecretsController {
         let opened = blocking(move || Opened::file((&file, &shown), &identities, &items, &cluster)).await;
         let (mut looks, mut has_drift) = (Vec::new(), false);
         for (declared, (index, sync)) in opened.declared.into_iter().zip(&group.items) {
-            let looked = match declared {
-                Some(declared) => Some(Looked::at(&self.applier, declared, sync.mode).await),
-                None => None,
-            };
             let known = memory.known.entry(*index).or_default();
-            if looked.as_ref().is_some_and(|looked| known.seen(looked, &mut memory.budget)) {
-                has_drift = true;
-                self.metrics.drift.inc();
-            }
-            looks.push(looked);
-        }
-        if has_drift {
-            let seen = looks.iter().flatten().map(|looked| looked.findings(&group.shown, looked.seen()));
-            let findings = opened.findings.iter().cloned().map(Ok).chain(flat(seen)).collect();
-            self.record(leading, group, findings, memory).await;
-        }
-        let mut findings: Vec<Result<Finding, BuildError>> = opened.findings.into_iter().map(Ok).collect();
-        for (looked, (index, sync)) in looks.iter().zip(&group.items) {
-            let Some(looked) = looked else {
-                memory.known.entry(*index).or_default().state = Some(SyncState::Invalid);
+            let Some(declared) = declared else {
+                known.invalid();
                 continue;
             };
-            let kept = self.keep(leading, (looked, sync), (*index, memory)).await;
-            findings.extend(flat(std::iter::once(looked.findings(&group.shown, kept))));
+            if known.is_due(now) {
+                let looked = Looked::at(&self.applier, declared, sync.mode).await;
+                if known.seen(&looked, &mut memory.budget) {
+                    has_drift = true;
+                    self.metrics.drift.inc();
+                }
+                looks.push((*index, *sync, looked));
+            }
         }
-        self.record(leading, group, findings, memory).await;
+        if has_drift {
+            for (index, _, looked) in &looks {
+                // Whether it can be written, and whether that lasts, is said when it was tried.
+                let equal = looked.findings(&group.shown, looked.seen()).map(only_equal);
+                memory.known.entry(*index).or_default().told(equal, group);
+            }
+            self.record(leading, (group, &opened.findings), memory).await;
+        }
+        for (index, sync, looked) in &looks {
+            let kept = self.keep(leading, (looked, sync), (*index, memory)).await;
+            let found = looked.findings(&group.shown, kept);
+            memory.known.entry(*index).or_default().told(found, group);
+        }
+        self.record(leading, (group, &opened.findings), memory).await;
     }
 
     /// Writes the Secret where it differs and may be written; what came of it.
@@ -273,22 +278,12 @@ impl SecretsController {
         self.applier.apply(leading, &looked.address, &looked.declared.manifest(), force).await.map(drop)
     }
 
-    async fn record(
-        &self,
-        leading: &Leading,
-        group: &Group<'_>,
-        findings: Vec<Result<Finding, BuildError>>,
-        memory: &mut Memory,
-    ) {
-        let mut whole = Vec::with_capacity(findings.len());
-        for finding in findings {
-            match finding {
-                Ok(finding) => whole.push(finding),
-                Err(error) => tracing::error!(%error, file = group.shown, "a finding could not be made; this is a bug"),
-            }
-        }
+    /// Records what was found of a file, and of each of its Secrets last.
+    async fn record(&self, leading: &Leading, (group, of_file): (&Group<'_>, &[Finding]), memory: &mut Memory) {
+        let known = group.items.iter().filter_map(|(index, _)| memory.known.get(index));
+        let found = of_file.iter().chain(known.flat_map(|known| &known.findings)).cloned().collect();
         let asked = sops::CODES.iter().chain(sync::CODES).map(CodeEntry::code);
-        memory.ledger.found(leading, subject(&group.shown), (whole, asked)).await;
+        memory.ledger.found(leading, subject(&group.shown), (found, asked)).await;
     }
 
     fn count(&self, memory: &mut Memory) {
@@ -304,22 +299,47 @@ impl SecretsController {
 }
 
 impl Known {
-    /// Whether somebody changed the Secret since the last look. A file that changed is a new start.
+    /// Whether it is looked at now: after a failure only when the pause is over.
+    fn is_due(&self, now: Instant) -> bool {
+        self.not_before.is_none_or(|at| now >= at)
+    }
+
+    /// Whether somebody changed the Secret since it was like its file last; says it once. A file that changed is a new
+    /// start.
     fn seen(&mut self, looked: &Looked, budget: &mut Budget) -> bool {
         if self.content.as_deref().is_some_and(|content| content != looked.declared.content()) {
             budget.forget(&looked.address.key);
             self.content = None;
         }
-        let is_said = matches!(self.state, Some(SyncState::Drifted | SyncState::Stalled));
-        let is_drift = !is_said && looked.is_drift(self.content.is_some());
-        if is_drift {
+        let is_news = !self.is_drifted && looked.is_drift(self.content.is_some());
+        if is_news {
             tracing::warn!(secret = %looked.address.key, "a declared Secret was changed in the cluster");
+            self.is_drifted = true;
         }
-        is_drift
+        is_news
+    }
+
+    /// Notes what was found. What was not found out and was open stays so.
+    fn told(&mut self, found: Result<Vec<Finding>, BuildError>, group: &Group<'_>) {
+        match found {
+            Ok(found) => {
+                let is_answered = |before: &Finding| found.iter().any(|finding| finding.code == before.code);
+                self.findings.retain(|before| before.verdict.is_open() && !is_answered(before));
+                self.findings.extend(found);
+            }
+            Err(error) => tracing::error!(%error, file = group.shown, "a finding could not be made; this is a bug"),
+        }
+    }
+
+    /// Nothing is declared for it that could be used, so nothing is asked of the Secret.
+    fn invalid(&mut self) {
+        self.state = Some(SyncState::Invalid);
+        self.findings.retain(|finding| finding.verdict.is_open());
     }
 
     fn done(&mut self, state: SyncState, content: &str) {
-        *self = Self { state: Some(state), content: Some(content.to_owned()), ..Self::default() };
+        let findings = std::mem::take(&mut self.findings);
+        *self = Self { state: Some(state), content: Some(content.to_owned()), findings, ..Self::default() };
     }
 
     /// What fails again and again is tried less often.
@@ -330,13 +350,11 @@ impl Known {
     }
 }
 
-fn flat(
-    several: impl Iterator<Item = Result<Vec<Finding>, BuildError>>,
-) -> impl Iterator<Item = Result<Finding, BuildError>> {
-    several.flat_map(|findings| match findings {
-        Ok(findings) => findings.into_iter().map(Ok).collect(),
-        Err(error) => vec![Err(error)],
-    })
+/// Of the findings about a Secret whether it is like its file.
+fn only_equal(mut findings: Vec<Finding>) -> Vec<Finding> {
+    let code = sync::EQUAL.code();
+    findings.retain(|finding| finding.code == code);
+    findings
 }
 
 /// Whether somebody changed the live Secret.

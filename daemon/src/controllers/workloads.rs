@@ -15,7 +15,7 @@ use crate::cluster::index::SubjectState;
 use crate::controllers::Means;
 use crate::controllers::record::{Round, is_image, is_rule};
 use crate::judge::JudgeOptions;
-use crate::judge::secrets::Opening;
+use crate::judge::secrets::{EncryptedFile, Opening};
 use crate::registry::Deadline;
 use crate::runtime::metrics::Scanner;
 use crate::runtime::supervisor::blocking;
@@ -134,7 +134,7 @@ impl Workloads {
             match state {
                 Some(SubjectState { objects: members, findings, encrypted: file }) => {
                     objects.extend(members);
-                    encrypted.extend(file);
+                    encrypted.extend(file.map(|file| (subject.clone(), file)));
                     batches.insert(subject, findings);
                 }
                 None => round.deleted(subject).await,
@@ -145,10 +145,13 @@ impl Workloads {
         // Posture waits for nothing; the deadline is for images.
         let options = JudgeOptions { now: at, deadline: Deadline::after(Duration::ZERO) };
         let opening = Arc::clone(&self.opening);
-        let judged = blocking(move || {
+        let (judged, mut batches) = blocking(move || {
             let mut judged = judge.posture(&objects, &world, &options);
-            judged.merge(judge.encrypted(encrypted.iter().map(Arc::as_ref), &opening, &options));
-            judged
+            judged.merge(judge.encrypted(encrypted.iter().map(|(_, file)| file.as_ref()), &opening, &options));
+            for (subject, file) in &encrypted {
+                batches.entry(subject.clone()).and_modify(|read| *read = opened(std::mem::take(read), file, &opening));
+            }
+            (judged, batches)
         })
         .await;
         for finding in judged.findings {
@@ -162,6 +165,20 @@ impl Workloads {
         self.means.scans.judged(Scanner::Posture, (version, &judged.usage), failed.is_empty()).await;
         failed
     }
+}
+
+/// What of an encrypted file could not be read stays so unless opening it shows Secrets alone. That it was read resolves
+/// what was said of it before.
+fn opened(read: Vec<Finding>, file: &EncryptedFile, opening: &Opening) -> Vec<Finding> {
+    let mut left = opening.still_unreadable(read, [file]);
+    if left.is_empty() {
+        let whole = FindingBuilder::new(UNREADABLE_INPUT.code(), UNREADABLE_INPUT.severity, Verdict::Pass)
+            .subject(Subject::File { path: file.shown.clone() })
+            .location(Location { file: Some(file.shown.as_str().into()), ..Location::default() })
+            .message("it was opened, and all in it are Secrets");
+        left.extend(whole.build());
+    }
+    left
 }
 
 /// Of a file that was read whole, what is asked of encrypted files and was not asked of this one: it is another file than

@@ -290,11 +290,6 @@ fn enforced(names: &[String], controls: &[Control], frameworks: &[Framework]) ->
     Ok(named.chain(every).collect())
 }
 
-/// Whether all of these are names of frameworks.
-pub(super) fn check_frameworks(names: &[String]) -> Result<(), LoadError> {
-    choose_frameworks(names, &builtin_frameworks()?).map(drop)
-}
-
 fn choose_frameworks(names: &[String], all: &[Framework]) -> Result<Vec<Framework>, LoadError> {
     let found = names.iter().map(|name| Ok(framework::find(name, all)?.cloned()));
     found.filter_map(Result::transpose).collect()

@@ -22,7 +22,7 @@ use portreeve_trust::policy::{ImagePolicy, ImagePolicySpec, MAX_PATTERNS};
 
 use super::Rules;
 use super::explain::known_codes;
-use super::load::{Written, check_frameworks};
+use super::load::Written;
 use crate::config::valid::{Namespaces, PlatformSource};
 
 /// Exceptions of one namespace that count: a tenant's thousands must not take the room of others'.
@@ -207,8 +207,6 @@ fn decode(id: &ResourceId, node: &Node) -> Result<Content, String> {
             let mut problems = Problems::new("");
             let spec = spec.of_resource(&mut problems);
             problems.into_result(()).map_err(said)?;
-            check_frameworks(spec.gate.frameworks.as_deref().unwrap_or_default())
-                .map_err(|error| format!("'spec.gate.frameworks': {error}"))?;
             Ok(Content::Platform(Arc::new(spec)))
         }
         _ => Err(format!("it is listed as {} and says that it is something else", id.kind.as_str())),

@@ -26,7 +26,7 @@ pub(super) const RULES: &str = ".sops.yaml";
 /// let through, by whoever can open it.
 const HIDDEN_KIND: &str = "its kind is encrypted, so what it asks of the cluster cannot be judged; encrypt the values \
                            alone, as in sops encrypt --encrypted-regex '^(data|stringData)$'. A v1 Secret may stay \
-                           so where check and gate have an identity (secrets.identities)";
+                           so where check, gate and serve have an identity (secrets.identities)";
 
 /// An encrypted file among those that are judged, or one that may have to be: Secrets lie in clear in it.
 pub struct EncryptedFile {
@@ -103,10 +103,14 @@ impl Opening {
     }
 
     /// What of `unreadable` stays so when files are opened: not that the kind of a Secret is encrypted.
-    pub fn still_unreadable(&self, mut unreadable: Vec<Finding>, files: &[EncryptedFile]) -> Vec<Finding> {
+    pub fn still_unreadable<'a>(
+        &self,
+        mut unreadable: Vec<Finding>,
+        files: impl IntoIterator<Item = &'a EncryptedFile>,
+    ) -> Vec<Finding> {
         let is_of_secrets =
             |document: &Document| document.decrypt(&self.identities).is_ok_and(|plain| plain.is_of_secrets());
-        let mut of_secrets: BTreeMap<&str, bool> = BTreeMap::new();
+        let mut of_secrets: BTreeMap<&'a str, bool> = BTreeMap::new();
         for file in files {
             if let Some(document) = file.document.as_ref().filter(|document| document.hides_kind()) {
                 // A name that two files are shown by is that of Secrets when both are.

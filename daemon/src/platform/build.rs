@@ -16,7 +16,8 @@ use portreeve_reports::digest::sha256;
 use portreeve_reports::source::{Limits, Place, Problems};
 use serde_json::{Value, json};
 
-use super::inventory::{COMPONENT_LABEL, PLATFORM_LABEL};
+use super::inventory::{COMPONENT_LABEL, Entry, PLATFORM_LABEL};
+use super::secret;
 use super::waves::Wave;
 use crate::cluster::apply::Address;
 use crate::cluster::folder::walk;
@@ -97,10 +98,25 @@ pub struct Wanted {
     pub object: Object,
     /// As it is sent, with our labels.
     pub body: Value,
-    /// Digest of the body.
+    /// Digest of the manifest. Of a Secret it stays in this process: values could be tried out on it.
     pub digest: String,
+    /// What the inventory notes of it: the digest, or of a Secret that of all but its values.
+    pub noted: String,
     /// When it is applied.
     pub wave: Wave,
+}
+
+impl Wanted {
+    /// Whether this very manifest was applied, as far as the inventory tells: of a Secret it does not know the values.
+    /// What it noted of Secrets before knew them, and counts until it is noted anew.
+    pub fn is_noted(&self, entry: &Entry) -> bool {
+        entry.digest.as_ref().is_some_and(|noted| *noted == self.noted || *noted == self.digest)
+    }
+
+    /// Whether the inventory tells other values from these.
+    pub fn is_told_by(&self, entry: &Entry) -> bool {
+        entry.digest.as_ref() == Some(&self.digest)
+    }
 }
 
 /// The objects of a component, in the order they are applied.
@@ -300,10 +316,18 @@ impl Validated {
             labels[PLATFORM_LABEL] = json!(self.name);
             labels[COMPONENT_LABEL] = json!(component.name);
         }
-        let digest = sha256(body.to_string().as_bytes());
-        let digest = digest.trim_start_matches("sha256:").chars().take(16).collect();
-        Wanted { wave: Wave::of(&address.key), address, object, body, digest }
+        let digest = short_digest(&body);
+        let mut noted = digest.clone();
+        if secret::is_secret(&address.key) {
+            secret::texts_as_data(&mut body);
+            noted = short_digest(&secret::without_values(&body));
+        }
+        Wanted { wave: Wave::of(&address.key), address, object, body, digest, noted }
     }
+}
+
+fn short_digest(body: &Value) -> String {
+    sha256(body.to_string().as_bytes()).trim_start_matches("sha256:").chars().take(16).collect()
 }
 
 /// Two components cannot keep one object.

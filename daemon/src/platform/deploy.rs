@@ -67,6 +67,8 @@ pub struct Applied {
     pub is_waiting: bool,
     /// Whether the inventory is gone: the component has nothing in the cluster any more.
     pub is_gone: bool,
+    /// Why nothing more could be done; what is told here was done before.
+    pub cut: Option<ApiFailure>,
 }
 
 /// What is not healthy, and why.
@@ -75,42 +77,56 @@ pub type Unhealthy = Vec<(ObjectKey, Health)>;
 impl Applied {
     /// Whether everything that was asked for is done.
     pub fn is_done(&self) -> bool {
-        self.failures.is_empty() && !self.is_waiting && self.ending.is_empty()
+        self.failures.is_empty() && self.cut.is_none() && !self.is_waiting && self.ending.is_empty()
     }
 }
 
 impl Deployer<'_> {
-    /// Applies a component that has passed the gate; what was done, and what is not healthy then. An error means that
-    /// nothing more can be written at all.
-    pub async fn apply(
-        &self,
-        plan: &ClearedPlan,
-        inventory: &mut Inventory,
-    ) -> Result<(Applied, Unhealthy), ApiFailure> {
-        let plan = plan.plan();
+    /// Applies a component that has passed the gate; what was done, and what is not healthy then.
+    pub async fn apply(&self, plan: &ClearedPlan, inventory: &mut Inventory) -> (Applied, Unhealthy) {
         let mut applied = Applied::default();
+        match self.applied(plan.plan(), inventory, &mut applied).await {
+            Ok(unhealthy) => (applied, unhealthy),
+            Err(cut) => (Applied { cut: Some(cut), ..applied }, Vec::new()),
+        }
+    }
+
+    async fn applied(
+        &self,
+        plan: &ComponentPlan,
+        inventory: &mut Inventory,
+        applied: &mut Applied,
+    ) -> Result<Unhealthy, ApiFailure> {
         // What is as declared already is listed too: the inventory may have been lost, or have it in another namespace.
         let mut intent = inventory.with_intent(plan.objects.iter().map(|planned| &planned.wanted.address));
         intent.policy = Some(Policy::of(&plan.component));
         self.store_if_new(inventory, intent).await?;
         let mut noted = inventory.clone();
-        let outcome = self.waves(plan, &mut noted, &mut applied).await;
+        let outcome = self.waves(plan, &mut noted, applied).await;
         // What was applied is noted whatever stopped the rest.
         self.store_if_new(inventory, noted).await?;
         outcome?;
         if applied.failures.is_empty() && !applied.is_waiting {
-            self.delete(&plan.leftovers, (plan.component.prune, plan.component.retain), inventory, &mut applied)
-                .await?;
+            self.delete(&plan.leftovers, (plan.component.prune, plan.component.retain), inventory, applied).await?;
         }
         let declared: Vec<&Address> = plan.objects.iter().map(|planned| &planned.wanted.address).collect();
-        let unhealthy = self.unhealthy(&declared, self.patience.health).await?;
-        Ok((applied, unhealthy))
+        self.unhealthy(&declared, self.patience.health).await
     }
 
     /// Deletes what a component has in the cluster, in reverse, and then its inventory.
-    pub async fn remove(&self, plan: &ComponentPlan, inventory: &mut Inventory) -> Result<Applied, ApiFailure> {
+    pub async fn remove(&self, plan: &ComponentPlan, inventory: &mut Inventory) -> Applied {
         let mut applied = Applied::default();
-        self.delete(&plan.leftovers, (plan.component.prune, plan.component.retain), inventory, &mut applied).await?;
+        let cut = self.removed(plan, inventory, &mut applied).await.err();
+        Applied { is_gone: inventory.version.is_none(), cut, ..applied }
+    }
+
+    async fn removed(
+        &self,
+        plan: &ComponentPlan,
+        inventory: &mut Inventory,
+        applied: &mut Applied,
+    ) -> Result<(), ApiFailure> {
+        self.delete(&plan.leftovers, (plan.component.prune, plan.component.retain), inventory, applied).await?;
         if inventory.entries().len() == 0 && inventory.version.is_some() {
             let address = self.inventory();
             if let Some(live) = self.applier.get(&address).await? {
@@ -118,8 +134,7 @@ impl Deployer<'_> {
             }
             inventory.version = None;
         }
-        applied.is_gone = inventory.version.is_none();
-        Ok(applied)
+        Ok(())
     }
 
     /// Stores whether the component (or, of the name [`inventory::WHOLE`], the platform) is suspended.
@@ -215,7 +230,7 @@ impl Deployer<'_> {
                 note(inventory, planned, &object);
                 applied.written.push(key.clone());
             }
-            Err(lost @ ApiFailure::Lost(_)) => return Err(lost),
+            Err(over @ (ApiFailure::Lost(_) | ApiFailure::OutOfTime)) => return Err(over),
             Err(failure) => applied.failures.push((key.clone(), failure)),
         }
         Ok(())
@@ -225,9 +240,11 @@ impl Deployer<'_> {
         self.applier.apply(self.leading, &planned.wanted.address, &planned.body, force).await
     }
 
-    /// What people's tools own becomes ours first: else a field that the manifest lacks would stay for ever.
+    /// What people's tools own of what is declared becomes ours first: else a field that leaves the manifest later would
+    /// stay for ever. What is not declared stays as it is, and theirs: applying removes nothing that no plan has shown.
     async fn adopt(&self, planned: &Planned, live: &Value) -> Result<Value, ApiFailure> {
-        if let Some(managed) = fields::taken_over(live) {
+        let after = self.applier.dry_run(&planned.wanted.address, &planned.body, Force::Yes).await?;
+        if let Some(managed) = fields::taken_over(live, &after) {
             self.applier.take_over(self.leading, &planned.wanted.address, live, &managed).await?;
         }
         self.write(planned, Force::Yes).await
@@ -265,9 +282,12 @@ impl Deployer<'_> {
             let mut unhealthy = Vec::new();
             let mut next = Vec::new();
             for address in left {
-                let found = match self.applier.get(address).await? {
-                    Some(live) => health(&live),
-                    None => Health::Progressing("it is not there".to_owned()),
+                let found = match self.applier.get(address).await {
+                    Ok(Some(live)) => health(&live),
+                    Ok(None) => Health::Progressing("it is not there".to_owned()),
+                    // Waiting was all there was to do.
+                    Err(ApiFailure::OutOfTime) => Health::Progressing("it was not looked at in time".to_owned()),
+                    Err(failure) => return Err(failure),
                 };
                 if found != Health::Healthy {
                     unhealthy.push((address.key.clone(), found));
@@ -339,7 +359,7 @@ impl Deployer<'_> {
                     // Nobody claimed it when it was planned; what was taken since has lost our label.
                     now = fate(self.whose, entry, live.as_ref(), &Claims::default(), rules);
                 }
-                Err(lost @ ApiFailure::Lost(_)) => return Err(lost),
+                Err(over @ (ApiFailure::Lost(_) | ApiFailure::OutOfTime)) => return Err(over),
                 Err(failure) => {
                     applied.failures.push((key, failure));
                     return Ok(());
@@ -373,7 +393,7 @@ impl Deployer<'_> {
 
 fn note(inventory: &mut Inventory, planned: &Planned, live: &Value) {
     if let Some(uid) = live.pointer("/metadata/uid").and_then(Value::as_str) {
-        inventory.applied(&planned.wanted.address.key, uid, &planned.wanted.digest);
+        inventory.applied(&planned.wanted.address.key, uid, &planned.wanted.noted);
     }
 }
 

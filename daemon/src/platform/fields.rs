@@ -38,7 +38,7 @@ impl Owner {
     }
 
     /// Whether it is a tool of a person.
-    fn is_tool(&self) -> bool {
+    pub fn is_tool(&self) -> bool {
         self.subresource.is_empty()
             && !self.is_ours()
             && TOOLS.iter().any(|tool| {
@@ -68,16 +68,25 @@ pub fn is_managed(object: &Value) -> bool {
     owners(object).iter().any(Owner::is_ours)
 }
 
-/// The managers of the field at a path.
+/// The managers of the field at a path. Who declares a text of a Secret owns the data that it becomes.
 pub fn owners_of(object: &Value, path: &Path) -> Vec<Owner> {
-    let owns = |entry: &&Value| entry.get("fieldsV1").is_some_and(|fields| owns(fields, path.steps()));
-    entries(object).iter().filter(owns).map(Owner::of).collect()
+    let text = match path.steps() {
+        [Step::Key(data), Step::Key(key)] if data == "data" => {
+            vec![Step::Key("stringData".to_owned()), Step::Key(key.clone())]
+        }
+        _ => path.steps().to_vec(),
+    };
+    let is_owner =
+        |entry: &&Value| entry.get("fieldsV1").is_some_and(|fields| owns(fields, path.steps()) || owns(fields, &text));
+    entries(object).iter().filter(is_owner).map(Owner::of).collect()
 }
 
 /// Whether our next apply removes a key of a map when it lacks it: nobody else owns it.
 pub fn is_ours_alone(object: &Value, field: &str, key: &str) -> bool {
-    let owners = owners_of(object, &Path::of(&[field, key].map(|key| Step::Key(key.to_owned()))));
-    !owners.is_empty() && owners.iter().all(Owner::is_ours)
+    let steps = [field, key].map(|key| Step::Key(key.to_owned()));
+    let is_owner = |entry: &&Value| entry.get("fieldsV1").is_some_and(|fields| owns(fields, &steps));
+    let mut owners = entries(object).iter().filter(is_owner).map(Owner::of).peekable();
+    owners.peek().is_some() && owners.all(|owner| owner.is_ours())
 }
 
 fn entries(object: &Value) -> &[Value] {
@@ -110,17 +119,52 @@ fn is_item(name: &str, key: &str, value: &Value) -> bool {
     parsed.is_some_and(|keys| keys.get(key) == Some(value))
 }
 
-/// `managedFields` in which the entries of people's tools have become ours; `None` when there are none.
-pub fn taken_over(object: &Value) -> Option<Value> {
-    let (tools, mut kept): (Vec<&Value>, Vec<&Value>) =
-        entries(object).iter().partition(|entry| Owner::of(entry).is_tool());
-    let first = tools.first()?;
-    let ours = kept.iter().position(|entry| Owner::of(entry).is_ours()).map(|at| kept.remove(at));
-    let mut fields = ours.and_then(|entry| entry.get("fieldsV1").cloned()).unwrap_or_else(|| json!({}));
-    tools.iter().filter_map(|entry| entry.get("fieldsV1")).for_each(|more| unite(&mut fields, more));
-    let mine = json!({"manager": FIELD_MANAGER, "operation": "Apply", "fieldsType": "FieldsV1", "fieldsV1": fields,
-        "apiVersion": ours.unwrap_or(first).get("apiVersion"), "time": first.get("time")});
-    Some(kept.into_iter().cloned().chain([mine]).collect())
+/// `managedFields` in which what people's tools own of the fields that applying declares has become ours; what it does
+/// not declare stays theirs. `None` when there is nothing to take. `after` is what applying makes of the object.
+pub fn taken_over(object: &Value, after: &Value) -> Option<Value> {
+    let mine = |object: &Value| -> Option<Value> {
+        entries(object).iter().find(|entry| Owner::of(entry).is_ours())?.get("fieldsV1").cloned()
+    };
+    let declared = mine(after)?;
+    let mut ours = mine(object).unwrap_or_else(|| json!({}));
+    let (mut kept, mut taken_from) = (Vec::new(), None);
+    for entry in entries(object) {
+        let fields = entry.get("fieldsV1").filter(|_| Owner::of(entry).is_tool());
+        let (taken, left) = fields.map_or_else(|| (None, None), |fields| split(fields, &declared));
+        let Some(taken) = taken else {
+            kept.push(entry.clone());
+            continue;
+        };
+        unite(&mut ours, &taken);
+        taken_from.get_or_insert(entry);
+        kept.extend(left.map(|left| {
+            let mut entry = entry.clone();
+            entry["fieldsV1"] = left;
+            entry
+        }));
+    }
+    let first = taken_from?;
+    kept.retain(|entry| !Owner::of(entry).is_ours());
+    kept.push(json!({"manager": FIELD_MANAGER, "operation": "Apply", "fieldsType": "FieldsV1", "fieldsV1": ours,
+        "apiVersion": first.get("apiVersion"), "time": first.get("time")}));
+    Some(Value::Array(kept))
+}
+
+/// A set of fields as what is in another one too, and what is not.
+fn split(fields: &Value, other: &Value) -> (Option<Value>, Option<Value>) {
+    let (Some(map), Some(other)) = (fields.as_object(), other.as_object()) else { return (None, None) };
+    let (mut both, mut rest) = (Map::new(), Map::new());
+    for (key, below) in map {
+        let (in_both, left) = match other.get(key) {
+            None => (None, Some(below.clone())),
+            Some(theirs) if below == theirs => (Some(below.clone()), None),
+            Some(theirs) => split(below, theirs),
+        };
+        both.extend(in_both.map(|below| (key.clone(), below)));
+        rest.extend(left.map(|below| (key.clone(), below)));
+    }
+    let some = |map: Map<String, Value>| (!map.is_empty()).then_some(Value::Object(map));
+    (some(both), some(rest))
 }
 
 /// `managedFields` in which everything below one field of the object is ours alone, whoever wrote it: what our next
@@ -192,15 +236,44 @@ mod tests {
 
     #[test]
     fn the_fields_of_tools_become_ours_and_those_of_controllers_do_not() {
+        let declaring = json!({"metadata": {"managedFields": [{"manager": "portreeve", "operation": "Apply", "fieldsV1": {
+            "f:metadata": {"f:labels": {"f:app": {}}}, "f:spec": {"f:paused": {}, "f:new": {}}}}]}});
         let mut after = object();
-        after["metadata"]["managedFields"] = taken_over(&object()).unwrap();
+        after["metadata"]["managedFields"] = taken_over(&object(), &declaring).unwrap();
         let managers: Vec<String> = owners(&after).iter().map(|owner| owner.manager.clone()).collect();
-        assert_eq!(managers, ["kube-controller-manager", "portreeve"]);
-        let paused = Path::of(&[Step::Key("spec".to_owned()), Step::Key("paused".to_owned())]);
-        assert!(owners_of(&after, &paused).iter().all(Owner::is_ours));
-        let label = Path::of(&["metadata", "labels", "app"].map(|key| Step::Key(key.to_owned())));
-        assert!(owners_of(&after, &label).iter().any(Owner::is_ours), "what was ours stays ours");
-        assert_eq!(taken_over(&after), None);
+        assert_eq!(managers, ["kube-controller-manager", "kubectl-edit", "portreeve"]);
+        let of = |keys: &[&str]| {
+            let steps: Vec<Step> = keys.iter().map(|&key| Step::Key(key.to_owned())).collect();
+            owners_of(&after, &Path::of(&steps)).iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(of(&["spec", "paused"]), ["portreeve"]);
+        assert_eq!(of(&["spec", "selector"]), ["kubectl-edit"], "what is not declared stays theirs");
+        assert_eq!(of(&["metadata", "labels", "app"]), ["portreeve"], "what was ours stays ours");
+        assert!(of(&["spec", "new"]).is_empty(), "what is not there is nobody's");
+        assert_eq!(taken_over(&after, &declaring), None);
+        assert_eq!(taken_over(&object(), &json!({})), None);
+    }
+
+    #[test]
+    fn what_is_in_another_set_too_is_told_from_what_is_not() {
+        let container = |fields: &[&str]| -> Value {
+            let fields: Map<String, Value> = fields.iter().map(|&key| (key.to_owned(), json!({}))).collect();
+            json!({"k:{\"name\":\"app\"}": fields})
+        };
+        let theirs = container(&[".", "f:name", "f:env"]);
+        let (both, left) = split(&theirs, &container(&[".", "f:name", "f:image"]));
+        assert_eq!((both, left), (Some(container(&[".", "f:name"])), Some(container(&["f:env"]))));
+        assert_eq!(split(&theirs, &json!({})), (None, Some(theirs.clone())));
+        assert_eq!(split(&theirs, &theirs), (Some(theirs.clone()), None));
+    }
+
+    #[test]
+    fn who_declares_a_text_of_a_secret_owns_the_data_that_it_becomes() {
+        let secret = json!({"metadata": {"managedFields": [
+            {"manager": "argocd", "operation": "Apply", "fieldsV1": {"f:stringData": {"f:password": {}}}}]}});
+        let owned =
+            |key: &str| !owners_of(&secret, &Path::of(&["data", key].map(|key| Step::Key(key.to_owned())))).is_empty();
+        assert!(owned("password") && !owned("other"));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::health::Health;
 use super::keep::{Outcome, State, Stop};
 use super::plan::{DriftClass, Drifted};
 use super::prune::Fate;
+use crate::cluster::apply::ApiFailure;
 
 /// Most objects that one finding names.
 const MAX_TOLD: usize = 20;
@@ -147,6 +148,8 @@ fn not_applied(outcome: &Outcome) -> Option<Answer> {
             let message = format!("{}: {key}: {failure}{}", name(outcome), more(refused.len()));
             Some(fail(message, evidence))
         }
+        // The end of a term is no failure of a component: who leads next says what becomes of it.
+        Some(Stop::Api(ApiFailure::Lost(_))) => None,
         Some(Stop::Api(failure)) => {
             let message = format!("{}: {failure}", name(outcome));
             Some((Verdict::Unknown, Some(failure.cause()), message, Vec::new()))

@@ -2,7 +2,8 @@
 //! an object. Pure.
 //!
 //! An entry begins as an intent without a UID; once the object is applied it has the UID, and the digest of what was
-//! asked for. Only an object with that UID is ever deleted.
+//! asked for (of a Secret without its values: whoever reads ConfigMaps could try them out). Only an object with that UID
+//! is ever deleted.
 
 use std::collections::{BTreeMap, BTreeSet};
 

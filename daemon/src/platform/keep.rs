@@ -30,6 +30,9 @@ use outcome::{finished, looked_at, stop};
 /// How long evidence about images may be waited for.
 const EVIDENCE: Duration = Duration::from_secs(20);
 
+/// What is left of a command's time for looking once more.
+const LAST_LOOK: Duration = Duration::from_secs(2);
+
 /// How far a component is taken.
 #[derive(Clone, Copy, Debug)]
 pub enum Aim<'a> {
@@ -191,8 +194,8 @@ impl<'a> Look<'a> {
     pub fn is_applied(&self, component: &Component) -> bool {
         let Some(part) = self.parts.iter().find(|part| part.component.name == component.name) else { return true };
         let (Ok(built), Some(Ok(known))) = (&part.built, self.inventories.get(&component.name)) else { return false };
-        let entry = |wanted: &Wanted| known.get(&wanted.address.key)?.digest.clone();
-        built.objects.iter().all(|wanted| entry(wanted).as_ref() == Some(&wanted.digest))
+        let is_noted = |wanted: &Wanted| known.get(&wanted.address.key).is_some_and(|entry| wanted.is_noted(entry));
+        built.objects.iter().all(|wanted| is_noted(wanted))
     }
 
     /// Whose a component's objects are.
@@ -263,8 +266,14 @@ impl<'a> Look<'a> {
         }
     }
 
+    /// How long health may be waited for: a last look is to fit into the time that is left.
+    fn waiting(&self) -> Duration {
+        let left = self.applier.left();
+        left.saturating_sub(LAST_LOOK.min(left / 4))
+    }
+
     async fn judged(&self, built: Built) -> (Result<Cleared, KeptBack>, Report) {
-        let options = clear::options(Timestamp::now(), EVIDENCE);
+        let options = clear::options(Timestamp::now(), EVIDENCE.min(self.applier.left()));
         let verdicts = self.gate.judge(built, &self.world, &options).await;
         (verdicts.cleared, verdicts.report)
     }
@@ -312,15 +321,13 @@ impl<'a> Look<'a> {
             Aim::Plan { .. } => return outcome,
             _ if !outcome.waits_for.is_empty() => return Outcome { state: State::Waiting, ..outcome },
             Aim::Apply { leading, wait, .. } => {
-                let most = component.health_timeout.min(wait);
+                let most = component.health_timeout.min(wait).min(self.waiting());
                 (leading, Patience { waves: most, health: most })
             }
             Aim::Keep { leading, .. } => (leading, KEEPING),
         };
-        match self.deployer(&component.name, leading, patience).apply(&plan, &mut inventory).await {
-            Ok((applied, unhealthy)) => finished(outcome, applied, unhealthy),
-            Err(failure) => outcome.stopped(Stop::Api(failure)),
-        }
+        let (applied, unhealthy) = self.deployer(&component.name, leading, patience).apply(&plan, &mut inventory).await;
+        finished(outcome, applied, unhealthy)
     }
 
     /// Takes down a component that is not in the file any more, after those that depended on it.
@@ -347,10 +354,7 @@ impl<'a> Look<'a> {
         if !outcome.waits_for.is_empty() {
             return Outcome { state: State::Waiting, ..outcome };
         }
-        match self.deployer(name, leading, KEEPING).remove(&plan, &mut inventory).await {
-            Ok(applied) => finished(outcome, applied, Vec::new()),
-            Err(failure) => outcome.stopped(Stop::Api(failure)),
-        }
+        finished(outcome, self.deployer(name, leading, KEEPING).remove(&plan, &mut inventory).await, Vec::new())
     }
 
     /// Forgets what components that were looked at earlier have given to later ones of the same run. The daemon's next
@@ -375,8 +379,9 @@ impl<'a> Look<'a> {
                     taken.leftovers.push(Leftover { entry: entry.clone(), fate });
                 }
             }
-            let done = self.deployer(&component.name, leading, KEEPING).remove(&taken, &mut inventory).await?;
+            let done = self.deployer(&component.name, leading, KEEPING).remove(&taken, &mut inventory).await;
             applied.handed_over.extend(done.handed_over);
+            done.cut.map_or(Ok(()), Err)?;
         }
         Ok(())
     }
@@ -424,7 +429,7 @@ pub async fn take_down(
     let planner = Planner { applier: deployer.applier, whose: deployer.whose, promised: &promised, claims: &claims };
     let doomed = Component { prune: true, ..component.clone() };
     let plan = planner.removal(&doomed, inventory).await?;
-    deployer.remove(&plan, inventory).await
+    Ok(deployer.remove(&plan, inventory).await)
 }
 
 #[cfg(test)]

@@ -25,4 +25,5 @@ pub mod keep;
 pub mod path;
 pub mod plan;
 pub mod prune;
+mod secret;
 pub mod waves;

@@ -20,7 +20,8 @@ use super::fields::{self, Owner};
 use super::inventory::{Entry, Inventory};
 use super::path::{self, Path};
 use super::prune::{Fate, Whose, fate};
-use super::waves::is_retained;
+use super::secret::is_secret;
+use super::waves::{goes_with, is_retained};
 use crate::cluster::apply::{Address, ApiFailure, Applier, Force};
 use crate::cluster::key::ObjectKey;
 pub use judge::{DriftClass, Drifted, drifted, foreign};
@@ -39,7 +40,7 @@ pub enum Action {
     },
     /// It is there and becomes other.
     Update,
-    /// It exists and is taken over; what tools own of it becomes ours.
+    /// It exists and is taken over; what tools own of what is declared becomes ours.
     Adopt,
     /// It was the named component's of this platform, and becomes this one's.
     Move(String),
@@ -277,22 +278,17 @@ impl Planner<'_> {
             Some(live) => Some(live),
             None => match self.applier.get(&wanted.address).await {
                 Ok(live) => live,
-                Err(failure) if failure.is_refusal() => return Ok(refused(wanted, None, failure)),
+                Err(failure) if failure.is_about_object() => return Ok(refused(wanted, None, failure)),
                 Err(failure) => return Err(failure),
             },
         };
-        let was_applied = entry.is_some_and(|entry| entry.digest.as_deref() == Some(&wanted.digest));
         let planned = match live {
             None => self.missing(wanted).await,
             Some(live) => self.existing(component, wanted, entry, live).await,
         };
         match planned {
-            // What comes back from another component was changed by the files, and has not drifted.
-            Ok(planned) => {
-                let was_applied = was_applied && !matches!(planned.action, Action::Move(_));
-                Ok(Planned { was_applied, ..planned })
-            }
-            Err(failure) if failure.is_refusal() => Ok(refused(wanted, None, failure)),
+            Ok(planned) => Ok(Planned { was_applied: judge::was_applied(&planned, entry), ..planned }),
+            Err(failure) if failure.is_about_object() => Ok(refused(wanted, None, failure)),
             Err(failure) => Err(failure),
         }
     }
@@ -322,15 +318,20 @@ impl Planner<'_> {
         }
         let mut body = wanted.body.clone();
         for pointer in ignored(&component.ignore, key) {
-            let path = path::of_pointer(pointer, &live);
+            let path = path::of_pointer(&pointer, &live);
             path::keep_live(&mut body, &live, &path);
         }
         // Somebody who deletes and makes it anew meanwhile gets a conflict and not our fields.
         body["metadata"]["uid"] = live.pointer("/metadata/uid").cloned().unwrap_or(Value::Null);
         let mut changes = self.changes(wanted, &live, &body).await?;
-        let (yields, kept): (Vec<Told>, Vec<Told>) =
-            changes.into_iter().partition(|told| told.owners.iter().any(Owner::insists));
+        // What a person's tool declares is taken over with the object.
+        let adopts = standing == Standing::Adopted;
+        let insists = |owner: &Owner| owner.insists() && !(adopts && owner.is_tool());
+        let (mut yields, kept): (Vec<Told>, Vec<Told>) =
+            changes.into_iter().partition(|told| told.owners.iter().any(insists));
         changes = kept;
+        // A value that is shared with them is not ours to name.
+        yields.iter_mut().for_each(|told| told.owners.retain(|owner| !owner.is_ours()));
         if !yields.is_empty() {
             let paths: Vec<&Path> = yields.iter().map(|told| &told.change.path).collect();
             paths.into_iter().for_each(|path| path::keep_live(&mut body, &live, path));
@@ -399,10 +400,15 @@ fn key_of(address: &Address, item: &Value) -> ObjectKey {
     ObjectKey { name: text("name").into(), namespace: namespace.into(), ..address.key.clone() }
 }
 
-fn ignored<'a>(rules: &'a [Ignore], key: &ObjectKey) -> impl Iterator<Item = &'a str> {
+fn ignored<'a>(rules: &'a [Ignore], key: &ObjectKey) -> impl Iterator<Item = String> + use<'a> {
     let matches = |rule: &&Ignore| rule.kind == *key.kind && rule.name.as_ref().is_none_or(|name| **name == *key.name);
     let rules: Vec<&Ignore> = rules.iter().filter(matches).collect();
-    rules.into_iter().flat_map(|rule| rule.paths.iter().map(String::as_str))
+    let is_secret = is_secret(key);
+    // A Secret's texts are sent as its data.
+    rules.into_iter().flat_map(|rule| &rule.paths).map(move |path| match path.strip_prefix("/stringData") {
+        Some(rest) if is_secret && (rest.is_empty() || rest.starts_with('/')) => format!("/data{rest}"),
+        _ => path.clone(),
+    })
 }
 
 fn plain(wanted: &Arc<Wanted>, live: Option<Value>, action: Action) -> Planned {
@@ -447,7 +453,11 @@ pub fn to_json(plan: &ComponentPlan) -> Value {
             "changes": planned.changes.iter().map(|change| told(kind, change)).collect::<Vec<_>>(),
             "leftToOthers": planned.yields.iter().map(|change| told(kind, change)).collect::<Vec<_>>()})
     };
-    let leftover = |leftover: &Leftover| json!({"object": leftover.entry.address.key.to_string(), "action": judge::fate_word(&leftover.fate)});
+    let leftover = |leftover: &Leftover| {
+        let key = &leftover.entry.address.key;
+        let takes = matches!(leftover.fate, Fate::Delete(_)).then(|| goes_with(key)).flatten();
+        json!({"object": key.to_string(), "action": judge::fate_word(&leftover.fate), "goesWithIt": takes})
+    };
     json!({
         "objects": plan.objects.iter().map(object).collect::<Vec<_>>(),
         "leftovers": plan.leftovers.iter().map(leftover).collect::<Vec<_>>(),

@@ -81,6 +81,15 @@ pub fn is_retained(key: &ObjectKey) -> bool {
     )
 }
 
+/// What is deleted with an object, whoever made it.
+pub fn goes_with(key: &ObjectKey) -> Option<&'static str> {
+    match (&*key.group, &*key.kind) {
+        ("", "Namespace") => Some("everything in it"),
+        ("apiextensions.k8s.io", "CustomResourceDefinition") => Some("every object of its kind"),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -107,6 +116,13 @@ mod tests {
         }
         // Served by a definition in spite of its group's name.
         assert_eq!(Wave::of(&key("gateway.networking.k8s.io", "Gateway")), Wave::Custom);
+    }
+
+    #[test]
+    fn what_takes_others_with_it_says_so() {
+        assert_eq!(goes_with(&key("", "Namespace")), Some("everything in it"));
+        assert!(goes_with(&key("apiextensions.k8s.io", "CustomResourceDefinition")).is_some());
+        assert_eq!(goes_with(&key("", "ConfigMap")), None);
     }
 
     #[test]

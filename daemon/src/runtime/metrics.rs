@@ -18,7 +18,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-pub use credentials::CredentialMetrics;
+pub use credentials::{CredentialMetrics, HolderKind};
 pub use exposition::Exposition;
 pub use platform::{ComponentState, DriftClass, PlatformMetrics};
 pub use secrets::{SecretMetrics, SyncState};

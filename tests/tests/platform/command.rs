@@ -96,13 +96,14 @@ async fn an_object_made_anew_by_somebody_else_is_not_deleted() {
 }
 
 #[tokio::test]
-async fn an_object_that_exists_is_taken_over_only_when_told_so_and_then_wholly() {
+async fn an_object_that_exists_is_taken_over_only_when_told_so_and_loses_nothing_that_the_plan_does_not_show() {
     let site = Site::new("adopt").await;
     let existing = json!({"apiVersion": "v1", "kind": "ConfigMap",
-        "metadata": {"name": "a", "namespace": site.namespace}, "data": {"value": "old", "stale": "yes"}});
+        "metadata": {"name": "a", "namespace": site.namespace, "annotations": {"note": "theirs"}},
+        "data": {"value": "old", "same": "yes", "more": "theirs"}});
     let path = format!("/api/v1/namespaces/{}/configmaps?fieldManager=kubectl-create", site.namespace);
     site.api().post(&path, &existing).await.unwrap();
-    site.write("app/a.yaml", &config("a", "new"));
+    site.write("app/a.yaml", &config("a", "new").replace("{value:", "{same: 'yes', value:"));
     let (code, plan) = site.plan();
     assert_eq!((code, actions(&plan)), (Some(1), pairs(&[("foreign", "ConfigMap/a")])), "{plan}");
     let refused = site.run(&["apply", "--yes"]);
@@ -110,10 +111,20 @@ async fn an_object_that_exists_is_taken_over_only_when_told_so_and_then_wholly()
     assert_eq!(site.api().get(&site.config_map("a")).await.unwrap()["data"]["value"], "old");
 
     site.component("adopt: true");
+    let (_, plan) = site.plan();
+    let object = &plan["components"][0]["plan"]["objects"][0];
+    let paths: Vec<&str> = object["changes"].as_array().unwrap().iter().filter_map(|c| c["path"].as_str()).collect();
+    assert_eq!((&object["action"], &paths[..]), (&json!("adopt"), &["metadata.labels", "data.value"][..]), "{plan}");
     site.apply(&[]);
     let live = site.api().get(&site.config_map("a")).await.unwrap();
-    assert_eq!(live["data"], json!({"value": "new"}), "a field that the manifest lacks goes with its owner");
+    assert_eq!(live["data"], json!({"value": "new", "same": "yes", "more": "theirs"}), "it does what was shown");
+    assert_eq!(live["metadata"]["annotations"]["note"], "theirs");
     assert_eq!(site.apply(&[])["writes"], 0);
+    // What was declared once is ours, and goes when it leaves the manifest.
+    site.write("app/a.yaml", &config("a", "new"));
+    site.apply(&[]);
+    let live = site.api().get(&site.config_map("a")).await.unwrap();
+    assert_eq!(live["data"], json!({"value": "new", "more": "theirs"}));
 }
 
 #[tokio::test]

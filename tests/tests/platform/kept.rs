@@ -2,6 +2,7 @@
 
 use portreeve_tests::OrFail as _;
 use portreeve_tests::api::documents;
+use portreeve_tests::api_proxy::{ApiProxy, Fault, Match};
 use portreeve_tests::daemon::Daemon;
 use serde_json::{Value, json};
 
@@ -121,6 +122,34 @@ async fn drift_is_only_said_where_the_mode_is_warn_and_never_fought_over() {
     assert!(message(&found).contains("data.value is tests's"), "{found}");
     resolved(&daemon, "PR-5005").await;
     assert_eq!(value(&site.api().get(&site.config_map("a")).await.unwrap()), Some("operator"));
+}
+
+#[tokio::test]
+async fn of_a_secret_too_a_change_of_the_manifest_is_told_from_drift() {
+    let site = Site::new("told").await;
+    site.component("drift: warn");
+    let secret =
+        |value: &str| format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: s}}\nstringData: {{k: '{value}'}}\n");
+    let path = format!("/api/v1/namespaces/{}/secrets/s", site.namespace);
+    let until = async |wanted: &str| {
+        let probe = |object: &Value| (object["data"]["k"] == *wanted).then_some(());
+        site.api().wait_for(&path, wanted, probe).await;
+    };
+    site.write("app/s.yaml", &secret("one"));
+    let daemon = keeping(&site).await;
+    until("b25l").await;
+    site.write("app/s.yaml", &secret("two"));
+    until("dHdv").await;
+    site.api().merge(&path, &json!({"stringData": {"k": "drifted"}})).await.unwrap();
+    let found = finding(&daemon, "PR-5005").await;
+    assert!(message(&found).contains("Secret/s is modified (data.k"), "{found}");
+    until("ZHJpZnRlZA==").await;
+    // Somebody asks for it.
+    assert_eq!(site.run_async(&["apply", "--yes"]).await.code, Some(0));
+    until("dHdv").await;
+    resolved(&daemon, "PR-5005").await;
+    site.write("app/s.yaml", &secret("three"));
+    until("dGhyZWU=").await;
 }
 
 #[tokio::test]
@@ -382,4 +411,34 @@ async fn a_platform_whose_lease_has_no_namespace_says_so() {
     site.plane.create_namespace(&lease_namespace).await;
     until_value(&site, "a", "1").await;
     resolved(&daemon, "PR-5003").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_component_is_counted_as_healthy_that_was_not_looked_at() {
+    let site = Site::new("counted").await;
+    let proxy = ApiProxy::start(site.plane).await;
+    site.write("app/a.yaml", &config("a", "1"));
+    let mut configuration = configuration(&site);
+    configuration["cluster"]["kubeconfig"] = json!(proxy.kubeconfig());
+    let daemon = started(&site, &configuration).await;
+    let counted = async |healthy: f64, invalid: f64| {
+        daemon.wait_for_metric("portreeve_platform_components{state=healthy}", healthy).await;
+        daemon.wait_for_metric("portreeve_platform_components{state=invalid}", invalid).await;
+    };
+    counted(1.0, 0.0).await;
+    site.component("sourcce: typo");
+    counted(0.0, 1.0).await;
+    site.component("");
+    counted(1.0, 0.0).await;
+    site.remove("platform.yaml");
+    counted(0.0, 1.0).await;
+    site.component("");
+    counted(1.0, 0.0).await;
+    // While the API server is away the lease is lost, too, and then nobody knows anything.
+    proxy.fault(Match::path("/"), Fault::Drop, None);
+    proxy.cut();
+    daemon.wait_for_metric("portreeve_leader", 0.0).await;
+    daemon.wait_for_metric("portreeve_platform_components", 0.0).await;
+    proxy.heal();
+    counted(1.0, 0.0).await;
 }

@@ -131,7 +131,10 @@ async fn a_platform_of_the_cluster_is_kept_and_says_what_became_of_it() {
     fs::write(folder.join("app/bad.yaml"), "kind: [").unwrap();
     let said = until_ready(api, &demo, "Invalid").await;
     assert!(condition(&said, "Ready")["message"].to_string().contains("app is invalid"), "{said}");
+    fs::remove_file(folder.join("app/bad.yaml")).unwrap();
+    daemon.wait_for_metric("portreeve_platform_components{state=healthy}", 1.0).await;
     api.delete(&path_of(&demo)).await.unwrap();
     until_unusable(&daemon, "there is no Platform 'demo'").await;
     until_value(api, &namespace, "2").await;
+    daemon.wait_for_metric("portreeve_platform_components", 0.0).await;
 }

@@ -4,9 +4,11 @@ use portreeve_tests::OrFail as _;
 use portreeve_tests::age::AgeKey;
 use portreeve_tests::api_proxy::{Fault, Match};
 use portreeve_tests::binary::Portreeve;
+use portreeve_tests::daemon::Daemon;
+use portreeve_tests::process::{START, until};
 use serde_json::{Value, json};
 
-use crate::site::{Site, finding, resolved};
+use crate::site::{Site, finding, resolved, synced};
 
 /// Flips one character of the first encrypted value.
 fn flip(text: &str) -> String {
@@ -157,4 +159,63 @@ async fn an_api_server_that_says_no_is_a_finding_and_stops_no_other_secret() {
     resolved(&daemon, "PR-3011").await;
     let made = site.api().get(&format!("/api/v1/namespaces/{absent}/secrets/c")).await;
     assert!(made.is_ok(), "{made:?}");
+}
+
+#[tokio::test]
+async fn a_target_that_cannot_be_written_delays_no_other_of_its_file() {
+    let site = Site::new("beside").await;
+    site.map("hub.yaml", "password: one\n");
+    let mut nowhere = site.item("hub.yaml", "x");
+    nowhere["namespace"] = json!(format!("{}-absent", site.namespace));
+    site.proxy.count(Match::path("/secrets/x").method("GET"));
+    let daemon = site.keeping(json!([site.item("hub.yaml", "same"), nowhere])).await;
+    let one = json!({"password": "one"});
+    site.until_data("same", one.clone()).await;
+    assert!(finding(&daemon, "PR-3011").await.contains("/Secret/x"));
+    // By now there are some seconds between two tries, and the last was a moment ago.
+    let tried = || async { Some(site.proxy.counted()).filter(|tries| *tries >= 4) };
+    let tries = until(START, tried).await.or_fail("it is tried again and again");
+    site.change("same", json!({"password": "by hand"})).await;
+    site.until_data("same", one).await;
+    assert_eq!(site.proxy.counted(), tries, "the other is put right without a look at the one that cannot be");
+    let said = daemon.wait_for("code=PR-3008&state=all", "drift", |found| {
+        found.iter().find(|one| one["message"].to_string().contains("/Secret/same")).cloned()
+    });
+    assert!(said.await["message"].to_string().contains("data.password differ"));
+    stays_open(&daemon).await;
+}
+
+#[tokio::test]
+async fn a_deletion_that_cannot_be_put_right_is_one_drift_and_one_finding_until_it_is() {
+    let site = Site::new("held").await;
+    site.map("man.yaml", "password: one\n");
+    let daemon = site.keeping(json!([site.item("man.yaml", "man"), site.item("man.yaml", "other")])).await;
+    let one = json!({"password": "one"});
+    site.until_data("man", one.clone()).await;
+    site.until_data("other", one.clone()).await;
+    synced(&daemon, 2.0).await;
+    site.proxy.fault(Match::path("/secrets/man").method("PATCH"), Fault::Answer(403), None);
+    site.proxy.count(Match::path("/secrets/man").method("PATCH"));
+    site.api().delete(&site.path("man")).await.unwrap();
+    finding(&daemon, "PR-3011").await;
+    // Drift of the other Secret of the file is said meanwhile, and says nothing of this one.
+    site.change("other", json!({"password": "by hand"})).await;
+    site.until_data("other", one.clone()).await;
+    let tried = || async { (site.proxy.counted() >= 4).then_some(()) };
+    until(START, tried).await.or_fail("it is tried again and again");
+    stays_open(&daemon).await;
+    assert!(finding(&daemon, "PR-3008").await.contains("it is not there"));
+    assert_eq!(daemon.metric("portreeve_secrets_drift_total").await, 2.0, "the deletion, and the change of the other");
+    assert_eq!(daemon.log().matches("was changed in the cluster").count(), 2);
+    site.proxy.heal();
+    site.until_data("man", one).await;
+    resolved(&daemon, "PR-3011").await;
+    resolved(&daemon, "PR-3008").await;
+}
+
+/// What cannot be written is open, and was all the time.
+async fn stays_open(daemon: &Daemon) {
+    let found = daemon.findings("code=PR-3011").await;
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert_eq!(found[0]["lifecycle"]["reopened"], 0, "{found:#?}");
 }

@@ -180,6 +180,9 @@ fn static_answer() -> Value {
 
 /// `spec` of a `Platform`.
 pub(super) fn platform() -> Value {
+    // None is one, too: everything is to be taken down then, which needs to be confirmed.
+    let mut components = short_list("The components.", MAX_COMPONENTS, component());
+    components["minItems"] = 0.into();
     object(
         "The components that are deployed and kept as declared.",
         [
@@ -187,7 +190,7 @@ pub(super) fn platform() -> Value {
             optional("defaults", object("What components do unless they say otherwise.", keeping())),
             optional("gate", gate()),
             optional("maxPrune", integer("The most objects that one run deletes from all components.", 0)),
-            required("components", short_list("The components.", MAX_COMPONENTS, component())),
+            required("components", components),
         ],
     )
 }

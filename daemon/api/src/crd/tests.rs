@@ -145,5 +145,6 @@ fn the_api_server_takes_no_more_components_than_the_decoder() {
     let most = json!(crate::platform::MAX_COMPONENTS);
     let components = &spec["properties"]["components"];
     assert_eq!(components["maxItems"], most);
+    assert_eq!(components["minItems"], 0, "and no fewer: a file may have none");
     assert_eq!(components["items"]["properties"]["dependsOn"]["maxItems"], most);
 }

@@ -35,16 +35,21 @@ pub(super) fn order(components: &[Component]) -> Result<Vec<usize>, Cycle> {
     if ordered.len() < components.len() { Err(circle(components, &ordered)) } else { Ok(ordered) }
 }
 
+/// The components with what they depend on among each other; themselves left out.
+pub(super) fn among(components: &[Component]) -> Vec<Component> {
+    let names: BTreeSet<&str> = components.iter().map(|component| component.name.as_str()).collect();
+    let among = |component: &Component| {
+        let counts = |name: &&String| names.contains(name.as_str()) && **name != component.name;
+        let depends_on = component.depends_on.iter().filter(counts).cloned().collect();
+        Component { depends_on, ..component.clone() }
+    };
+    components.iter().map(among).collect()
+}
+
 /// The order of taking down: each before those it depends on. What they depend on and is not among them does not count,
 /// and a circle (of components that were never in one file) is taken as it comes.
 pub fn last_first(components: Vec<Component>) -> Vec<Component> {
-    let names: BTreeSet<String> = components.iter().map(|component| component.name.clone()).collect();
-    let among = |component: &Component| {
-        let depends_on = component.depends_on.iter().filter(|name| names.contains(*name)).cloned().collect();
-        Component { depends_on, ..component.clone() }
-    };
-    let known: Vec<Component> = components.iter().map(among).collect();
-    let mut ordered = match order(&known) {
+    let mut ordered = match order(&among(&components)) {
         Ok(order) => order.into_iter().filter_map(|index| components.get(index).cloned()).collect(),
         Err(_) => components,
     };

@@ -78,6 +78,30 @@ fn a_component_that_depends_on_itself_is_told_with_the_other_mistakes() {
 }
 
 #[test]
+fn a_circle_is_told_beside_a_dependency_that_is_no_component() {
+    let text = PLATFORM.replace("namespace: platform,", "namespace: platform, dependsOn: [hub],");
+    let said = said(&text.replace("dependsOn: [base]", "dependsOn: [base, bsae]"));
+    for problem in ["'hub' depends on 'bsae', which is no component", "in a circle: base -> hub -> base"] {
+        assert!(said.contains(problem), "{problem} is not in\n{said}");
+    }
+}
+
+#[test]
+fn a_framework_that_there_is_not_is_told_with_its_place_and_the_other_mistakes() {
+    let said = said(&PLATFORM.replace("[nsa]", "[nsa, nas]").replace("5m", "soon"));
+    assert!(
+        said.contains("platform.yaml:3:26: 'spec.gate.frameworks': there is no framework 'nas' (did you"),
+        "{said}"
+    );
+    assert!(said.contains("'soon' is not a duration"), "{said}");
+}
+
+#[test]
+fn a_platform_of_no_components_is_one() {
+    assert_eq!(decode("components: []\n").unwrap().order, [0_usize; 0]);
+}
+
+#[test]
 fn a_run_deletes_no_more_than_the_largest_limit_of_a_component_unless_the_platform_says_otherwise() {
     assert_eq!(decode(PLATFORM).unwrap().max_prune, MAX_PRUNE);
     let larger = PLATFORM.replace("drift: warn", "maxPrune: 80");

@@ -6,6 +6,7 @@ use portreeve_api::platform::Component;
 use serde_json::{Value, json};
 
 use crate::cluster::apply::{ApiFailure, Applier};
+use crate::cluster::key::ObjectKey;
 use crate::platform::deploy::Applied;
 use crate::platform::diff;
 use crate::platform::health::{Health, health};
@@ -13,6 +14,7 @@ use crate::platform::inventory::{Entry, Inventory};
 use crate::platform::keep::{Look, Outcome, State, Stop};
 use crate::platform::plan::{self, Action, ComponentPlan, Planned};
 use crate::platform::prune::Fate;
+use crate::platform::waves::{goes_with, is_retained};
 
 /// How many objects would be deleted and taken over.
 pub(super) fn destructive(outcomes: &[Outcome]) -> (usize, usize) {
@@ -149,8 +151,14 @@ fn leftovers(text: &mut String, plan: &ComponentPlan) {
             Fate::NotOurs(why) => ('=', format!("left alone ({why})")),
             Fate::NotServed(why) => ('!', format!("kept ({why})")),
         };
-        let _ = writeln!(text, "  {mark} {word} {}", leftover.entry.address.key);
+        let key = &leftover.entry.address.key;
+        let with = if mark == '-' { and_with(key) } else { String::new() };
+        let _ = writeln!(text, "  {mark} {word} {key}{with}");
     }
+}
+
+fn and_with(key: &ObjectKey) -> String {
+    goes_with(key).map_or_else(String::new, |with| format!(" and {with}"))
 }
 
 /// What was done, as text.
@@ -159,6 +167,9 @@ pub(super) fn applied(outcomes: &[Outcome], writes: u64) -> String {
     for outcome in outcomes {
         let _ = write!(text, "{}: ", outcome.component.name);
         match (&outcome.stop, &outcome.applied) {
+            (Some(stop), Some(applied)) if !applied.written.is_empty() || !applied.deleted.is_empty() => {
+                let _ = write!(text, "{} before it stopped; {}", done(applied), stop_words(stop));
+            }
             (Some(stop), _) => text.push_str(&stop_words(stop)),
             (None, Some(applied)) => {
                 let _ = write!(text, "{}; {}", outcome.state.as_str(), done(applied));
@@ -208,8 +219,8 @@ fn health_words(health: &Health) -> String {
 
 /// Plans and what was done as JSON.
 pub(super) fn json(look: &Look<'_>, outcomes: &[Outcome]) -> String {
-    let keys = |keys: &[crate::cluster::key::ObjectKey]| keys.iter().map(ToString::to_string).collect::<Vec<_>>();
-    let unhealthy = |found: &[(crate::cluster::key::ObjectKey, Health)]| {
+    let keys = |keys: &[ObjectKey]| keys.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let unhealthy = |found: &[(ObjectKey, Health)]| {
         let told =
             found.iter().map(|(key, health)| json!({"object": key.to_string(), "message": health_words(health)}));
         told.collect::<Vec<_>>()
@@ -318,9 +329,11 @@ pub(super) fn destruction(look: &Look<'_>, targets: &[Component]) -> String {
         let Some(Ok(inventory)) = look.inventories.get(&component.name) else { continue };
         let _ = writeln!(text, "{}: {} objects", component.name, Inventory::entries(inventory).len());
         for entry in inventory.entries() {
-            let stays = component.retain && crate::platform::waves::is_retained(&entry.address.key);
-            let word = if stays { "= retain" } else { "- delete" };
-            let _ = writeln!(text, "  {word} {}", entry.address.key);
+            let key = &entry.address.key;
+            let _ = match component.retain && is_retained(key) {
+                true => writeln!(text, "  = retain {key}"),
+                false => writeln!(text, "  - delete {key}{}", and_with(key)),
+            };
         }
     }
     text
@@ -329,5 +342,6 @@ pub(super) fn destruction(look: &Look<'_>, targets: &[Component]) -> String {
 /// What a round of taking down came to.
 pub(super) fn taken_down(name: &str, applied: &Applied) -> String {
     let failures = applied.failures.iter().map(|(key, failure)| format!("  {key}: {failure}\n"));
-    format!("{name}: {}\n{}", done(applied), failures.collect::<String>())
+    let cut = applied.cut.as_ref().map_or_else(String::new, |cut| format!("; {cut}"));
+    format!("{name}: {}{cut}\n{}", done(applied), failures.collect::<String>())
 }

@@ -54,6 +54,14 @@ pub enum ApiFailure {
     /// 429.
     #[error("too many requests: {0}")]
     RateLimited(String),
+    /// 500: the server, or a webhook that it asks, cannot deal with this object.
+    #[error("the API server fails at it: {0}")]
+    Failed(String),
+    /// The time that the command was given is over.
+    #[error(
+        "the time of the command is over (--timeout); a longer one lets it end, and what is done is not done again"
+    )]
+    OutOfTime,
     /// No answer in time.
     #[error("no answer within {} s", .0.as_secs())]
     TimedOut(Duration),
@@ -74,9 +82,9 @@ impl ApiFailure {
         match self {
             Self::Forbidden(_) => Cause::Forbidden,
             Self::RateLimited(_) => Cause::RateLimited,
-            Self::TimedOut(_) => Cause::TimedOut,
+            Self::TimedOut(_) | Self::OutOfTime => Cause::TimedOut,
             Self::TooLarge(_) => Cause::TooLarge,
-            Self::Unreachable(_) | Self::Lost(_) => Cause::Unreachable,
+            Self::Unreachable(_) | Self::Failed(_) | Self::Lost(_) => Cause::Unreachable,
             _ => Cause::Unreadable,
         }
     }
@@ -85,8 +93,19 @@ impl ApiFailure {
     pub fn is_refusal(&self) -> bool {
         !matches!(
             self,
-            Self::RateLimited(_) | Self::TimedOut(_) | Self::Unreachable(_) | Self::Changed(_) | Self::Lost(_)
+            Self::RateLimited(_)
+                | Self::TimedOut(_)
+                | Self::OutOfTime
+                | Self::Unreachable(_)
+                | Self::Failed(_)
+                | Self::Changed(_)
+                | Self::Lost(_)
         )
+    }
+
+    /// Whether it is said of the object that was asked about, and others may do better.
+    pub fn is_about_object(&self) -> bool {
+        self.is_refusal() || matches!(self, Self::Failed(_))
     }
 }
 
@@ -103,15 +122,32 @@ impl Words {
     fn of(self, text: &str) -> String {
         match self {
             Self::Told => words(text),
-            // The one thing that a caller decides by.
-            Self::Withheld if text.contains("immutable") => format!("it is immutable; {WITHHELD}"),
-            Self::Withheld => WITHHELD.to_owned(),
+            Self::Withheld if is_of_rights(text) => words(text),
+            Self::Withheld => format!("{}{WITHHELD}", hint(text)),
         }
     }
 }
 
-const WITHHELD: &str = "the API server's words are left out, they may quote a value of the Secret; look for \
-                        one that is no text or no base64";
+const WITHHELD: &str = "the API server's words are left out, they may quote a value of the Secret";
+
+/// Whether it says which right is missing, and quotes nothing of what was sent.
+fn is_of_rights(text: &str) -> bool {
+    text.starts_with("secrets ") && text.contains(" is forbidden: User \"") && !text.contains("denied request")
+}
+
+/// What can be said of a Secret without the server's words.
+fn hint(text: &str) -> String {
+    // The name of a webhook is in its configuration.
+    let webhook = text.split_once("failed calling webhook \"").and_then(|(_, rest)| rest.split('"').next());
+    if let Some(webhook) = webhook {
+        return format!("the webhook {} could not be asked; ", shown(webhook));
+    }
+    if ["base64", "unmarshal", "typed patch"].iter().any(|word| text.contains(word)) {
+        return "look for a value that is no text or no base64; ".to_owned();
+    }
+    // The one thing that a caller decides by.
+    if text.contains("immutable") { "it is immutable; ".to_owned() } else { String::new() }
+}
 
 impl ApiFailure {
     pub(super) fn of(error: kube::Error, told: Words) -> Self {
@@ -136,13 +172,18 @@ impl ApiFailure {
             (409, "AlreadyExists") => Self::AlreadyExists(message),
             (409, _) => Self::Changed(message),
             (400 | 405 | 413 | 415 | 422, _) => Self::Invalid(message),
-            // Server-side apply answers so to fields that its schema does not have.
-            (500, _) if status.message.contains("failed to create typed patch object") => Self::Invalid(message),
+            // Server-side apply answers so to fields that its schema does not have, and to bytes that are no base64.
+            (500, _) if is_mistake(&status.message) => Self::Invalid(message),
+            (500, _) => Self::Failed(message),
             (429, _) => Self::RateLimited(message),
             (504, _) => Self::TimedOut(Duration::from_secs(0)),
             (code, _) => Self::Unreachable(format!("{code} {message}")),
         }
     }
+}
+
+fn is_mistake(message: &str) -> bool {
+    message.contains("failed to create typed patch object") || message.contains("illegal base64 data")
 }
 
 fn told(conflicts: &[FieldConflict]) -> String {
@@ -155,4 +196,34 @@ fn told(conflicts: &[FieldConflict]) -> String {
 fn words(text: &str) -> String {
     let cut: String = text.chars().take(MAX_WORDS).map(|c| if c.is_control() { ' ' } else { c }).collect();
     if text.chars().nth(MAX_WORDS).is_some() { cut + "…" } else { cut }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_secret(code: u16, message: &str) -> ApiFailure {
+        let status = kube::core::Status { code, message: message.to_owned(), ..kube::core::Status::default() };
+        ApiFailure::of(kube::Error::Api(Box::new(status)), Words::Withheld)
+    }
+
+    #[test]
+    fn of_a_secret_only_what_quotes_no_value_is_told_and_a_hint_where_it_fits() {
+        let rights = r#"secrets "s" is forbidden: User "jane" cannot patch resource "secrets" in API group """#;
+        assert_eq!(of_secret(403, rights), ApiFailure::Forbidden(rights.to_owned()));
+        let policy = r#"secrets "s" is forbidden: User "jane" denied request: the password hunter2 is weak"#;
+        let said = of_secret(403, policy).to_string();
+        assert!(!said.contains("hunter2") && !said.contains("base64"), "{said}");
+        let webhook = r#"Internal error occurred: failed calling webhook "a.example.org": Post hunter2"#;
+        let said = of_secret(500, webhook).to_string();
+        assert!(said.contains("the webhook a.example.org could not be asked") && !said.contains("hunter2"), "{said}");
+        let said = of_secret(500, "Internal error occurred: illegal base64 data at input byte 4");
+        assert!(matches!(&said, ApiFailure::Invalid(words) if words.contains("no base64")), "{said}");
+    }
+
+    #[test]
+    fn a_failure_at_one_object_is_about_it_and_an_absent_server_is_not() {
+        assert!(of_secret(500, "x").is_about_object() && !of_secret(500, "x").is_refusal());
+        assert!(!of_secret(503, "x").is_about_object() && of_secret(403, "x").is_about_object());
+    }
 }

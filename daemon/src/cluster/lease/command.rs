@@ -13,6 +13,9 @@ use crate::runtime::leader::{Epoch, LeadershipLost, Leading, REQUEST, Seat};
 /// Pause between two looks at a lease that somebody else holds.
 const LOOK: Duration = Duration::from_millis(500);
 
+/// How long work goes on that has lost the lease: a write under way is answered, or given up, in that time.
+const LAST_WORDS: Duration = Duration::from_secs(4);
+
 /// Why a command does not lead.
 #[derive(Debug, thiserror::Error)]
 #[error("the lease {place} {state}")]
@@ -61,7 +64,8 @@ impl CommandLease {
         self.leading.clone()
     }
 
-    /// Does the work, which is dropped when the lease is lost; then gives the lease back.
+    /// Does the work; then gives the lease back. Work that does not end soon by itself when the lease is lost is dropped:
+    /// it can write nothing more, and may say what it has written.
     pub async fn during<T>(self, work: impl Future<Output = T>) -> Result<T, LeadershipLost> {
         let stop = CancellationToken::new();
         let (leading, stopping) = (self.leading, stop.clone());
@@ -69,8 +73,10 @@ impl CommandLease {
             let lost = leading.lost().clone();
             let done = tokio::select! {
                 biased;
-                () = lost.cancelled() => Err(leading.check().err().unwrap_or(LeadershipLost::Expired)),
                 done = work => Ok(done),
+                () = async { lost.cancelled().await; tokio::time::sleep(LAST_WORDS).await } => {
+                    Err(leading.check().err().unwrap_or(LeadershipLost::Expired))
+                }
             };
             drop(leading);
             stopping.cancel();

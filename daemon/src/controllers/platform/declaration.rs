@@ -44,7 +44,9 @@ pub(super) struct Loaded {
 pub(super) enum Unusable {
     /// The API server was not heard yet.
     NotKnown,
-    /// There is no platform, or its file has mistakes.
+    /// No platform is declared.
+    Nothing(String),
+    /// Its file is missing or has mistakes.
     Because(String),
     /// The resource has mistakes, and a finding about them.
     Refused(String),
@@ -63,7 +65,7 @@ impl Declaration {
                 let declared = declared.borrow_and_update().clone();
                 match declared {
                     Declared::Waiting => Err(Unusable::NotKnown),
-                    Declared::Nothing(why) => Err(Unusable::Because(why)),
+                    Declared::Nothing(why) => Err(Unusable::Nothing(why)),
                     Declared::Refused(why) => Err(Unusable::Refused(why)),
                     Declared::Spec { spec, about } => {
                         let spec = Arc::unwrap_or_clone(spec);
@@ -163,7 +165,7 @@ mod tests {
         let said = ready.subscribe();
         let mut declaration = Declaration::Resource { name: "p".to_owned(), folder: "f".into(), declared, ready };
         sender.send_replace(Declared::Nothing("gone".to_owned()));
-        assert!(matches!(declaration.load().await, Err(Unusable::Because(why)) if why == "gone"));
+        assert!(matches!(declaration.load().await, Err(Unusable::Nothing(why)) if why == "gone"));
         assert!(declaration.changed().now_or_never().is_none(), "it is known");
         sender.send_replace(Declared::Refused("a mistake".to_owned()));
         assert!(declaration.changed().now_or_never().is_some());

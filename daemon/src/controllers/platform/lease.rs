@@ -6,20 +6,31 @@ use jiff::Timestamp;
 use portreeve_api::platform::NOT_APPLIED;
 use portreeve_reports::{Finding, FindingBuilder, Location, Verdict};
 
-use super::PlatformController;
+use super::{Memory, PlatformController};
 use crate::platform::findings;
 use crate::runtime::leader::Leading;
 use crate::store::{Record, SubjectFindings};
 
-/// How long the lease is waited for before that is told: a start has its order.
+/// How long the lease is waited for before that is told and counted: a start has its order, and a command that asks for
+/// the lease gives it back soon.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// When what was not stored is told again.
 const RETRY: Duration = Duration::from_secs(5);
 
 impl PlatformController {
+    /// Waits until this process leads. One that does not looks at no component, and counts none.
+    pub(super) async fn leading(&self, memory: &mut Memory) -> Leading {
+        let mut leading = std::pin::pin!(self.led());
+        tokio::select! {
+            leading = &mut leading => return leading,
+            () = tokio::time::sleep(PATIENCE) => self.not_looked_at(None, memory),
+        }
+        leading.await
+    }
+
     /// Waits until this process leads. Where the API server refuses the lease nobody keeps the platform, here or
     /// elsewhere, and that is a finding; while somebody else has it, they say what becomes of the platform.
-    pub(super) async fn leading(&mut self) -> Leading {
+    async fn led(&self) -> Leading {
         let (mut turn, mut refusals) = (self.leadership.clone(), self.leadership.clone());
         let mut refused = None;
         loop {

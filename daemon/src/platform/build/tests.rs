@@ -79,6 +79,23 @@ fn the_digest_follows_the_content_and_nothing_else() {
 }
 
 #[test]
+fn what_is_noted_of_a_secret_follows_its_keys_and_not_its_values() {
+    let secret = |field: &str| format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: s}}\n{field}\n");
+    let wanted = |field: &str| {
+        let parts = Site::with(&[("hub/s.yaml", &secret(field))]).parts();
+        parts[1].built.as_ref().unwrap().objects[1].clone()
+    };
+    let first = wanted("stringData: {password: hunter2}");
+    assert_eq!(first.body["data"], json!({"password": "aHVudGVyMg=="}));
+    for other in ["stringData: {password: hunter3}", "data: {password: aHVudGVyMg==}"] {
+        assert_eq!(wanted(other).noted, first.noted, "{other}");
+        assert_ne!(wanted(other).digest, first.digest, "{other}");
+    }
+    assert_ne!(wanted("stringData: {passphrase: hunter2}").noted, first.noted);
+    assert_ne!(first.noted, first.digest);
+}
+
+#[test]
 fn a_file_that_cannot_be_read_builds_nothing_and_leaves_the_other_component() {
     let wrong = Site::with(&[("hub/bad.yaml", "kind: [")]).wrong("hub");
     assert!(wrong.contains("hub/bad.yaml:1:"), "{wrong}");

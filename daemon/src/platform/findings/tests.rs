@@ -64,3 +64,11 @@ fn what_is_waited_for_is_health_or_for_a_component_that_goes_that_others_are_gon
     assert_eq!(message(false), "hub waits until base is applied and healthy");
     assert_eq!(message(true), "hub waits until base is gone");
 }
+
+#[test]
+fn the_end_of_a_term_is_no_failure_of_a_component() {
+    let component = removed_component("hub", None);
+    let lost = Outcome::not_looked_at(&component, crate::runtime::leader::LeadershipLost::Expired.into());
+    assert_eq!(findings("demo", &lost, &Location::default(), true), []);
+    assert_eq!(lost.state, State::Pending, "and is tried again at once by whoever leads");
+}

@@ -107,6 +107,7 @@ impl Outcome {
         let state = match &stop {
             Stop::Invalid(_) => State::Invalid,
             Stop::KeptBack(_) => State::KeptBack,
+            Stop::Api(ApiFailure::Lost(_)) => State::Pending,
             _ => State::Failed,
         };
         Self { state, stop: Some(stop), ..self }
@@ -162,7 +163,7 @@ pub(super) fn finished(outcome: Outcome, applied: Applied, unhealthy: Unhealthy)
     let is_left = |class| matches!(class, DriftClass::Missing | DriftClass::Modified);
     let written: BTreeSet<String> = applied.written.iter().map(ToString::to_string).collect();
     let is_drifted = outcome.drift.iter().any(|drifted| is_left(drifted.class) && !written.contains(&drifted.object));
-    let state = if !applied.failures.is_empty() {
+    let state = if applied.cut.is_some() || !applied.failures.is_empty() {
         State::Failed
     } else if !applied.is_done() {
         State::Progressing
@@ -171,6 +172,11 @@ pub(super) fn finished(outcome: Outcome, applied: Applied, unhealthy: Unhealthy)
     } else {
         state_of(&unhealthy)
     };
-    let stop = (!applied.failures.is_empty()).then(|| Stop::Refused(applied.failures.clone()));
-    Outcome { state, stop, applied: Some(applied), unhealthy, ..outcome }
+    let refused = (!applied.failures.is_empty()).then(|| Stop::Refused(applied.failures.clone()));
+    let stop = refused.or_else(|| applied.cut.clone().map(Stop::Api));
+    let done = Outcome { state, applied: Some(applied), unhealthy, ..outcome };
+    match stop {
+        Some(stop) => done.stopped(stop),
+        None => done,
+    }
 }

@@ -1,6 +1,8 @@
 //! What a plan says about drift. Pure.
 
 use super::{Action, ComponentPlan, Planned};
+use crate::platform::fields::Owner;
+use crate::platform::inventory::Entry;
 use crate::platform::prune::Fate;
 pub use crate::runtime::metrics::DriftClass;
 
@@ -13,6 +15,20 @@ pub struct Drifted {
     pub object: String,
     /// Fields with their owners, or another reason.
     pub why: String,
+}
+
+/// Whether what differs is drift and no change of the manifest. Of a Secret the inventory knows no values: one that is
+/// ours, as the API server tells, is as we wrote it, and the manifest has changed; any other was changed there.
+pub(super) fn was_applied(planned: &Planned, entry: Option<&Entry>) -> bool {
+    let Some(entry) = entry.filter(|entry| planned.wanted.is_noted(entry)) else { return false };
+    match planned.action {
+        // What comes back from another component was changed by the files, and has not drifted.
+        Action::Move(_) => false,
+        Action::Update if !planned.wanted.is_told_by(entry) => {
+            planned.changes.iter().any(|told| !told.owners.iter().any(Owner::is_ours))
+        }
+        _ => true,
+    }
 }
 
 /// Everything in a plan that is drift and no change of the manifests.

@@ -28,6 +28,8 @@ const SMALL_TREE: usize = 10_000;
 const SMALL_TREES: usize = 200_000;
 /// Values of large trees that are judged at a time: one of the largest.
 const LARGE_TREES: usize = MAX_REVIEW_VALUES;
+/// As many values what is found about an image costs.
+const OF_IMAGE: usize = 120;
 
 /// Why a review is not answered with a decision.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -133,9 +135,16 @@ async fn collected(body: Body, announced: Option<usize>) -> Result<Vec<u8>, Refu
     Ok(bytes)
 }
 
-/// At most so many values are in a JSON text: each but the first follows a comma, or an opened list or map.
+/// At most so many values are in a JSON text, and what is found about its images counts as more: each value but the
+/// first follows a comma, or an opened list or map; each image has its key, as it is or written with an escape.
 fn most_values(text: &[u8]) -> usize {
-    1 + text.iter().filter(|byte| matches!(byte, b',' | b'[' | b'{')).count()
+    let values = text.iter().filter(|byte| matches!(byte, b',' | b'[' | b'{')).count();
+    let is_image = |(at, byte): &(usize, &u8)| match byte {
+        b'"' => text[*at..].starts_with(b"\"image\""),
+        b'\\' => text.get(at + 1) == Some(&b'u'),
+        _ => false,
+    };
+    1 + values + OF_IMAGE * text.iter().enumerate().filter(is_image).count()
 }
 
 #[cfg(test)]

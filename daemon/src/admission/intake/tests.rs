@@ -89,3 +89,11 @@ async fn bodies_on_their_way_are_counted_and_the_first_who_waits_is_the_next() {
     drop((second, small));
     assert!(part.await.is_ok() && room.enter(100, later()).await.is_ok());
 }
+
+#[test]
+fn images_weigh_what_is_found_about_them_however_they_are_written() {
+    assert_eq!(most_values(b"1"), 1);
+    assert_eq!(most_values(br#"[{"a":[1,2]}]"#), 5);
+    assert_eq!(most_values(br#"{"image":"x"}"#), 2 + OF_IMAGE);
+    assert_eq!(most_values(br#"{"im\u0061ge":"x"}"#), 2 + OF_IMAGE);
+}

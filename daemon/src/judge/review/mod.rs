@@ -23,7 +23,7 @@ use portreeve_trust::rules::ALLOWED;
 use serde_json::{Value, json};
 
 use self::pinned::{is_as_before, unpinned};
-use self::request::{Operation, ReviewError, ReviewRequest};
+use self::request::{MAX_REVIEW_IMAGES, Operation, ReviewError, ReviewRequest};
 use super::{Judge, JudgeOptions, images};
 use crate::config::valid::AdmissionScope;
 
@@ -171,6 +171,9 @@ pub async fn decided(
 ) -> Result<Reviewed, ReviewError> {
     let (mut request, path) = input;
     let unjudged = passes_unjudged(&request, scope);
+    if unjudged.is_none() {
+        has_few_images(&request)?;
+    }
     let pins = match (&unjudged, path) {
         (Some(_), _) | (None, ReviewPath::Validate) => Vec::new(),
         (None, ReviewPath::Mutate | ReviewPath::MutateThenValidate) => pins(judge, &request, options).await,
@@ -188,6 +191,16 @@ pub async fn decided(
     };
     let response = response::render(&request, &decision, &pins, &findings);
     Ok(Reviewed { request, decision, response, findings })
+}
+
+fn has_few_images(request: &ReviewRequest) -> Result<(), ReviewError> {
+    let Ok(object) = object_of(request, None) else { return Ok(()) };
+    match image_uses(&object, &object.reference(None)).len() {
+        ..=MAX_REVIEW_IMAGES => Ok(()),
+        count => {
+            Err(ReviewError::new(format!("the object has {count} images; at most {MAX_REVIEW_IMAGES} are judged")))
+        }
+    }
 }
 
 fn allowed(reason: DecisionReason) -> Decision {

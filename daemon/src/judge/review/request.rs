@@ -10,6 +10,9 @@ pub const MAX_REVIEW_BYTES: usize = 8 << 20;
 /// punctuation included, are that many; in memory they are some 50 MiB.
 pub const MAX_REVIEW_VALUES: usize = 200_000;
 
+/// Images of a reviewed object. What is found about one is some 30 KiB, and findings about images are compared.
+pub const MAX_REVIEW_IMAGES: usize = 500;
+
 /// What a review of another version is told.
 const SPOKEN: &str = "admission.k8s.io/v1 and v1beta1 are spoken here";
 

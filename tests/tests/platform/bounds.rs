@@ -54,7 +54,7 @@ async fn what_was_written_is_told_when_the_time_is_over_and_when_the_lease_is_lo
             Match::path("force=false&fieldValidation=Strict").method("PATCH"),
             Fault::Delay(Duration::from_millis(150)),
             None,
-        )
+        );
     };
     proxy.fault(Match::path("dryRun"), Fault::Delay(Duration::ZERO), None);
     slowly();

@@ -382,6 +382,10 @@ fn an_encrypted_file_is_intact_or_exits_14_and_its_kind_need_not_be_readable() {
     }
 }
 
+/// A Pod whose only fault is a capability.
+const ADDING: &str = "apiVersion: v1\nkind: Pod\nmetadata: {name: p, namespace: d}\nspec: {containers: [{name: c, image: \
+                      'example.org/web:1', securityContext: {capabilities: {add: [SYS_ADMIN]}}}]}\n";
+
 #[test]
 fn an_object_whose_kind_is_encrypted_counts_as_unreadable_unless_it_opens_and_is_a_secret() {
     let (desk, key) = (Desk::new(), AgeKey::new());
@@ -409,6 +413,12 @@ fn an_object_whose_kind_is_encrypted_counts_as_unreadable_unless_it_opens_and_is
             unreadable(command, 5, 2);
             key.encrypt("password: hunter2\n", &file, &[]);
             unreadable(command, 3, 0);
+            // A part of an object is enough to hide what a control looks for; data are not looked at.
+            key.encrypt(ADDING, &file, &["--encrypted-regex", "^(add)$"]);
+            unreadable(command, 5, 1);
+            let map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: m, namespace: d}\ndata: {password: hunter2}\n";
+            key.encrypt(map, &file, &["--encrypted-regex", "^(data)$"]);
+            unreadable(command, 0, 0);
         }
     }
 }

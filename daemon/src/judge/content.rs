@@ -39,6 +39,9 @@ impl Content {
         if document.as_ref().is_some_and(Document::hides_kind) {
             content.unreadable.iter_mut().for_each(secrets::say_hidden_kind);
         }
+        if document.is_some() {
+            content.unreadable.extend(content.objects.iter().filter_map(|object| secrets::hidden_part(name, object)));
+        }
         let clear: Vec<ClearSecret> = content.objects.iter().filter_map(secrets::in_clear).collect();
         let file = EncryptedFile { shown: name.to_owned(), path: path.map(Path::to_owned), document, clear };
         content.encrypted = (file.document.is_some() || !file.clear.is_empty()).then_some(file);

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use portreeve_policies::object::{Object, Unreadable};
 use portreeve_reports::code::UNREADABLE_INPUT;
 use portreeve_reports::finding::BuildError;
-use portreeve_reports::{Finding, FindingBuilder, Location, Subject, Verdict};
+use portreeve_reports::source::{Node, Place, Value};
+use portreeve_reports::{Cause, Finding, FindingBuilder, Location, Subject, Verdict};
 use portreeve_secrets::sops::{
     self, Checked, ClearSecret, CreationRule, CreationRules, Document, Error, Facts, Identities, Plain, SecretBytes,
     Target,
@@ -51,6 +52,36 @@ impl std::fmt::Debug for EncryptedFile {
 pub(super) fn in_clear(object: &Object) -> Option<ClearSecret> {
     let is_secret = (&*object.api_version, &*object.kind) == ("v1", "Secret");
     is_secret.then(|| ClearSecret::of(format!("{}/{}", object.namespace, object.name), &object.root)).flatten()
+}
+
+/// What of an object of Kubernetes is encrypted where controls look: nobody can say what it is, and what reads the file
+/// may decrypt and apply it. Data of Secrets and ConfigMaps are looked at by none.
+pub(super) fn hidden_part(file: &str, object: &Object) -> Option<Unreadable> {
+    let group = object.group();
+    if group.contains('.') && !group.ends_with(".k8s.io") {
+        return None;
+    }
+    let looked_at = object.root.as_map()?.iter().filter(|entry| !NOT_LOOKED_AT.contains(&&*entry.key));
+    let (path, place) = looked_at.filter_map(|entry| encrypted_below(&entry.node, entry.key.to_string())).next()?;
+    let message = format!(
+        "'{path}' is encrypted, so nobody can judge it: encrypt Secrets only, as in --encrypted-regex '^(data|stringData)$'"
+    );
+    Some(Unreadable { place, object_path: path, ..Unreadable::of_file(file, Cause::Unreadable, message) })
+}
+
+/// Where values are not for controls; the last is the block of sops itself.
+const NOT_LOOKED_AT: [&str; 4] = ["data", "stringData", "binaryData", "sops"];
+
+/// The first value of sops' form in a tree, with its path.
+fn encrypted_below(node: &Node, path: String) -> Option<(String, Place)> {
+    match &node.value {
+        Value::String(text) if text.starts_with("ENC[AES256_GCM,") => Some((path, node.place)),
+        Value::List(items) => {
+            items.iter().enumerate().find_map(|(index, item)| encrypted_below(item, format!("{path}[{index}]")))
+        }
+        Value::Map(map) => map.iter().find_map(|entry| encrypted_below(&entry.node, format!("{path}.{}", entry.key))),
+        _ => None,
+    }
 }
 
 /// Says of an object that it has no kind that can be read because it is encrypted.

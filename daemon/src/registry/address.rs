@@ -1,9 +1,16 @@
 //! Which addresses a host that nobody configured may have. Image names come from whoever can create a Pod, so a name
 //! must not make the daemon talk to itself, to its neighbours on the link, or to a cloud's metadata service.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _};
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use tokio::sync::Semaphore;
+
+use crate::runtime::supervisor::blocking;
+
+/// Names that are looked up at one time. The system's look-up cannot be ended and may take half a minute, on a thread of
+/// the pool that all of the process needs; whoever can create a Pod says which names.
+static LOOK_UPS: Semaphore = Semaphore::const_new(32);
 
 /// Whether an unconfigured host may be at this address. Private networks are allowed: most company registries are there.
 pub(super) fn is_public_enough(address: IpAddr) -> bool {
@@ -54,8 +61,13 @@ pub(super) struct GuardedResolver;
 impl Resolve for GuardedResolver {
     fn resolve(&self, name: Name) -> Resolving {
         Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let allowed: Vec<SocketAddr> = found.filter(|address| is_public_enough(address.ip())).collect();
+            let permit = LOOK_UPS.acquire().await?;
+            let found = blocking(move || {
+                // Until the look-up has ended, whether or not somebody still waits for it.
+                let _permit = permit;
+                (name.as_str(), 0).to_socket_addrs()
+            });
+            let allowed: Vec<SocketAddr> = found.await?.filter(|address| is_public_enough(address.ip())).collect();
             if allowed.is_empty() {
                 return Err(RefusedAddress.into());
             }

@@ -62,7 +62,9 @@ pub(super) async fn probe(path: &Path) -> Result<Found, StoreError> {
     if !is_there {
         return Ok(Found::Nothing);
     }
-    check(path, options(path).read_only(true)).await?;
+    // A file without its log is read as it is: else files for a log would be made beside it.
+    let is_whole = !beside(path, "-wal").exists();
+    check(path, options(path).read_only(true).immutable(is_whole)).await?;
     Ok(Found::Store)
 }
 

@@ -118,7 +118,10 @@ async fn a_look_finds_what_opening_would_and_makes_nothing(engine: Engine) {
     let held = Store::probe(&url).await.unwrap();
     assert_eq!(held, if engine == Engine::Sqlite { Found::InUse } else { Found::Store });
     store.close().await.unwrap();
+    let files = || std::fs::read_dir(folder.path()).unwrap().count();
+    let before = files();
     assert_eq!(Store::probe(&url).await.unwrap(), Found::Store);
+    assert_eq!(files(), before, "the look left files");
     drop(Store::open(&url, "demo").await.unwrap());
 }
 

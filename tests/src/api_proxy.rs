@@ -44,12 +44,18 @@ impl std::fmt::Display for Write {
 pub struct Match {
     method: Option<&'static str>,
     path: String,
+    query: &'static str,
 }
 
 impl Match {
     /// Every request whose path contains the text.
     pub fn path(text: &str) -> Self {
-        Self { method: None, path: text.to_owned() }
+        Self { method: None, path: text.to_owned(), query: "" }
+    }
+
+    /// Those whose path or query contains this, too.
+    pub fn query(self, query: &'static str) -> Self {
+        Self { query, ..self }
     }
 
     /// Those with this method.
@@ -58,7 +64,9 @@ impl Match {
     }
 
     fn is(&self, request: &Request) -> bool {
-        self.method.is_none_or(|method| method == request.method) && request.path.contains(&self.path)
+        self.method.is_none_or(|method| method == request.method)
+            && request.path.contains(&self.path)
+            && request.path.contains(self.query)
     }
 }
 

@@ -11,7 +11,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{Stream, StreamExt};
+use futures::StreamExt;
 use kube::api::{ApiResource, ListParams};
 use kube::runtime::watcher::{self, DefaultBackoff, InitialListStrategy};
 use kube::runtime::{WatchStreamExt, watcher as watch_api};
@@ -161,14 +161,18 @@ impl Watches {
         let mut stream = std::pin::pin!(watch_api(api, config).backoff(DefaultBackoff::default()));
         let mut listed: Option<Vec<Item>> = None;
         let mut is_synced = false;
+        let mut heard = Instant::now();
         loop {
             let next = tokio::select! {
-                next = next(&mut stream, is_streamed && !is_synced) => next,
+                next = stream.next() => next,
+                // Once for each silence, however often the API server is asked meanwhile.
+                () = tokio::time::sleep_until(heard + STREAM_PATIENCE), if is_streamed && !is_synced => None,
                 () = tokio::time::sleep_until(pulse.due()) => match self.feel(kind, pulse).await {
                     Some(restart) => return restart,
                     None => continue,
                 },
             };
+            heard = Instant::now();
             let next = match next {
                 Some(Ok(event)) => event,
                 Some(Err(error)) => match self.failed(kind, &error, is_streamed) {
@@ -178,6 +182,7 @@ impl Watches {
                         continue;
                     }
                 },
+                // The stream has ended, or a streamed list that was waited for says nothing.
                 None => return Restart::ListInstead,
             };
             let Some(event) = fold(kind, next, &mut listed) else { continue };
@@ -229,15 +234,6 @@ impl Watches {
                 None
             }
         }
-    }
-}
-
-/// The next event; `None` when the stream ended, or kept silent for too long while a streamed list was waited for.
-async fn next<S: Stream + Unpin>(stream: &mut S, is_impatient: bool) -> Option<S::Item> {
-    if is_impatient {
-        tokio::time::timeout(STREAM_PATIENCE, stream.next()).await.ok().flatten()
-    } else {
-        stream.next().await
     }
 }
 

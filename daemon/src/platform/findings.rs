@@ -155,6 +155,10 @@ fn not_applied(outcome: &Outcome) -> Option<Answer> {
             Some((Verdict::Unknown, Some(failure.cause()), message, Vec::new()))
         }
         Some(_) => None,
+        // Nothing is to be applied now, and that is told by a code of its own.
+        None if matches!(outcome.state, State::Suspended | State::Waiting) => {
+            Some((Verdict::NotApplicable, None, String::new(), Vec::new()))
+        }
         None => outcome.applied.as_ref().map(|_| pass()),
     }
 }

@@ -63,6 +63,8 @@ async fn a_kind_that_alone_is_not_answered_at_the_start_keeps_no_other_from_bein
     .await;
     proxy.fault(Match::path("/api/v1/pods"), Fault::Answer(500), None);
     proxy.fault(Match::path("/apis/apps/v1/deployments"), Fault::Hang, None);
+    // This one's list is not streamed, whatever is asked: it is had in pages.
+    proxy.fault(Match::path("/apis/apps/v1/statefulsets").query("sendInitialEvents"), Fault::Hang, None);
     let config = json!({"cluster": {"kubeconfig": proxy.kubeconfig()}, "posture": {"frameworks": ["nsa"]}});
     let mut daemon = Daemon::configured(&config, &[]);
     daemon.start().await;

@@ -53,6 +53,14 @@ fn a_suspended_component_is_suspended_whatever_else_stops_it() {
 }
 
 #[test]
+fn what_failed_before_is_no_question_while_nothing_is_to_be_applied() {
+    for state in [State::Suspended, State::Waiting] {
+        assert_eq!(verdict(&outcome(state, None), &codes::NOT_APPLIED), Some(Verdict::NotApplicable), "{state:?}");
+    }
+    assert_eq!(verdict(&outcome(State::Pending, None), &codes::NOT_APPLIED), None, "nothing was tried yet");
+}
+
+#[test]
 fn what_is_waited_for_is_health_or_for_a_component_that_goes_that_others_are_gone() {
     let message = |is_removed| {
         let waits_for = vec!["base".to_owned()];

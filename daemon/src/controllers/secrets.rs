@@ -179,20 +179,25 @@ impl SecretsController {
         let items: Vec<SecretSync> = group.items.iter().map(|(_, sync)| (*sync).clone()).collect();
         let cluster = self.cluster.clone();
         let opened = blocking(move || Opened::file((&file, &shown), &identities, &items, &cluster)).await;
-        let (mut looks, mut has_drift) = (Vec::new(), false);
+        let mut looking = Vec::new();
         for (declared, (index, sync)) in opened.declared.into_iter().zip(&group.items) {
             let known = memory.known.entry(*index).or_default();
-            let Some(declared) = declared else {
-                known.invalid();
-                continue;
-            };
-            if known.is_due(now) {
-                let looked = Looked::at(&self.applier, declared, sync.mode).await;
-                if known.seen(&looked, &mut memory.budget) {
-                    has_drift = true;
-                    self.metrics.drift.inc();
+            match declared {
+                None => known.invalid(),
+                Some(declared) if known.is_due(now) => {
+                    let applier = &self.applier;
+                    looking.push(async move { (*index, *sync, Looked::at(applier, declared, sync.mode).await) });
                 }
-                looks.push((*index, *sync, looked));
+                Some(_) => {}
+            }
+        }
+        // At the same time: one that is not answered holds up the others once, and not for each of its kind.
+        let looks = futures::future::join_all(looking).await;
+        let mut has_drift = false;
+        for (index, _, looked) in &looks {
+            if memory.known.entry(*index).or_default().seen(looked, &mut memory.budget) {
+                has_drift = true;
+                self.metrics.drift.inc();
             }
         }
         if has_drift {

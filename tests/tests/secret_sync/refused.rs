@@ -186,6 +186,26 @@ async fn a_target_that_cannot_be_written_delays_no_other_of_its_file() {
 }
 
 #[tokio::test]
+async fn targets_that_are_not_answered_hold_up_the_others_once_and_briefly() {
+    let site = Site::new("hang").await;
+    site.map("hub.yaml", "password: one\n");
+    let silent = ["silent-a", "silent-b", "silent-c"];
+    silent.iter().for_each(|name| site.proxy.fault(Match::path(&site.path(name)), Fault::Hang, None));
+    let items = silent.iter().chain(&["same"]).map(|name| site.item("hub.yaml", name));
+    let daemon = site.keeping(json!(items.collect::<Vec<_>>())).await;
+    site.until_data("same", json!({"password": "one"})).await;
+    let told = |found: &[Value]| {
+        let is_told =
+            |name: &str| found.iter().any(|one| one["message"].to_string().contains(&format!("/Secret/{name}")));
+        (found.len() == silent.len() && silent.iter().all(|name| is_told(name))).then(|| found.to_vec())
+    };
+    let found = daemon.wait_for("code=PR-3011", "each that is not answered", told).await;
+    assert!(found.iter().all(|one| one["message"].to_string().contains("no answer within 3 s")), "{found:#?}");
+    site.proxy.heal();
+    site.until_data("silent-c", json!({"password": "one"})).await;
+}
+
+#[tokio::test]
 async fn a_deletion_that_cannot_be_put_right_is_one_drift_and_one_finding_until_it_is() {
     let site = Site::new("held").await;
     site.map("man.yaml", "password: one\n");

@@ -1,6 +1,7 @@
 //! One look: a declared file opened, and the live Secret beside it. Both are dropped with it.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use portreeve_reports::Finding;
 use portreeve_reports::finding::BuildError;
@@ -15,6 +16,8 @@ use crate::config::valid::{SecretSync, SyncMode};
 use crate::judge::secrets as rules;
 use crate::platform::fields;
 
+/// How long one Secret may take to be read: the others of its file wait for it.
+const PATIENCE: Duration = Duration::from_secs(3);
 /// Most bytes of a declared file: those of a document.
 const MAX_BYTES: usize = 32 << 20;
 
@@ -130,7 +133,8 @@ impl Looked {
             name: name.as_str().into(),
         };
         let address = Address { api_version: "v1".into(), key };
-        let (live, state) = match applier.get(&address).await {
+        let got = tokio::time::timeout(PATIENCE, applier.get(&address)).await;
+        let (live, state) = match got.unwrap_or(Err(ApiFailure::TimedOut(PATIENCE))) {
             Ok(live) => {
                 let is_ours = live.as_ref().is_some_and(fields::is_managed);
                 let state = match mode {

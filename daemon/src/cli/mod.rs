@@ -11,6 +11,7 @@ mod doctor;
 mod encrypted;
 mod explain;
 mod gate;
+mod identity;
 mod image;
 mod input;
 mod list;

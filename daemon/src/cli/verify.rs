@@ -10,12 +10,13 @@ use portreeve_reports::Verdict;
 use portreeve_reports::gate::{self, ExitCode, Threshold};
 use portreeve_reports::report::Report;
 use portreeve_trust::evidence::Lookup;
+use portreeve_trust::policy::Given;
 
 use super::args::{self, GlobalArgs, RegistryArgs, ThresholdArgs};
+use super::identity::IdentityArgs;
 use super::output::{self, OutputArgs};
 use super::{Failure, Outcome, block_on};
 use crate::config::Use;
-use crate::judge::load::KeyFiles;
 use crate::judge::{FileSource, Judge, JudgeOptions, JudgeSettings, Rules, images};
 use crate::registry::Deadline;
 
@@ -24,6 +25,7 @@ use crate::registry::Deadline;
 /// Examples:
 ///   portreeve verify --key cosign.pub quay.io/org/app:1           signed by this key?
 ///   portreeve verify --key a.pub --key b.pub --threshold 2 IMAGE  signed by both?
+///   portreeve verify --certificate-identity dev@example.org --certificate-oidc-issuer https://accounts.google.com IMAGE
 ///   portreeve verify --image-policy image-policy.yaml IMAGE       does the policy let it run?
 ///   portreeve verify --plain-http 127.0.0.1:5000 --key k.pub 127.0.0.1:5000/app:1
 ///
@@ -38,11 +40,13 @@ pub(super) struct VerifyArgs {
     /// Public key, PEM. Needs no transparency log entry and no timestamp.
     #[arg(long, value_name = "FILE")]
     key: Vec<PathBuf>,
-    /// How many of the keys must have signed.
-    #[arg(long, value_name = "N", requires = "key", default_value_t = 1)]
+    #[command(flatten)]
+    identity: IdentityArgs,
+    /// How many of the keys and the identity must have signed.
+    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "image_policy")]
     threshold: usize,
     /// Image policy to verify by instead.
-    #[arg(long, value_name = "FILE", conflicts_with = "key")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["key", "identity"])]
     image_policy: Option<PathBuf>,
     #[command(flatten)]
     registry: RegistryArgs,
@@ -56,17 +60,15 @@ pub(super) struct VerifyArgs {
 pub(super) fn run(args: &VerifyArgs, global: &GlobalArgs) -> Outcome {
     let loaded = global.load_config_for(&[Use::Registries])?;
     let policy_file = args.image_policy.clone().or_else(|| loaded.config.image_policy.clone());
-    let rules = match (args.key.as_slice(), &policy_file) {
-        ([], None) => {
-            return Err(Failure::usage(
-                "no authority given: name a public key with --key, or a policy with --image-policy",
-            ));
-        }
-        ([], Some(file)) => {
+    let given = args.given()?;
+    let is_given = !given.keys.is_empty() || given.identity.is_some();
+    let rules = match &policy_file {
+        _ if is_given => Rules::given(given, args.threshold).map_err(|error| Failure::usage_by(&error))?,
+        Some(file) => {
             let settings = JudgeSettings { image_policy: Some(file.clone()), ..JudgeSettings::default() };
             Rules::load(&settings, &FileSource::WorkingTree).map_err(Failure::usage)?
         }
-        (keys, _) => rules_of_keys(keys, args.threshold)?,
+        None => return Err(Failure::usage(NO_AUTHORITY)),
     };
     let judge = Judge::new(rules, args::registry((&loaded.config, &FileSource::WorkingTree), &args.registry, global)?);
     let options = JudgeOptions { now: Timestamp::now(), deadline: Deadline::after(global.timeout()) };
@@ -79,13 +81,20 @@ pub(super) fn run(args: &VerifyArgs, global: &GlobalArgs) -> Outcome {
     Ok(ExitCode::worst(exits))
 }
 
-fn rules_of_keys(files: &[PathBuf], threshold: usize) -> Result<Rules, Failure> {
-    let read = |file: &PathBuf| {
-        let bytes = FileSource::WorkingTree.read(file).map_err(Failure::usage)?;
-        Ok((file.display().to_string(), bytes))
-    };
-    let keys = files.iter().map(read).collect::<Result<KeyFiles, Failure>>()?;
-    Rules::of_keys(&keys, threshold).map_err(|error| Failure::usage_by(&error))
+const NO_AUTHORITY: &str = "no authority given: name a public key with --key, an identity with --certificate-identity \
+                            and --certificate-oidc-issuer, or a policy with --image-policy";
+
+impl VerifyArgs {
+    /// The authorities that were named one by one.
+    fn given(&self) -> Result<Given, Failure> {
+        let read = |file: &PathBuf| {
+            let bytes = FileSource::WorkingTree.read(file).map_err(Failure::usage)?;
+            Ok((file.display().to_string(), bytes))
+        };
+        let keys = self.key.iter().map(read).collect::<Result<_, Failure>>()?;
+        let trust_root = self.identity.trusted_root.as_ref().map(read).transpose()?;
+        Ok(Given { keys, identity: self.identity.identity()?, trust_root })
+    }
 }
 
 fn parse(image: &str) -> Result<ImageUse, Failure> {

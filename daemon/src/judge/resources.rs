@@ -200,7 +200,7 @@ fn decode(id: &ResourceId, node: &Node) -> Result<Content, String> {
             let Some(spec) = spec else {
                 return problems.into_result(()).map_err(said).and_then(|()| Err("'spec' is missing".to_owned()));
             };
-            let policy = ImagePolicy::build(&spec, &spec.no_key_files(), problems).map_err(said)?;
+            let policy = ImagePolicy::build(&spec, &spec.no_files(), problems).map_err(said)?;
             Ok(Content::ImagePolicy(Box::new((spec, policy))))
         }
         Document::Platform { spec, .. } if id.kind == RuleKind::Platform => {

@@ -1,12 +1,17 @@
 //! The two ways cosign stores a signature, each taken apart into the bytes that were signed, the signature over them,
 //! and the digest that they speak of. Nothing here decides; it only says what is there, or why it is none.
 
+mod legacy;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use portreeve_policies::image::Digest;
 use portreeve_reports::Cause;
 use serde_json::Value;
-use sigstore_types::{Bundle, DsseEnvelope, SignatureBytes, SignatureContent};
+use sha2::{Digest as _, Sha256};
+use sigstore_types::{
+    Bundle, DigestBytes, DsseEnvelope, HashAlgorithm, MessageDigest, MessageSignature, SignatureBytes, SignatureContent,
+};
 
 use crate::evidence::{Lookup, SignatureLayer};
 use crate::strict_json;
@@ -15,9 +20,6 @@ use crate::strict_json;
 pub(crate) const SIMPLE_SIGNING: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 /// Annotation of the signature over a v2 layer.
 pub(crate) const SIGNATURE_ANNOTATION: &str = "dev.cosignproject.cosign/signature";
-const CERTIFICATE_ANNOTATION: &str = "dev.sigstore.cosign/certificate";
-const LOG_ANNOTATION: &str = "dev.sigstore.cosign/bundle";
-const TIMESTAMP_ANNOTATION: &str = "dev.sigstore.cosign/rfc3161timestamp";
 /// `critical.type` of a v2 payload.
 pub(crate) const SIMPLE_SIGNING_TYPE: &str = "cosign container image signature";
 /// Payload type of in-toto statements in DSSE envelopes.
@@ -42,10 +44,22 @@ pub(crate) struct Signature {
     pub(crate) signature: SignatureBytes,
     /// What they claim; believed only when the signature holds.
     pub(crate) claim: Claim,
-    /// Whether it comes with a certificate, as keyless signatures do.
-    pub(crate) has_certificate: bool,
-    /// What came with it and was not checked.
-    pub(crate) notes: Vec<&'static str>,
+    /// The signature with all that came with it: certificate, log entry, timestamp. Why there is none, where that could
+    /// not be read.
+    pub(crate) bundle: Result<Bundle, String>,
+    /// What came with it.
+    pub(crate) with: With,
+}
+
+/// What comes with a signature, whether it can be read or not.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct With {
+    /// A certificate, as keyless signatures have it.
+    pub(crate) certificate: bool,
+    /// An entry of a transparency log.
+    pub(crate) log: bool,
+    /// A timestamp.
+    pub(crate) timestamp: bool,
 }
 
 /// Whether the signed bytes speak of the image.
@@ -70,9 +84,6 @@ pub(crate) enum Flaw {
     Unreadable(Cause, String),
 }
 
-const LOG_NOTE: &str = "a log entry is present and was not checked: the policy has no trust root for it";
-const TIMESTAMP_NOTE: &str = "a timestamp is present and was not checked: the policy has no trust root for it";
-
 /// Takes a cosign v2 layer apart (cosign specs/SIGNATURE_SPEC.md).
 pub(crate) fn of_layer(layer: &SignatureLayer, image: &Digest) -> Result<Signature, Flaw> {
     if layer.media_type != SIMPLE_SIGNING {
@@ -86,20 +97,23 @@ pub(crate) fn of_layer(layer: &SignatureLayer, image: &Digest) -> Result<Signatu
     if payload.len() > MAX_PAYLOAD {
         return Err(Flaw::Unreadable(Cause::TooLarge, "the payload is larger than 1 MiB".into()));
     }
-    let annotation = |name: &str| layer.annotations.get(name).filter(|text| !text.is_empty());
-    let signature = annotation(SIGNATURE_ANNOTATION)
+    let signature = legacy::annotation(&layer.annotations, SIGNATURE_ANNOTATION)
         .and_then(|text| STANDARD.decode(text).ok())
+        .map(SignatureBytes::new)
         .ok_or_else(|| Flaw::Malformed(format!("annotation {SIGNATURE_ANNOTATION} is missing or not base64")))?;
-    let present = |name, note| annotation(name).map(|_| note);
+    let present = |name| legacy::annotation(&layer.annotations, name).is_some();
+    let digest = MessageDigest::new(HashAlgorithm::Sha2256, DigestBytes::new(Sha256::digest(payload).to_vec()));
+    let content = MessageSignature::new(signature.clone()).with_message_digest(digest);
     Ok(Signature {
         claim: claim_of_payload(payload, image)?,
         message: payload.clone(),
-        signature: SignatureBytes::new(signature),
-        has_certificate: annotation(CERTIFICATE_ANNOTATION).is_some(),
-        notes: [present(LOG_ANNOTATION, LOG_NOTE), present(TIMESTAMP_ANNOTATION, TIMESTAMP_NOTE)]
-            .into_iter()
-            .flatten()
-            .collect(),
+        signature,
+        bundle: legacy::bundle(&layer.annotations, SignatureContent::MessageSignature(content)),
+        with: With {
+            certificate: present(legacy::CERTIFICATE),
+            log: present(legacy::LOG),
+            timestamp: present(legacy::TIMESTAMP),
+        },
     })
 }
 
@@ -126,26 +140,37 @@ pub(crate) fn of_bundle(bytes: &[u8], image: &Digest) -> Result<Signature, Flaw>
     let malformed = |error: &dyn std::fmt::Display| Flaw::Malformed(format!("not a sigstore bundle: {error}"));
     strict_json::parse(bytes).map_err(|error| malformed(&error))?;
     let text = std::str::from_utf8(bytes).map_err(|error| malformed(&error))?;
-    let bundle = Bundle::from_json(text).map_err(|error| malformed(&error))?;
-    let has_certificate = bundle.signing_certificate().is_some();
-    let material = &bundle.verification_material;
-    let mut notes = Vec::new();
-    notes.extend((!material.tlog_entries.is_empty()).then_some(LOG_NOTE));
-    let timestamps = &material.timestamp_verification_data.rfc3161_timestamps;
-    notes.extend((!timestamps.is_empty()).then_some(TIMESTAMP_NOTE));
-    match bundle.content {
-        SignatureContent::DsseEnvelope(envelope) => of_envelope(envelope, image, has_certificate, notes),
+    let bundle = Bundle::from_json(text).map_err(|error| {
+        let said = error.to_string();
+        if said.contains(UNKNOWN_ENTRY) { Flaw::Unsupported(clipped(&said)) } else { malformed(&error) }
+    })?;
+    match &bundle.content {
+        SignatureContent::DsseEnvelope(envelope) => {
+            let (message, signature) = (envelope.pae(), envelope.signature.sig.clone());
+            let claim = claim_of_envelope(envelope, image)?;
+            let with = With::of(&bundle);
+            Ok(Signature { message, signature, claim, bundle: Ok(bundle), with })
+        }
         SignatureContent::MessageSignature(_) => Err(Flaw::Unsupported("bundle with a message signature".into())),
         _ => Err(Flaw::Unsupported("bundle with content of an unknown kind".into())),
     }
 }
 
-fn of_envelope(
-    envelope: DsseEnvelope,
-    image: &Digest,
-    has_certificate: bool,
-    notes: Vec<&'static str>,
-) -> Result<Signature, Flaw> {
+/// How the library begins what it says of a log entry of a kind that it does not know.
+const UNKNOWN_ENTRY: &str = "unsupported Rekor entry format";
+
+impl With {
+    pub(crate) fn of(bundle: &Bundle) -> Self {
+        let material = &bundle.verification_material;
+        Self {
+            certificate: bundle.signing_certificate().is_some(),
+            log: !material.tlog_entries.is_empty(),
+            timestamp: !material.timestamp_verification_data.rfc3161_timestamps.is_empty(),
+        }
+    }
+}
+
+fn claim_of_envelope(envelope: &DsseEnvelope, image: &Digest) -> Result<Claim, Flaw> {
     if envelope.payload_type != IN_TOTO {
         return Err(Flaw::NotASignature(format!("envelope of type '{}'", clipped(&envelope.payload_type))));
     }
@@ -153,8 +178,7 @@ fn of_envelope(
     if payload.len() > MAX_PAYLOAD {
         return Err(Flaw::Unreadable(Cause::TooLarge, "the statement is larger than 1 MiB".into()));
     }
-    let claim = claim_of_statement(payload, image)?;
-    Ok(Signature { message: envelope.pae(), signature: envelope.signature.sig, claim, has_certificate, notes })
+    claim_of_statement(payload, image)
 }
 
 fn claim_of_statement(payload: &[u8], image: &Digest) -> Result<Claim, Flaw> {

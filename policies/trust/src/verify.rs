@@ -4,7 +4,8 @@
 //! checks, and cannot be deserialized. Everything else is a reason why not. What could not be read is never "unsigned",
 //! and what was read and is no good is never "could not be read".
 
-use std::collections::BTreeSet;
+mod checker;
+
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -13,12 +14,11 @@ use portreeve_policies::facts::ImageFact;
 use portreeve_policies::image::{Digest, ImageReference, Repository};
 use portreeve_reports::{Cause, Effect};
 
-use crate::evidence::{ImageEvidence, Lookup, ReferrerContent};
-use crate::policy::{Basis, ImagePolicy, KeyAuthorities, KeyAuthority, NoMatch, Rule, Selection, StaticAllow};
-use crate::signature::{self, Claim, Flaw, Signature, clipped};
+use crate::authority::{Authorities, Authority, Vouching};
+use crate::evidence::ImageEvidence;
+use crate::policy::{Basis, ImagePolicy, NoMatch, Rule, Selection, StaticAllow};
 
-/// Most signatures looked at in one place.
-pub const MAX_SIGNATURES: usize = 100;
+pub use checker::MAX_SIGNATURES;
 
 /// An image digest that the authorities of a policy vouch for. Who holds one may admit the image.
 ///
@@ -93,8 +93,8 @@ pub struct Accounted {
     pub place: SignaturePlace,
     /// What was there.
     pub outcome: Outcome,
-    /// What came with it and was not checked.
-    pub notes: Vec<&'static str>,
+    /// What came with it, and whether it was checked.
+    pub notes: Vec<String>,
 }
 
 /// Where a signature may be.
@@ -157,7 +157,7 @@ fn quoted(names: &[String]) -> String {
 
 /// Judges an image, named with its digest, in a namespace (`None` where there is none: see [`crate::policy`]).
 ///
-/// Rules that go by keys need `evidence`; static rules do not, so the network need not be asked for them (see
+/// Rules that go by authorities need `evidence`; static rules do not, so the network need not be asked for them (see
 /// [`needs_evidence`]). `now` is the time that keys and static rules must be valid at. A panic in the libraries below
 /// is an unknown, and so denies.
 pub fn judge(
@@ -191,7 +191,7 @@ pub fn judge(
 /// Whether the rule that counts for an image goes by signatures, so that a registry must be asked.
 pub fn needs_evidence(policy: &ImagePolicy, repository: &Repository, namespace: Option<&str>) -> bool {
     match policy.rule_for(repository, namespace) {
-        Selection::Rule(rule) => matches!(rule.basis(), Basis::Keys(_)),
+        Selection::Rule(rule) => matches!(rule.basis(), Basis::Authorities(_)),
         Selection::NoMatch(_) => false,
     }
 }
@@ -234,12 +234,12 @@ fn judge_by_rule(rule: &Rule, image: &ImageReference, evidence: Option<&ImageEvi
             verdict: allowed(allow, digest, now).map(|grounds| vouch(image, digest, grounds)),
             accounted: Vec::new(),
         },
-        (Basis::Keys(_), Some(_), None) => Judged::of(unknown(Cause::Unreachable, "no registry was asked")),
-        (Basis::Keys(_), Some(digest), Some(evidence)) if evidence.digest != *digest => {
+        (Basis::Authorities(_), Some(_), None) => Judged::of(unknown(Cause::Unreachable, "no registry was asked")),
+        (Basis::Authorities(_), Some(digest), Some(evidence)) if evidence.digest != *digest => {
             Judged::of(unknown(Cause::Unreadable, format!("the evidence is about another image, {}", evidence.digest)))
         }
-        (Basis::Keys(authorities), Some(digest), Some(evidence)) => {
-            let (accounted, vouching) = Checker { authorities, digest, now }.look_everywhere(evidence);
+        (Basis::Authorities(authorities), Some(digest), Some(evidence)) => {
+            let (accounted, vouching) = checker::look_everywhere((authorities, digest, now), evidence);
             let verdict = weigh(authorities, &accounted, &vouching).map(|grounds| vouch(image, digest, grounds));
             Judged { verdict, accounted }
         }
@@ -269,16 +269,10 @@ fn allowed(allow: &StaticAllow, digest: &Digest, now: Timestamp) -> Result<Groun
 }
 
 /// What all places together come to.
-fn weigh(
-    authorities: &KeyAuthorities,
-    accounted: &[Accounted],
-    vouching: &BTreeSet<usize>,
-) -> Result<Grounds, ImageFact> {
-    let named = |indices: &mut dyn Iterator<Item = usize>| -> Vec<String> {
-        indices.filter_map(|index| authorities.list().get(index)).map(|authority| authority.name.clone()).collect()
-    };
+fn weigh(authorities: &Authorities, accounted: &[Accounted], vouching: &Vouching) -> Result<Grounds, ImageFact> {
     if authorities.are_met_by(vouching) {
-        return Ok(Grounds(named(&mut vouching.iter().copied())));
+        let named = vouching.keys().filter_map(|index| authorities.list().get(*index));
+        return Ok(Grounds(named.map(|authority| authority.name.clone()).collect()));
     }
     let mut unread = accounted.iter().filter_map(|entry| match &entry.outcome {
         Outcome::Unreadable(cause, why) => Some((*cause, format!("{}: {why}", entry.place))),
@@ -295,14 +289,14 @@ fn weigh(
     Err(if reasons.is_empty() { ImageFact::Unsigned } else { ImageFact::Untrusted(reasons) })
 }
 
-fn shortfall(authorities: &KeyAuthorities, vouching: &BTreeSet<usize>) -> String {
-    let name = |(_, authority): (usize, &KeyAuthority)| authority.name.clone();
+fn shortfall(authorities: &Authorities, vouching: &Vouching) -> String {
+    let name = |(_, authority): (usize, &Authority)| authority.name.clone();
     let listed = || authorities.list().iter().enumerate();
-    let signed: Vec<String> = listed().filter(|(index, _)| vouching.contains(index)).map(name).collect();
-    let missing = listed().filter(|(index, authority)| authority.required && !vouching.contains(index)).map(name);
+    let signed: Vec<String> = listed().filter(|(index, _)| vouching.contains_key(index)).map(name).collect();
+    let missing = listed().filter(|(index, authority)| authority.required && !vouching.contains_key(index)).map(name);
     let missing: Vec<String> = missing.collect();
     let required = if missing.is_empty() { String::new() } else { format!("; {} must sign", quoted(&missing)) };
-    format!("signed by {}, of {} keys needed{required}", quoted(&signed), authorities.threshold())
+    format!("signed by {}, of {} signers needed{required}", quoted(&signed), authorities.threshold())
 }
 
 impl Accounted {
@@ -318,121 +312,6 @@ impl Accounted {
             Outcome::Absent | Outcome::Verified(_) | Outcome::NotASignature(_) | Outcome::Unreadable(..) => None,
         }
     }
-}
-
-/// Looks for signatures by the authorities of one rule over one digest.
-struct Checker<'judgement> {
-    authorities: &'judgement KeyAuthorities,
-    digest: &'judgement Digest,
-    now: Timestamp,
-}
-
-impl Checker<'_> {
-    /// Accounts for both places where cosign stores signatures, always both, and says which authorities vouch.
-    fn look_everywhere(&self, evidence: &ImageEvidence) -> (Vec<Accounted>, BTreeSet<usize>) {
-        let mut vouching = BTreeSet::new();
-        let mut accounted = self.look(&evidence.tag_signatures, SignaturePlace::Tag, |index, layer| {
-            let found = signature::of_layer(layer, self.digest);
-            self.account(SignaturePlace::TagLayer(index), found, &mut vouching)
-        });
-        accounted.extend(self.look(&evidence.referrers, SignaturePlace::Referrers, |_, referrer| {
-            let found = match &referrer.content {
-                ReferrerContent::Bundle(bytes) => signature::of_bundle(bytes, self.digest),
-                ReferrerContent::Other { media_type } => Err(Flaw::NotASignature(clipped(media_type))),
-                ReferrerContent::Indeterminate(cause, why) => Err(Flaw::Unreadable(*cause, why.clone())),
-            };
-            self.account(SignaturePlace::Referrer(referrer.digest.clone()), found, &mut vouching)
-        }));
-        (accounted, vouching)
-    }
-
-    /// Accounts for each item of one place, up to [`MAX_SIGNATURES`]; what is beyond is unknown.
-    fn look<T>(
-        &self,
-        lookup: &Lookup<Vec<T>>,
-        place: SignaturePlace,
-        mut each: impl FnMut(usize, &T) -> Accounted,
-    ) -> Vec<Accounted> {
-        let items = match lookup {
-            Lookup::Found(items) => items,
-            Lookup::Absent => return vec![Accounted::of(place, Outcome::Absent)],
-            Lookup::Indeterminate(cause, why) => {
-                return vec![Accounted::of(place, Outcome::Unreadable(*cause, why.clone()))];
-            }
-        };
-        let mut accounted: Vec<_> =
-            items.iter().take(MAX_SIGNATURES).enumerate().map(|(index, item)| each(index, item)).collect();
-        if items.len() > MAX_SIGNATURES {
-            let why = format!("{} entries; the first {MAX_SIGNATURES} were checked", items.len());
-            accounted.push(Accounted::of(place, Outcome::Unreadable(Cause::TooLarge, why)));
-        } else if items.is_empty() {
-            accounted.push(Accounted::of(place, Outcome::Absent));
-        }
-        accounted
-    }
-
-    fn account(
-        &self,
-        place: SignaturePlace,
-        found: Result<Signature, Flaw>,
-        vouching: &mut BTreeSet<usize>,
-    ) -> Accounted {
-        let signature = match found {
-            Ok(signature) => signature,
-            Err(Flaw::NotASignature(what)) => return Accounted::of(place, Outcome::NotASignature(what)),
-            Err(Flaw::Unsupported(what)) => return Accounted::of(place, Outcome::Unsupported(what)),
-            Err(Flaw::Malformed(why)) => return Accounted::of(place, Outcome::Refused(clipped_reason(&why))),
-            Err(Flaw::Unreadable(cause, why)) => {
-                return Accounted::of(place, Outcome::Unreadable(cause, clipped_reason(&why)));
-            }
-        };
-        let outcome = match self.signers(&signature) {
-            Ok(signers) => {
-                vouching.extend(signers.iter().map(|(index, _)| *index));
-                Outcome::Verified(signers.into_iter().map(|(_, authority)| authority.name.clone()).collect())
-            }
-            Err(why) => Outcome::Refused(why),
-        };
-        Accounted { place, outcome, notes: signature.notes }
-    }
-
-    /// The authorities that made this signature over this image, or why it counts for nothing.
-    fn signers(&self, signature: &Signature) -> Result<Vec<(usize, &KeyAuthority)>, String> {
-        let signed = |(_, authority): &(usize, &KeyAuthority)| {
-            authority.key.has_signed(&signature.message, &signature.signature)
-        };
-        let (valid, out_of_time): (Vec<_>, Vec<_>) = (self.authorities.list().iter().enumerate())
-            .filter(signed)
-            .partition(|(_, authority)| authority.is_valid_at(self.now));
-        if let (Some((_, first)), Claim::OtherImage(digest)) = (valid.first(), &signature.claim) {
-            return Err(format!("signed by '{}' for another image, {digest}", first.name));
-        }
-        match (valid.is_empty(), out_of_time.first()) {
-            (false, _) => Ok(valid),
-            (true, Some((_, authority))) => Err(format!("signed by '{}', {}", authority.name, authority.validity())),
-            (true, None) if signature.has_certificate => {
-                Err("signed with a certificate; this rule trusts keys".to_owned())
-            }
-            (true, None) => Err("not signed by any key of the rule".to_owned()),
-        }
-    }
-}
-
-impl KeyAuthority {
-    /// A signature without a trusted time counts as made now: there is no other time that a forger could not choose.
-    fn is_valid_at(&self, now: Timestamp) -> bool {
-        self.not_before.is_none_or(|start| now >= start) && self.not_after.is_none_or(|end| now <= end)
-    }
-
-    fn validity(&self) -> String {
-        let day = |time: Option<Timestamp>| time.map_or_else(|| "…".to_owned(), |time| time.to_string());
-        format!("whose key is trusted from {} to {} only", day(self.not_before), day(self.not_after))
-    }
-}
-
-/// Reasons may quote strangers; [`clipped`] is for short names, this for sentences.
-fn clipped_reason(why: &str) -> String {
-    why.chars().take(300).map(|character| if character.is_control() { ' ' } else { character }).collect()
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use portreeve_reports::source::{Fields, Limits, Problems, yaml};
 
 use super::*;
 use crate::evidence::{ImageEvidence, Lookup, Referrer, ReferrerContent, SignatureLayer};
+use crate::policy::Given;
 use crate::policy::{ImagePolicy, ImagePolicySpec};
 use crate::sign::{SigningKey, sign_v2};
 use crate::verify::judge;
@@ -59,7 +60,7 @@ fn signed_by(key: &SigningKey) -> ImageEvidence {
 
 fn judgement(key: &SigningKey, evidence: &ImageEvidence) -> ImageJudgement {
     let keys = BTreeMap::from([("release.pub".to_owned(), key.public_key_pem().unwrap().into_bytes())]);
-    let policy = ImagePolicy::for_keys(&keys, 1).unwrap();
+    let policy = ImagePolicy::given(Given { keys, ..Given::default() }, 1).unwrap();
     let image = ImageReference::parse("quay.io/nebari/hub").unwrap().pinned(evidence.digest.clone());
     judge(&policy, &image, None, Some(evidence), Timestamp::UNIX_EPOCH)
 }

@@ -7,7 +7,7 @@ parts=${PORTREEVE_PARTS:-${XDG_CACHE_HOME:-$HOME/.cache}/portreeve/parts}
 bin=$parts/bin
 stamps=$parts/.stamps
 mkdir -p "$bin" "$stamps"
-export GOFLAGS=-trimpath CGO_ENABLED=0 GOBIN=$bin
+export GOFLAGS=-trimpath CGO_ENABLED=0
 
 # A part is there when its stamp carries the wanted version and its program runs from the cache.
 missing() { # program version
@@ -18,7 +18,12 @@ stamp() { echo "$2" >"$stamps/$1"; }
 
 go_install() { # program version package
   missing "$1" "$2" || return 0
-  go install -ldflags "-s -w" "$3@$2"
+  # The program may be called otherwise upstream.
+  local built=$parts/.go-install
+  rm -rf "$built"
+  GOBIN=$built go install -ldflags "-s -w" "$3@$2"
+  mv "$built"/* "$bin/$1"
+  rmdir "$built"
   stamp "$1" "$2"
 }
 
@@ -74,6 +79,11 @@ tests() {
   go_module kube-controller-manager $kubernetes k8s k8s.io/kubernetes/cmd/kube-controller-manager "$version"
   go_module kubemark $kubernetes k8s k8s.io/kubernetes/cmd/kubemark "$version"
   go_install cosign v3.1.3 github.com/sigstore/cosign/v3/cmd/cosign
+  go_install fulcio v1.8.8 github.com/sigstore/fulcio
+  go_install timestamp-server v2.1.3 github.com/sigstore/timestamp-authority/v2/cmd/timestamp-server
+  go_install rekor-tiles-posix v2.3.0 github.com/sigstore/rekor-tiles/v2/cmd/rekor-server/posix
+  go_module ctlog 1 go ./ctlog
+  go_module oidcissuer 1 go ./oidcissuer
   go_install helm v4.3.1 helm.sh/helm/v4/cmd/helm
   go_install sops v3.13.3 github.com/getsops/sops/v3/cmd/sops
   go_install age v1.3.2 filippo.io/age/cmd/age

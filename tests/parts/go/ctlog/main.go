@@ -28,7 +28,7 @@ type signer struct {
 
 func main() {
 	addr := flag.String("addr", "127.0.0.1:6962", "where to listen")
-	file := flag.String("key", "", "the log's P-256 key, PEM (SEC1)")
+	file := flag.String("key", "", "the log's P-256 key, PEM (PKCS #8)")
 	flag.Parse()
 	s, err := load(*file)
 	if err != nil {
@@ -49,9 +49,13 @@ func load(file string) (*signer, error) {
 	if block == nil {
 		return nil, fmt.Errorf("%s is not PEM", file)
 	}
-	key, err := stdx509.ParseECPrivateKey(block.Bytes)
+	parsed, err := stdx509.ParsePKCS8PrivateKey(block.Bytes)
 	if err != nil {
 		return nil, err
+	}
+	key, ok := parsed.(*ecdsa.PrivateKey)
+	if !ok {
+		return nil, fmt.Errorf("%s is not an EC key", file)
 	}
 	spki, err := stdx509.MarshalPKIXPublicKey(key.Public())
 	if err != nil {

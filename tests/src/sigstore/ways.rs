@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::cosign::Storage;
 
-/// A way of signing an image: [`Way::ALL`] has those that a private sigstore serves.
+/// A way of signing an image: [`Way::all`] has those that a private sigstore serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Way {
     /// Whose signature it is.

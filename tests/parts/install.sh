@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the real programs that the tests start, pinned, each only when missing.
-# usage: install.sh [tests|peers]      target: $PORTREEVE_PARTS, or $XDG_CACHE_HOME/portreeve/parts
+# usage: install.sh [tests|peers|recorders]      target: $PORTREEVE_PARTS, or $XDG_CACHE_HOME/portreeve/parts
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 parts=${PORTREEVE_PARTS:-${XDG_CACHE_HOME:-$HOME/.cache}/portreeve/parts}
@@ -24,6 +24,14 @@ go_install() { # program version package
   GOBIN=$built go install -ldflags "-s -w" "$3@$2"
   mv "$built"/* "$bin/$1"
   rmdir "$built"
+  stamp "$1" "$2"
+}
+
+go_file() { # file version module path
+  [ -f "$parts/share/$1" ] && [ "$(cat "$stamps/$1" 2>/dev/null)" = "$2" ] && return 0
+  local source
+  source=$(go mod download -json "$3@$2" | sed -n 's/^.*"Dir": "\(.*\)".*$/\1/p')
+  install -D -m 644 "$source/$4" "$parts/share/$1"
   stamp "$1" "$2"
 }
 
@@ -97,6 +105,15 @@ tests() {
 
 peers() {
   go_install kube-score v1.20.0 github.com/zegl/kube-score/cmd/kube-score
+}
+
+# What makes records for tests that start nothing: Rekor v1. About ten minutes of compiling.
+recorders() {
+  go_install trillian_log_server v1.7.3 github.com/google/trillian/cmd/trillian_log_server
+  go_install trillian_log_signer v1.7.3 github.com/google/trillian/cmd/trillian_log_signer
+  go_file trillian.sql v1.7.3 github.com/google/trillian storage/postgresql/schema/storage.sql
+  go_install rekor-server v1.5.4 github.com/sigstore/rekor/cmd/rekor-server
+  apt_program psql postgresql-client
 }
 
 "${1:-tests}"

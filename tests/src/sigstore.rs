@@ -16,6 +16,7 @@
 //! ```
 
 mod recorded;
+mod rekor_v1;
 mod roots;
 mod servers;
 mod signer;
@@ -26,12 +27,13 @@ use std::path::Path;
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
-pub use recorded::record;
+pub use recorded::{record, record_rekor_v1};
 pub use roots::{Anchor, TrustedRoot};
 pub use signer::Signer;
 pub use ways::{By, Identity, Predicate, Proof, Way, What};
 
 use crate::{OrFail, api};
+use rekor_v1::RekorV1;
 use roots::Keys;
 use servers::{Servers, SigningConfigs};
 
@@ -42,7 +44,9 @@ pub const WORKFLOW: &str = "https://github.com/example-org/app/.github/workflows
 
 /// Fulcio, a timestamp authority, Rekor v2, a log that promises certificates a place, and issuers of tokens. About 100 MB.
 pub struct PrivateSigstore {
+    keys: Keys,
     servers: Servers,
+    rekor_v1: OnceCell<RekorV1>,
     configs: SigningConfigs,
     trusted_root: TrustedRoot,
     strangers_root: TrustedRoot,
@@ -61,7 +65,18 @@ impl PrivateSigstore {
         let servers = Servers::start(&keys).await;
         let configs = SigningConfigs::write(&servers);
         let (trusted_root, strangers_root) = (keys.trusted_root(), Keys::generate().trusted_root());
-        Self { servers, configs, trusted_root, strangers_root }
+        Self { keys, servers, rekor_v1: OnceCell::new(), configs, trusted_root, strangers_root }
+    }
+
+    /// Has a Rekor v1, too, which the trusted root knows in any case. Its programs are no part of `make parts`.
+    pub async fn with_rekor_v1(&self) -> &Self {
+        let started = self.rekor_v1.get_or_init(|| async {
+            let rekor = RekorV1::start(&self.keys).await;
+            self.configs.add_rekor_v1(&self.servers, &rekor.url);
+            rekor
+        });
+        started.await;
+        self
     }
 
     /// The root of what this sigstore signs.

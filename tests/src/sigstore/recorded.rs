@@ -6,29 +6,38 @@ use std::path::Path;
 use reqwest::Client;
 use serde_json::{Value, json};
 
-use super::{By, Identity, PrivateSigstore, Proof, Signer, Way, What};
+use super::{By, Identity, PrivateSigstore, Proof, Signer, TrustedRoot, Way, What};
 use crate::cosign::Storage;
 use crate::registry::Registry;
 use crate::{OrFail, api, repository};
 
-/// Where the records are, from the root of the repository.
-const FOLDER: &str = "policies/trust/tests/keyless";
 /// The repository in the registry.
 const REPOSITORY: &str = "demo/app";
 
-/// Signs an image in each way and writes what a verifier reads of it to `policies/trust/tests/keyless`; its `README.md`
-/// tells the shapes.
+/// Signs an image in each of [`Way::all`] and writes what a verifier reads of it to `policies/trust/tests/keyless`; its
+/// `README.md` tells the shapes.
 pub async fn record() {
-    let (sigstore, registry) = (PrivateSigstore::shared().await, Registry::with_referrers().await);
+    record_into("policies/trust/tests/keyless", PrivateSigstore::shared().await, &Way::all()).await;
+}
+
+/// The same for [`Way::LOGGED_V1`] and `policies/trust/tests/rekor_v1`.
+pub async fn record_rekor_v1() {
+    let sigstore = PrivateSigstore::shared().await.with_rekor_v1().await;
+    record_into("policies/trust/tests/rekor_v1", sigstore, &Way::LOGGED_V1).await;
+}
+
+async fn record_into(folder: &str, sigstore: &PrivateSigstore, ways: &[Way]) {
+    let registry = Registry::with_referrers().await;
     let signer = sigstore.signer(registry.docker_config()).await;
-    let shelf = Shelf { folder: &repository().join(FOLDER), registry: &registry, signer: &signer };
+    let (folder, root) = (repository().join(folder), sigstore.trusted_root());
+    let shelf = Shelf { folder: &folder, registry: &registry, signer: &signer, root };
     shelf.clear();
-    shelf.write("trusted_root.json", &sigstore.trusted_root().bytes());
+    shelf.write("trusted_root.json", &root.bytes());
     shelf.write("strangers_root.json", &sigstore.strangers_root().bytes());
     shelf.write("signer.pub", &fs::read(signer.cosign().public_key()).or_fail("the public key"));
     let mut cases = Vec::new();
-    for way in Way::all() {
-        cases.push(shelf.case(way).await);
+    for way in ways {
+        cases.push(shelf.case(*way).await);
     }
     let list = serde_json::to_vec_pretty(&cases).or_fail("the list of cases");
     shelf.write("cases.json", &[&list[..], b"\n"].concat());
@@ -38,6 +47,7 @@ struct Shelf<'a> {
     folder: &'a Path,
     registry: &'a Registry,
     signer: &'a Signer<'a>,
+    root: &'a TrustedRoot,
 }
 
 impl Shelf<'_> {
@@ -59,6 +69,8 @@ impl Shelf<'_> {
         let name = way.name();
         let image = self.registry.push_image(&format!("{REPOSITORY}:{name}"));
         self.signer.sign(way, &image);
+        let verified = self.signer.verify(way, &image, &self.signer.identity(way.by), self.root);
+        assert_eq!(verified.status.success(), way.satisfies_cosign(), "cosign on its own {name}");
         let (repository, digest) = image.split_once('@').or_fail("an image that was pushed has a digest");
         let storage = match (way.storage, way.what) {
             (Storage::Bundle, _) => "bundle",
@@ -77,7 +89,8 @@ impl Shelf<'_> {
         }
         let mut case = json!({
             "name": name, "repository": repository, "digest": digest, "storage": storage,
-            "logged": way.proof == Proof::Logged, "stamped": way.proof != Proof::Bare, "signer": self.who(way.by)});
+            "logged": matches!(way.proof, Proof::Logged | Proof::LoggedV1),
+            "stamped": matches!(way.proof, Proof::Logged | Proof::Stamped), "signer": self.who(way.by)});
         if let What::Attestation(predicate) = way.what {
             case["predicateType"] = predicate.uri().into();
         }

@@ -14,6 +14,8 @@ use crate::{OrFail, cosign};
 
 /// The log's name: the host of its URL in the root, the origin of its checkpoints.
 pub(super) const REKOR: &str = "rekor.test";
+/// The name of the log that is a Rekor v1.
+pub(super) const REKOR_V1: &str = "rekor1.test";
 /// What the root holds was valid from here.
 pub(super) const START: &str = "2020-01-01T00:00:00Z";
 
@@ -24,7 +26,7 @@ pub enum Anchor {
     Fulcio,
     /// The certificate transparency log that promised to log their certificates.
     Ct,
-    /// The transparency log of signatures (Rekor v2).
+    /// The transparency logs of signatures (Rekor v2 and v1).
     Rekor,
     /// The timestamp authority (RFC 3161).
     Tsa,
@@ -98,6 +100,7 @@ impl Keys {
         let keys = Self { folder: scratch("sigstore-keys") };
         keys.pair("ct", &PKCS_ECDSA_P256_SHA256);
         keys.pair("rekor", &PKCS_ED25519);
+        keys.pair("rekor1", &PKCS_ECDSA_P256_SHA256);
         let fulcio = keys.pair("fulcio", &PKCS_ECDSA_P256_SHA256);
         keys.write("fulcio.pem", &root_params("test-fulcio", 1).self_signed(&fulcio).or_fail("fulcio's root").pem());
         let tsa_root = KeyPair::generate().or_fail("a key");
@@ -109,7 +112,7 @@ impl Keys {
         keys
     }
 
-    /// A file: `fulcio.key`, `fulcio.pem`, `tsa.key`, `tsa-chain.pem`, `rekor.key`, `rekor.pub`, `ct.key`, `ct.pub`.
+    /// A file: `fulcio.key`, `fulcio.pem`, `tsa.key`, `tsa-chain.pem`, `rekor.key`, `rekor.pub`, `rekor1.…`, `ct.…`.
     pub(super) fn file(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
@@ -125,6 +128,7 @@ impl Keys {
         cosign.arg(anchor("fulcio", "fulcio.test", "certificate-chain", "fulcio.pem"));
         cosign.arg(anchor("ctfe", "ct.test", "public-key", "ct.pub"));
         cosign.arg(format!("{},origin={REKOR}", anchor("rekor", REKOR, "public-key", "rekor.pub")));
+        cosign.arg(anchor("rekor", REKOR_V1, "public-key", "rekor1.pub"));
         cosign.arg(anchor("tsa", "tsa.test/api/v1/timestamp", "certificate-chain", "tsa-chain.pem"));
         run(&mut cosign);
         TrustedRoot { path }

@@ -118,34 +118,45 @@ impl SigningConfigs {
     /// Has cosign write one for each kind of proof.
     pub(super) fn write(servers: &Servers) -> Self {
         let configs = Self { folder: scratch("signing-configs") };
-        let service = |name: &str, url: &str, version: u8| {
-            format!("--{name}=url={url},api-version={version},start-time={START},operator=test")
-        };
         let fulcio = service("fulcio", &servers.fulcio, 1);
-        let rekor = [service("rekor", &servers.rekor, 2), "--rekor-config=ANY".to_owned()];
+        let rekor = service("rekor", &servers.rekor, 2);
         let tsa = [service("tsa", &servers.tsa, 1), "--tsa-config=ANY".to_owned()];
-        let write = |proof, services: &[&[String]]| {
-            let mut command = cosign::bare();
-            command.args(["signing-config", "create", "--out"]).arg(configs.file(proof));
-            run(command.args(services.iter().copied().flatten()));
-        };
-        write(Proof::Logged, &[std::slice::from_ref(&fulcio), &rekor, &tsa]);
-        write(Proof::Stamped, &[std::slice::from_ref(&fulcio), &tsa]);
-        write(Proof::Bare, &[&[]]);
+        configs.create(Proof::Logged, &[&[fulcio.clone(), rekor, ANY_REKOR.to_owned()], &tsa]);
+        configs.create(Proof::Stamped, &[&[fulcio], &tsa]);
+        configs.create(Proof::Bare, &[]);
         configs
+    }
+
+    /// The same for a Rekor v1 that was started later.
+    pub(super) fn add_rekor_v1(&self, servers: &Servers, rekor: &str) {
+        let services = [service("fulcio", &servers.fulcio, 1), service("rekor", rekor, 1), ANY_REKOR.to_owned()];
+        self.create(Proof::LoggedV1, &[&services]);
+    }
+
+    fn create(&self, proof: Proof, services: &[&[String]]) {
+        let mut command = cosign::bare();
+        command.args(["signing-config", "create", "--out"]).arg(self.file(proof));
+        run(command.args(services.iter().copied().flatten()));
     }
 
     /// The one for this kind of proof.
     pub(super) fn file(&self, proof: Proof) -> PathBuf {
         self.folder.join(match proof {
             Proof::Logged => "logged.json",
+            Proof::LoggedV1 => "logged-v1.json",
             Proof::Stamped => "stamped.json",
             Proof::Bare => "bare.json",
         })
     }
 }
 
-async fn healthy(program: &mut Running, port: u16, path: &str, deadline: Duration) {
+const ANY_REKOR: &str = "--rekor-config=ANY";
+
+fn service(name: &str, url: &str, version: u8) -> String {
+    format!("--{name}=url={url},api-version={version},start-time={START},operator=test")
+}
+
+pub(super) async fn healthy(program: &mut Running, port: u16, path: &str, deadline: Duration) {
     let client = api::http_client().build().or_fail("an HTTP client");
     let address = format!("{}/{path}", url(port));
     let answers = |_: &Running| {
@@ -155,10 +166,10 @@ async fn healthy(program: &mut Running, port: u16, path: &str, deadline: Duratio
     program.until(&format!("an answer of {address}"), deadline, answers).await;
 }
 
-fn url(port: u16) -> String {
+pub(super) fn url(port: u16) -> String {
     format!("http://127.0.0.1:{port}")
 }
 
-fn flag(name: &str, path: &Path) -> String {
+pub(super) fn flag(name: &str, path: &Path) -> String {
     format!("--{name}={}", path.display())
 }

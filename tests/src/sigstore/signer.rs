@@ -7,9 +7,9 @@ use std::process::{Command, Output};
 use serde_json::Value;
 
 use super::{By, Identity, MAIL, PrivateSigstore, Proof, TrustedRoot, WORKFLOW, Way, What};
-use crate::OrFail;
 use crate::cosign::{Cosign, Storage};
 use crate::process::{run, scratch};
+use crate::{OrFail, fail};
 
 /// A cosign that signs against a private sigstore; see [`PrivateSigstore::signer`].
 pub struct Signer<'a> {
@@ -94,13 +94,20 @@ impl<'a> Signer<'a> {
     }
 
     fn v2(&self, command: &mut Command, way: Way) {
-        assert_ne!(way.proof, Proof::Logged, "a signature behind a tag is logged by Rekor v1, which does not run here");
-        command.args(["--new-bundle-format=false", "--use-signing-config=false", "--tlog-upload=false"]);
+        command.args(["--new-bundle-format=false", "--use-signing-config=false"]);
         if way.by != By::Key {
             command.args(["--fulcio-url", &self.sigstore.servers.fulcio]);
         }
-        if way.proof == Proof::Stamped {
-            command.args(["--timestamp-server-url", &self.sigstore.servers.tsa]);
-        }
+        match way.proof {
+            Proof::Logged => fail("a signature behind a tag has no entry of Rekor v2"),
+            Proof::LoggedV1 => {
+                let rekor = self.sigstore.rekor_v1.get().or_fail("a Rekor v1 (PrivateSigstore::with_rekor_v1)");
+                command.args(["--rekor-url", &rekor.url])
+            }
+            Proof::Stamped => {
+                command.args(["--tlog-upload=false", "--timestamp-server-url", &self.sigstore.servers.tsa])
+            }
+            Proof::Bare => command.arg("--tlog-upload=false"),
+        };
     }
 }

@@ -46,6 +46,8 @@ pub enum What {
 pub enum Proof {
     /// An entry of Rekor v2 and, since that states no time, a timestamp.
     Logged,
+    /// An entry of Rekor v1, whose promise states the time; for this [`super::PrivateSigstore::with_rekor_v1`] has to run.
+    LoggedV1,
     /// A timestamp of the authority alone.
     Stamped,
     /// Nothing.
@@ -167,7 +169,7 @@ impl Predicate {
 }
 
 impl Way {
-    /// All that this sigstore serves. What needs Rekor v1 (a log entry beside a signature behind a tag) is not here.
+    /// All that a sigstore without Rekor v1 serves. A signature behind a tag has no entry there: Rekor v2 has none for it.
     pub fn all() -> Vec<Self> {
         let mut ways: Vec<_> = Self::SIGNATURES.to_vec();
         for predicate in Predicate::ALL {
@@ -195,6 +197,17 @@ impl Way {
         Self::signature(By::Key, Proof::Bare, Storage::Tag),
     ];
 
+    /// Those that Rekor v1 logs.
+    pub const LOGGED_V1: [Self; 7] = [
+        Self::signature(By::Mail, Proof::LoggedV1, Storage::Bundle),
+        Self::signature(By::Mail, Proof::LoggedV1, Storage::Tag),
+        Self::signature(By::Key, Proof::LoggedV1, Storage::Bundle),
+        Self::signature(By::Key, Proof::LoggedV1, Storage::Tag),
+        Self::attestation(By::Mail, Predicate::SlsaV1, Proof::LoggedV1, Storage::Bundle),
+        Self::attestation(By::Mail, Predicate::SlsaV1, Proof::LoggedV1, Storage::Tag),
+        Self::attestation(By::GitHub, Predicate::SlsaV1, Proof::LoggedV1, Storage::Bundle),
+    ];
+
     /// A signature of the image itself.
     pub const fn signature(by: By, proof: Proof, storage: Storage) -> Self {
         Self { by, what: What::Signature, proof, storage }
@@ -214,12 +227,20 @@ impl Way {
         };
         let what = match (self.what, self.proof) {
             (What::Attestation(predicate), _) => predicate.word(),
-            (What::Signature, Proof::Logged) => "logged",
+            (What::Signature, Proof::Logged | Proof::LoggedV1) => "logged",
             (What::Signature, Proof::Stamped) => "stamped",
             (What::Signature, Proof::Bare) => "bare",
         };
+        let log = if self.proof == Proof::LoggedV1 { "-v1" } else { "" };
         let storage = if self.storage == Storage::Tag { "-tag" } else { "" };
-        format!("{by}-{what}{storage}")
+        format!("{by}-{what}{log}{storage}")
+    }
+
+    /// Whether cosign 3.1.3 accepts what it made. Of an envelope behind a tag it stamps the signature, and then looks for
+    /// a timestamp of the whole envelope.
+    pub fn satisfies_cosign(self) -> bool {
+        let envelope = self.storage == Storage::Tag && matches!(self.what, What::Attestation(_));
+        !(envelope && self.proof == Proof::Stamped)
     }
 
     /// The arguments of a verification that demands what this way gives, but for the image and the root.
@@ -235,7 +256,7 @@ impl Way {
             }
         };
         match self.proof {
-            Proof::Logged => {}
+            Proof::Logged | Proof::LoggedV1 => {}
             Proof::Stamped => drop(command.args(["--insecure-ignore-tlog=true", "--use-signed-timestamps"])),
             Proof::Bare => drop(command.arg("--insecure-ignore-tlog=true")),
         }

@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::judge::CurrentJudge;
 use crate::platform::budget::{Budget, pause};
 use crate::platform::build::Validated;
-use crate::platform::clear::GateRules;
+use crate::platform::clear::{self, GateRules};
 use crate::platform::findings;
 use crate::platform::former::Former;
 use crate::platform::keep::{Aim, Look, Outcome, Run, State};
@@ -302,7 +302,11 @@ impl PlatformController {
             tracing::info!(platform, component, objects = applied.written.len(), "applied");
         }
         let asked = CODES.iter().filter(|entry| entry.code != FORMER_PLATFORM.code).map(CodeEntry::code);
-        books.ledger.found(leading, findings::subject(platform, component).key(), (found, asked)).await;
+        let subject = findings::subject(platform, component).key();
+        if let Some(verdicts) = &outcome.verdicts {
+            books.ledger.passed_gate(&subject, clear::failures(verdicts));
+        }
+        books.ledger.found(leading, subject, (found, asked)).await;
         let is_late_or_final = is_late || outcome.stop.is_some();
         let has_written = outcome.applied.as_ref().is_some_and(|applied| !applied.written.is_empty());
         has_written || (matches!(outcome.state, State::Progressing) && !is_late_or_final)

@@ -127,7 +127,7 @@ pub(super) fn stop(plan: &ComponentPlan, component: &Component, aim: Aim<'_>, of
     if !refused.is_empty() {
         return Some(Stop::Refused(refused));
     }
-    let why = |planned: &Planned| Some((planned.wanted.address.key.clone(), foreign(planned)?));
+    let why = |planned: &Planned| Some((planned.shown(), foreign(planned)?));
     let foreign: Vec<(ObjectKey, String)> = plan.objects.iter().filter_map(why).collect();
     if !foreign.is_empty() {
         return Some(Stop::Foreign(foreign));
@@ -145,7 +145,7 @@ pub(super) fn stop(plan: &ComponentPlan, component: &Component, aim: Aim<'_>, of
 /// What a plan knows of a component to which nothing is to be done: the health of what it has looked at.
 pub(super) fn looked_at(outcome: Outcome) -> Outcome {
     let objects = outcome.plan.iter().flat_map(|plan| &plan.objects);
-    let of = |planned: &Planned| planned.live.as_ref().map(|live| (planned.wanted.address.key.clone(), health(live)));
+    let of = |planned: &Planned| planned.live.as_ref().map(|live| (planned.shown(), health(live)));
     let unhealthy: Vec<_> = objects.filter_map(of).filter(|(_, health)| *health != Health::Healthy).collect();
     Outcome { state: state_of(&unhealthy), unhealthy, ..outcome }
 }

@@ -34,6 +34,8 @@ pub use declaration::Declaration;
 
 /// The first pause while something is under way.
 const SOON: Duration = Duration::from_secs(1);
+/// Within which time of each other all who wait for an API server ask it, when it answers again.
+const SPREAD: Duration = Duration::from_secs(3);
 
 /// What the controller works with.
 pub struct PlatformController {
@@ -67,6 +69,8 @@ struct Memory {
     books: Books,
     /// What the log says of a resource that cannot be used.
     refused: Option<String>,
+    /// Whether the last look could not be taken, since the API server did not answer.
+    is_unanswered: bool,
 }
 
 /// What a round writes into, whatever it looks at.
@@ -83,6 +87,8 @@ struct Known {
     state: Option<State>,
     drift: BTreeMap<DriftClass, usize>,
     failures: u32,
+    /// Whether the last failure was that of an API server that did not answer.
+    is_unanswered: bool,
     digest: String,
     not_before: Option<Instant>,
     unhealthy_since: Option<Instant>,
@@ -128,19 +134,26 @@ impl PlatformController {
             let soon = pause(SOON, busy_rounds, dice()).min(self.interval);
             let next = if is_busy { soon } else { pause(self.interval, 0, dice()) };
             tokio::select! {
-                () = self.pause(next, &mut memory.books.ledger) => {}
+                () = self.pause(next, &mut memory) => {}
                 () = shutdown.cancelled() => return,
             }
         }
     }
 
-    /// Waits for the next round. Other rules change verdicts at once, and need no look at the cluster for that.
-    async fn pause(&mut self, next: Duration, ledger: &mut Ledger) {
-        let end = tokio::time::Instant::now() + next;
+    /// Waits for the next round. Other rules change verdicts at once, and need no look at the cluster for that; an API
+    /// server that answers again is asked again soon.
+    async fn pause(&mut self, next: Duration, memory: &mut Memory) {
+        let mut end = tokio::time::Instant::now() + next;
+        let ledger = &mut memory.books.ledger;
         loop {
             tokio::select! {
                 () = tokio::time::sleep_until(end) => return,
                 () = self.declaration.changed() => return,
+                () = self.leadership.answered_again() => {
+                    memory.components.values_mut().for_each(Known::answered_again);
+                    end = end.min(tokio::time::Instant::now() + SPREAD * u32::from(dice()) / 255);
+                    continue;
+                }
                 () = ledger.rules_changed() => {}
             }
             match self.leadership.now() {
@@ -167,13 +180,14 @@ impl PlatformController {
             self.not_looked_at(Some(State::Invalid), memory);
             return false;
         }
-        let Memory { gate: Some((_, gate)), books, components, .. } = memory else { return false };
+        let Memory { gate: Some((_, gate)), books, components, is_unanswered, .. } = memory else { return false };
         let gate = gate.in_force(self.judge.now().rules());
         let look = match Look::take(&self.applier, &validated, &gate, parts).await {
             Ok(look) => look,
             Err(failure) => {
                 self.declaration.tell(&of, (false, "NotLookedAt"), failure.to_string());
                 self.whole(leading, books, None, None).await;
+                *is_unanswered = failure.is_unanswered();
                 components.values_mut().for_each(|known| known.not_looked_at(None));
                 for component in &validated.spec.components {
                     let outcome = Outcome::not_looked_at(component, failure.clone());
@@ -184,6 +198,9 @@ impl PlatformController {
                 return false;
             }
         };
+        if std::mem::take(is_unanswered) {
+            components.values_mut().for_each(Known::answered_again);
+        }
         self.whole(leading, books, None, Some(&look.former)).await;
         if books.tidied.as_ref() != Some(&validated.name) && self.forget_others(leading, &mut books.ledger, &look).await
         {
@@ -381,7 +398,7 @@ impl Memory {
         let (judge, recorder) = (controller.judge.clone(), controller.recorder.clone());
         let ledger = Ledger::new(Keeper::Platform, (judge, recorder), controller.needs.clone());
         let books = Books { ledger, budget: Budget::default(), tidied: None };
-        Self { gate: None, components: BTreeMap::new(), writes: 0, books, refused: None }
+        Self { gate: None, components: BTreeMap::new(), writes: 0, books, refused: None, is_unanswered: false }
     }
 }
 
@@ -394,6 +411,13 @@ impl Known {
         self.not_before.is_none_or(|at| now >= at)
     }
 
+    /// The API server answers again: what it did not answer is tried at once.
+    fn answered_again(&mut self) {
+        if std::mem::take(&mut self.is_unanswered) {
+            (self.failures, self.not_before) = (0, None);
+        }
+    }
+
     fn not_looked_at(&mut self, state: Option<State>) {
         self.state = state;
         self.drift.clear();
@@ -401,6 +425,7 @@ impl Known {
 
     fn note(&mut self, outcome: &Outcome, now: Instant, interval: Duration) {
         self.state = Some(outcome.state);
+        self.is_unanswered = outcome.is_unanswered();
         self.drift.clear();
         for drifted in &outcome.drift {
             *self.drift.entry(drifted.class).or_default() += 1;

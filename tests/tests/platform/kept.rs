@@ -473,3 +473,28 @@ async fn no_component_is_counted_as_healthy_that_was_not_looked_at() {
     proxy.heal();
     counted(1.0, 0.0).await;
 }
+
+/// How long a daemon may take to hear that the API server answers again, and to try what it did not answer: less than the
+/// pause after a failure.
+const AGAIN: std::time::Duration = std::time::Duration::from_secs(40);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_api_server_did_not_answer_is_tried_soon_after_it_answers_again() {
+    let site = Site::new("returned").await;
+    let proxy = ApiProxy::start(site.plane).await;
+    site.write("app/a.yaml", &config("a", "1"));
+    let mut configuration = configuration(&site);
+    configuration["cluster"]["kubeconfig"] = json!(proxy.kubeconfig());
+    configuration["platform"]["interval"] = json!("2m");
+    proxy.fault(Match::path(&format!("/namespaces/{}/configmaps", site.namespace)), Fault::Drop, None);
+    let daemon = started(&site, &configuration).await;
+    assert!(message(&finding(&daemon, "PR-5003").await).contains("could not be asked"));
+    proxy.fault(Match::path("/"), Fault::Drop, None);
+    proxy.cut();
+    daemon.wait_for_metric("portreeve_leader", 0.0).await;
+    proxy.heal();
+    let is_there = || async { site.api().get(&site.config_map("a")).await.ok() };
+    let came = portreeve_tests::process::until(AGAIN, is_there).await;
+    assert!(came.is_some(), "{}", daemon.log());
+    resolved(&daemon, "PR-5003").await;
+}

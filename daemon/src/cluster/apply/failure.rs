@@ -117,6 +117,11 @@ impl ApiFailure {
         self.is_refusal() || matches!(self.itself(), Self::Failed(_))
     }
 
+    /// Whether there was no answer: not about what was asked, but about who was.
+    pub fn is_unanswered(&self) -> bool {
+        matches!(self.itself(), Self::TimedOut(_) | Self::Unreachable(_))
+    }
+
     /// The same, with the question that was not answered: one kind may fail where all others are served.
     #[must_use]
     pub fn at(self, question: impl std::fmt::Display) -> Self {

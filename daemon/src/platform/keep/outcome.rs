@@ -98,6 +98,15 @@ impl Outcome {
         }
     }
 
+    /// Whether it was stopped by an API server that did not answer.
+    pub fn is_unanswered(&self) -> bool {
+        match &self.stop {
+            Some(Stop::Api(failure)) => failure.is_unanswered(),
+            Some(Stop::Refused(refused)) => refused.iter().any(|(_, failure)| failure.is_unanswered()),
+            _ => false,
+        }
+    }
+
     /// Whether nothing of the component is left in the cluster.
     pub fn is_gone(&self) -> bool {
         self.applied.as_ref().is_some_and(|applied| applied.is_gone)

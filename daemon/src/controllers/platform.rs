@@ -9,8 +9,8 @@ use portreeve_api::platform::{CODES, FORMER_PLATFORM, Gate, PLATFORM_INVALID};
 use portreeve_reports::{CodeEntry, SubjectKey};
 use tokio_util::sync::CancellationToken;
 
-use super::dice;
 use super::ledger::{Keeper, Ledger, Needs};
+use super::{dice, soon};
 use crate::cluster::apply::Applier;
 use crate::config::Config;
 use crate::judge::CurrentJudge;
@@ -34,8 +34,6 @@ pub use declaration::Declaration;
 
 /// The first pause while something is under way.
 const SOON: Duration = Duration::from_secs(1);
-/// Within which time of each other all who wait for an API server ask it, when it answers again.
-const SPREAD: Duration = Duration::from_secs(3);
 
 /// What the controller works with.
 pub struct PlatformController {
@@ -151,7 +149,7 @@ impl PlatformController {
                 () = self.declaration.changed() => return,
                 () = self.leadership.answered_again() => {
                     memory.components.values_mut().for_each(Known::answered_again);
-                    end = end.min(tokio::time::Instant::now() + SPREAD * u32::from(dice()) / 255);
+                    end = end.min(tokio::time::Instant::now() + soon());
                     continue;
                 }
                 () = ledger.rules_changed() => {}

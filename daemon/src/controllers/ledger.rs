@@ -38,6 +38,8 @@ pub enum Keeper {
     Platform,
     /// That of declared Secrets.
     Secrets,
+    /// Nobody in particular: mistakes of custom resources are told by who reads them.
+    Resources,
 }
 
 impl Keeper {
@@ -46,6 +48,7 @@ impl Keeper {
         let entries = match self {
             Self::Platform => vec![portreeve_api::platform::CODES],
             Self::Secrets => vec![portreeve_secrets::sops::CODES, portreeve_secrets::sync::CODES],
+            Self::Resources => Vec::new(),
         };
         entries.into_iter().flatten().map(CodeEntry::code).collect()
     }
@@ -54,6 +57,7 @@ impl Keeper {
         match self {
             Self::Platform => "platform",
             Self::Secrets => "declared Secret",
+            Self::Resources => "custom resource",
         }
     }
 }
@@ -119,6 +123,11 @@ impl Needs {
             () = self.inner.news.notified() => {}
             () = over => {}
         }
+    }
+
+    /// Custom resources with mistakes need this of the exceptions. They are no questions that anybody asks of all.
+    pub(super) fn of_resources(&self, version: u64, usage: Usage) {
+        self.tell(Keeper::Resources, Need { version, usage, asked: BTreeSet::new() });
     }
 
     fn awaited_until(&self) -> Option<Instant> {

@@ -17,6 +17,7 @@ mod credentials;
 mod discover;
 mod endpoint;
 mod failure;
+mod names;
 mod options;
 mod ping;
 mod push;

@@ -228,12 +228,12 @@ impl Peer {
     fn speaks_http2(cluster: &FolderCluster) -> Self {
         let mut peer = Self::connect(cluster);
         peer.say(preface());
-        peer.is_answered();
+        drop(peer.is_answered());
         peer
     }
 
-    /// Waits for the answer to a PING, which nobody who is closed gets.
-    fn is_answered(&mut self) {
+    /// Waits for the answer to a PING, which nobody who is closed gets; what was said until then.
+    fn is_answered(&mut self) -> Vec<u8> {
         self.say(frame(6, 0, 0, b"anybody?"));
         let (answer, mut heard, mut chunk) = (frame(6, 1, 0, b"anybody?"), Vec::new(), [0; 4096]);
         while !heard.windows(answer.len()).any(|window| window == answer) {
@@ -241,6 +241,29 @@ impl Peer {
             assert!(read > 0, "the connection was closed");
             heard.extend_from_slice(&chunk[..read]);
         }
+        heard
+    }
+}
+
+#[tokio::test]
+async fn a_connection_has_few_requests_at_a_time_with_small_heads() {
+    let cluster = FolderCluster::new("");
+    let _daemon = cluster.serve().await;
+    let mut peer = Peer::connect(&cluster);
+    peer.say(preface());
+    let settings = peer.is_answered();
+    for (what, setting) in [("streams", [0, 3, 0, 0, 0, 32]), ("bytes of a head", [0, 6, 0, 0, 32, 0])] {
+        assert!(settings.windows(6).any(|told| told == setting), "{what}: {settings:?}");
+    }
+    let ca = std::fs::read(cluster.root().join("tls.crt")).or_fail("the certificate");
+    let ca = reqwest::Certificate::from_pem(&ca).or_fail("a certificate");
+    let client =
+        portreeve_tests::api::http_client().http2_prior_knowledge().tls_certs_only([ca]).build().or_fail("a client");
+    for (head, expected) in [(6 << 10, 200), (9 << 10, 431)] {
+        let post = client.post(format!("https://localhost:{}/validate", cluster.webhook_port()));
+        let post = post.header("x-long", "x".repeat(head)).body(review(&json!(1)).to_string());
+        let answer = post.send().await.or_fail("an answer");
+        assert_eq!((answer.version(), answer.status().as_u16()), (reqwest::Version::HTTP_2, expected), "{head}");
     }
 }
 
@@ -276,5 +299,5 @@ async fn connections_that_only_ping_keep_nobody_out_and_page_and_health_go_on() 
     // Who has said nothing for longest has made room, and nobody else.
     let mut rest = held.split_off(1);
     held.iter_mut().for_each(|first| drop(first.heard_until_the_end()));
-    rest.iter_mut().for_each(Peer::is_answered);
+    rest.iter_mut().for_each(|other| drop(other.is_answered()));
 }

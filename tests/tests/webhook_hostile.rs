@@ -23,6 +23,7 @@ const MOST_VALUES: usize = 200_000;
 const SHUTDOWN: Duration = Duration::from_secs(15);
 /// What docs/limits.md says of connections.
 const MOST_CONNECTIONS: usize = 512;
+const MOST_STREAMS: u32 = 32;
 /// The series of reviews that are in work.
 const IN_WORK: &str = "portreeve_admission_in_flight";
 /// Ends a request that never comes to its end.
@@ -151,7 +152,7 @@ impl Peer {
 
 fn tcp(port: u16) -> TcpStream {
     let stream = TcpStream::connect(("127.0.0.1", port)).or_fail("a connection");
-    stream.set_read_timeout(Some(PATIENCE)).or_fail("a timeout");
+    stream.set_read_timeout(Some(PATIENCE)).and_then(|()| stream.set_nodelay(true)).or_fail("a socket");
     stream
 }
 
@@ -284,6 +285,26 @@ async fn bodies_that_do_not_come_take_room_from_nobody() {
     let answer = cluster.validate(&review(&json!(1))).await.or_fail("an answer");
     assert_eq!((answer.status, &answer.json()["response"]["uid"]), (200, &json!("1")));
     assert_eq!(cluster.doors().sample(IN_WORK).await, in_work, "it waited for those that are silent");
+    drop(silent);
+}
+
+#[tokio::test]
+async fn requests_without_bodies_cost_bounded_memory_however_many_there_are() {
+    let cluster = FolderCluster::new("");
+    let daemon = cluster.serve().await;
+    let heads: Vec<u8> = (0..MOST_STREAMS).flat_map(|stream| head_without_body(2 * stream + 1)).collect();
+    let silent: Vec<Peer> = (0..MOST_CONNECTIONS)
+        .map(|_| {
+            let mut peer = Peer::speaks_http2(&cluster);
+            peer.say(&heads);
+            drop(peer.is_answered());
+            peer
+        })
+        .collect();
+    let answer = cluster.validate(&review(&json!(1))).await.or_fail("an answer");
+    assert_eq!(answer.status, 200);
+    let peak = peak_memory(daemon.id()).or_fail("the memory of the daemon");
+    assert!(peak < MOST_MEMORY, "{peak} bytes");
     drop(silent);
 }
 

@@ -93,11 +93,15 @@ async fn reviewed(door: &Door, path: ReviewPath, body: (Body, IpAddr)) -> Result
         return Err(Refused::Unsettled);
     }
     let (request, _room) = door.intake.review(body, options.deadline).await?;
-    let (snapshot, judge) = (state.view.snapshot(), state.judge.now());
-    let reviewed = decided(&judge, &snapshot.world, &state.scope, (request, path), &options).await?;
-    count_images(&state.metrics, &reviewed.findings, started.elapsed());
-    record(state, path, &reviewed, options.now).await;
-    Ok(reviewed)
+    // On its own, so that whoever sends no body costs no more than the wait for it.
+    Box::pin(async {
+        let (snapshot, judge) = (state.view.snapshot(), state.judge.now());
+        let reviewed = decided(&judge, &snapshot.world, &state.scope, (request, path), &options).await?;
+        count_images(&state.metrics, &reviewed.findings, started.elapsed());
+        record(state, path, &reviewed, options.now).await;
+        Ok(reviewed)
+    })
+    .await
 }
 
 /// Counts each image of a review; they were verified at the same time.

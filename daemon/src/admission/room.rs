@@ -1,8 +1,8 @@
 //! A budget that addresses share, so that none of them can have what the others need.
 //!
-//! What an address has and asks for is together at most what is free. So whoever comes alone leaves half, and whoever
-//! comes second finds that half, whatever the first one does. Connections would be no measure: one program has as many
-//! as it likes, and an address of its own for each Pod it runs in.
+//! An address has at most as much as it leaves free; if it has nothing, what it asks for only has to fit. So whoever is
+//! alone leaves half, and whoever comes second finds that half, whatever the first one does. Connections would be no
+//! measure: one program has as many as it likes, but only one address in each Pod it runs in.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -75,7 +75,7 @@ impl Shares {
                 if admit.is_closed() {
                     continue;
                 }
-                if share.held + weight > self.free {
+                if !fits(share.held, weight, self.free) {
                     share.line.push_front((weight, admit));
                     break;
                 }
@@ -94,18 +94,26 @@ impl Shares {
     }
 }
 
+/// Whether who has so much may have so much more.
+fn fits(held: usize, weight: usize, free: usize) -> bool {
+    free.checked_sub(weight).is_some_and(|left| held == 0 || held + weight <= left)
+}
+
 impl Held {
     /// Takes so much more, if there is room for it now.
     pub(super) fn grow(&mut self, weight: usize) -> bool {
+        if weight == 0 {
+            return true;
+        }
         let mut shares = self.room.0.lock().unwrap_or_else(PoisonError::into_inner);
         let held = shares.of.get(&self.address).map_or(0, |share| share.held);
-        let fits = held + weight <= shares.free;
-        if fits && weight > 0 {
-            shares.free -= weight;
-            shares.of.entry(self.address).or_default().held += weight;
-            self.weight += weight;
+        if !fits(held, weight, shares.free) {
+            return false;
         }
-        fits
+        shares.free -= weight;
+        shares.of.entry(self.address).or_default().held += weight;
+        self.weight += weight;
+        true
     }
 }
 

@@ -55,6 +55,14 @@ fn those_who_hold_together_get_equal_parts_in_the_end() {
 }
 
 #[tokio::test]
+async fn half_is_left_whatever_the_parts_are() {
+    let room = Room::new(400);
+    let _first = room.enter(address(1), 100, later()).await.unwrap();
+    assert!(room.enter(address(1), 150, later()).now_or_never().is_none());
+    assert!(room.enter(address(2), 200, later()).now_or_never().is_some());
+}
+
+#[tokio::test]
 async fn within_an_address_the_first_who_waits_is_the_next_and_other_addresses_do_not_wait_for_it() {
     let room = Room::new(16);
     let first = room.enter(address(1), 8, later()).await.unwrap();

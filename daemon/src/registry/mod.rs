@@ -18,6 +18,7 @@ mod credentials;
 mod discover;
 mod endpoint;
 mod failure;
+mod names;
 mod options;
 mod ping;
 mod push;

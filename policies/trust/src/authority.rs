@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use crate::identity::Identity;
 use crate::key::TrustedKey;
-use crate::prove::{Proofs, Refusal};
+use crate::prove::{Certified, Proofs, Refusal};
 use crate::root::TrustRoot;
 use crate::signature::{Claim, With};
 
@@ -84,6 +84,8 @@ pub(crate) struct Word {
     pub(crate) signer: SignerId,
     /// What was checked of that which came with the signature.
     pub(crate) checked: With,
+    /// The trusted times at which the signature was there; none where nothing trusted says so.
+    pub(crate) times: Vec<Timestamp>,
 }
 
 /// A signer, as nobody else is.
@@ -167,7 +169,7 @@ impl KeyTrust {
         if !is_in_time {
             return Err(Refusal::OutOfTime(self.validity()));
         }
-        Ok(Word { signer: SignerId::Key(self.key.spki().as_bytes().to_vec()), checked })
+        Ok(Word { signer: SignerId::Key(self.key.spki().as_bytes().to_vec()), checked, times })
     }
 
     fn is_valid_at(&self, time: Timestamp) -> bool {
@@ -192,7 +194,10 @@ impl KeylessTrust {
         let certified = proofs.of_certificate(self)?;
         match self.identity.differs_from(&certified.signer, &certified.certificate) {
             Some(why) => Err(Refusal::Stranger(why)),
-            None => Ok(Word { signer: SignerId::Certified(certified.signer), checked: certified.checked }),
+            None => {
+                let Certified { signer, checked, times, .. } = certified;
+                Ok(Word { signer: SignerId::Certified(signer), checked, times })
+            }
         }
     }
 }

@@ -8,6 +8,7 @@
 //! * [`sign`]: signing as cosign does.
 //! * [`verify`]: evidence and policy in, judgement out; the only mint of [`verify::VerifiedImage`].
 
+mod attestation;
 mod authority;
 pub mod evidence;
 pub mod identity;

@@ -37,6 +37,7 @@ pub(crate) struct Certified {
     pub(crate) signer: Signer,
     pub(crate) certificate: CertificateInfo,
     pub(crate) checked: With,
+    pub(crate) times: Vec<Timestamp>,
 }
 
 /// Checks of one signature over one image; each is done once, however many authorities ask for it.
@@ -82,6 +83,7 @@ impl<'judgement> Proofs<'judgement> {
             signer: Signer::of(certificate).map_err(Refusal::Invalid)?,
             certificate: certificate.clone(),
             checked: With { certificate: true, log: result.tlog_verified(), timestamp: checkable.with.timestamp },
+            times: result.verified_timestamps().to_vec(),
         })
     }
 

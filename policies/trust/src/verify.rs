@@ -28,6 +28,7 @@ pub struct VerifiedImage {
     digest: Digest,
     repository: Repository,
     authorities: Vec<String>,
+    attestations: Vec<String>,
 }
 
 impl VerifiedImage {
@@ -46,9 +47,18 @@ impl VerifiedImage {
         &self.authorities
     }
 
+    /// Names of the attestations that the rule demands.
+    pub fn attestations(&self) -> &[String] {
+        &self.attestations
+    }
+
     /// The fact for rules: the only place where [`ImageFact::Verified`] is made.
     fn fact(&self) -> ImageFact {
-        ImageFact::Verified { digest: self.digest.clone(), authorities: self.authorities.clone() }
+        ImageFact::Verified {
+            digest: self.digest.clone(),
+            authorities: self.authorities.clone(),
+            attestations: self.attestations.clone(),
+        }
     }
 }
 
@@ -60,6 +70,8 @@ pub struct ImageJudgement {
     pub effect: Effect,
     /// Name of the rule that counted.
     pub rule: Option<String>,
+    /// Whether that rule demands attestations.
+    pub demands_attestations: bool,
     /// Every place looked at, with what was there.
     pub accounted: Vec<Accounted>,
     /// What else a reader must know: how the rule was chosen, what was not checked.
@@ -104,6 +116,10 @@ pub enum SignaturePlace {
     Tag,
     /// The layer of that index behind the tag.
     TagLayer(usize),
+    /// The `sha256-<hex>.att` tag as a whole.
+    AttestationTag,
+    /// The layer of that index behind it.
+    AttestationTagLayer(usize),
     /// The list of referrers as a whole.
     Referrers,
     /// The referrer of that digest.
@@ -115,6 +131,8 @@ impl fmt::Display for SignaturePlace {
         match self {
             Self::Tag => f.write_str("signature tag"),
             Self::TagLayer(index) => write!(f, "signature tag, layer {index}"),
+            Self::AttestationTag => f.write_str("attestation tag"),
+            Self::AttestationTagLayer(index) => write!(f, "attestation tag, layer {index}"),
             Self::Referrers => f.write_str("referrers"),
             Self::Referrer(digest) => write!(f, "referrer {digest}"),
         }
@@ -128,6 +146,10 @@ pub enum Outcome {
     Absent,
     /// A good signature by these authorities of the rule.
     Verified(Vec<String>),
+    /// An attestation that is what the rule demands under these names.
+    Attests(Vec<String>),
+    /// An attestation of a type that the rule demands, and why it is not what is demanded.
+    AttestsNothing(String),
     /// A signature that is not good, or by nobody whom the rule trusts.
     Refused(String),
     /// A signature in a form that is not read; it counts as one that is not trusted, never as none.
@@ -143,6 +165,8 @@ impl fmt::Display for Outcome {
         match self {
             Self::Absent => f.write_str("nothing there"),
             Self::Verified(authorities) => write!(f, "verified: signed by {}", quoted(authorities)),
+            Self::Attests(names) => write!(f, "verified: attests {}", quoted(names)),
+            Self::AttestsNothing(why) => write!(f, "not what is to be attested: {why}"),
             Self::Refused(why) => write!(f, "refused: {why}"),
             Self::Unsupported(what) => write!(f, "not supported: {what}"),
             Self::NotASignature(what) => write!(f, "no signature: {what}"),
@@ -158,7 +182,7 @@ fn quoted(names: &[String]) -> String {
 /// Judges an image, named with its digest, in a namespace (`None` where there is none: see [`crate::policy`]).
 ///
 /// Rules that go by authorities need `evidence`; static rules do not, so the network need not be asked for them (see
-/// [`needs_evidence`]). `now` is the time that keys and static rules must be valid at. A panic in the libraries below
+/// [`needs()`]). `now` is the time that keys and static rules must be valid at. A panic in the libraries below
 /// is an unknown, and so denies.
 pub fn judge(
     policy: &ImagePolicy,
@@ -182,17 +206,31 @@ pub fn judge(
     ImageJudgement {
         notes: rule.and_then(|rule| namespace_note(rule, namespace)).into_iter().collect(),
         rule: rule.map(|rule| rule.name().to_owned()),
+        demands_attestations: rule.is_some_and(|rule| !rule.attestations().is_empty()),
         effect,
         verdict: judged.verdict,
         accounted: judged.accounted,
     }
 }
 
-/// Whether the rule that counts for an image goes by signatures, so that a registry must be asked.
-pub fn needs_evidence(policy: &ImagePolicy, repository: &Repository, namespace: Option<&str>) -> bool {
+/// What a registry must be asked about an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Needs {
+    /// Nothing: no rule goes by what a registry has.
+    Nothing,
+    /// Its signatures.
+    Signatures,
+    /// Its signatures, and what is attested of it.
+    Attestations,
+}
+
+/// What must be known of an image by the rule that counts for it.
+pub fn needs(policy: &ImagePolicy, repository: &Repository, namespace: Option<&str>) -> Needs {
     match policy.rule_for(repository, namespace) {
-        Selection::Rule(rule) => matches!(rule.basis(), Basis::Authorities(_)),
-        Selection::NoMatch(_) => false,
+        Selection::Rule(rule) if !matches!(rule.basis(), Basis::Authorities(_)) => Needs::Nothing,
+        Selection::Rule(rule) if rule.attestations().is_empty() => Needs::Signatures,
+        Selection::Rule(_) => Needs::Attestations,
+        Selection::NoMatch(_) => Needs::Nothing,
     }
 }
 
@@ -239,19 +277,36 @@ fn judge_by_rule(rule: &Rule, image: &ImageReference, evidence: Option<&ImageEvi
             Judged::of(unknown(Cause::Unreadable, format!("the evidence is about another image, {}", evidence.digest)))
         }
         (Basis::Authorities(authorities), Some(digest), Some(evidence)) => {
-            let (accounted, vouching) = checker::look_everywhere((authorities, digest, now), evidence);
-            let verdict = weigh(authorities, &accounted, &vouching).map(|grounds| vouch(image, digest, grounds));
-            Judged { verdict, accounted }
+            let question = Question { rule, authorities, image, digest, now };
+            let found = checker::look_everywhere(&question, evidence);
+            let verdict = weigh(authorities, &found.accounted, &found.vouching).and_then(|authorities| {
+                let attestations = found.attested(rule.attestations())?;
+                Ok(vouch(image, digest, Grounds { authorities, attestations }))
+            });
+            Judged { verdict, accounted: found.accounted }
         }
     }
 }
 
+/// What is asked of the evidence about one image.
+struct Question<'judgement> {
+    rule: &'judgement Rule,
+    authorities: &'judgement Authorities,
+    image: &'judgement ImageReference,
+    digest: &'judgement Digest,
+    now: Timestamp,
+}
+
 /// Why an image is verified: made only where the checks have passed.
-struct Grounds(Vec<String>);
+struct Grounds {
+    authorities: Vec<String>,
+    attestations: Vec<String>,
+}
 
 /// Mints the token: the only place that makes a [`VerifiedImage`].
 fn vouch(image: &ImageReference, digest: &Digest, grounds: Grounds) -> VerifiedImage {
-    VerifiedImage { digest: digest.clone(), repository: image.repository.clone(), authorities: grounds.0 }
+    let Grounds { authorities, attestations } = grounds;
+    VerifiedImage { digest: digest.clone(), repository: image.repository.clone(), authorities, attestations }
 }
 
 fn allowed(allow: &StaticAllow, digest: &Digest, now: Timestamp) -> Result<Grounds, ImageFact> {
@@ -265,28 +320,46 @@ fn allowed(allow: &StaticAllow, digest: &Digest, now: Timestamp) -> Result<Groun
             expires.strftime("%Y-%m-%d")
         )));
     }
-    Ok(Grounds(vec![format!("{owner}, by digest until {}: {reason}", expires.strftime("%Y-%m-%d"))]))
+    let by_hand = format!("{owner}, by digest until {}: {reason}", expires.strftime("%Y-%m-%d"));
+    Ok(Grounds { authorities: vec![by_hand], attestations: Vec::new() })
 }
 
 /// What all places together come to.
-fn weigh(authorities: &Authorities, accounted: &[Accounted], vouching: &Vouching) -> Result<Grounds, ImageFact> {
+fn weigh(authorities: &Authorities, accounted: &[Accounted], vouching: &Vouching) -> Result<Vec<String>, ImageFact> {
     if authorities.are_met_by(vouching) {
         let named = vouching.keys().filter_map(|index| authorities.list().get(*index));
-        return Ok(Grounds(named.map(|authority| authority.name.clone()).collect()));
+        return Ok(named.map(|authority| authority.name.clone()).collect());
     }
-    let mut unread = accounted.iter().filter_map(|entry| match &entry.outcome {
-        Outcome::Unreadable(cause, why) => Some((*cause, format!("{}: {why}", entry.place))),
-        _ => None,
-    });
-    if let Some((cause, first)) = unread.next() {
-        let others = unread.map(|(_, why)| why);
-        return Err(unknown(cause, std::iter::once(first).chain(others).collect::<Vec<_>>().join("; ")));
+    // What is behind the tag of attestations is no signature, whatever it is.
+    let places = accounted.iter().filter(|entry| !entry.place.is_of_attestations());
+    if let Some(unread) = unread(places.clone()) {
+        return Err(unread);
     }
-    let mut reasons: Vec<String> = accounted.iter().filter_map(Accounted::objection).collect();
+    let mut reasons: Vec<String> = places.filter_map(Accounted::objection).collect();
     if !vouching.is_empty() {
         reasons.insert(0, shortfall(authorities, vouching));
     }
     Err(if reasons.is_empty() { ImageFact::Unsigned } else { ImageFact::Untrusted(reasons) })
+}
+
+/// That something could not be read, with the first cause and all reasons.
+fn unread<'judgement>(places: impl Iterator<Item = &'judgement Accounted>) -> Option<ImageFact> {
+    let unread = places.filter_map(|entry| match &entry.outcome {
+        Outcome::Unreadable(cause, why) => Some((*cause, format!("{}: {why}", entry.place))),
+        _ => None,
+    });
+    let (causes, reasons): (Vec<_>, Vec<_>) = unread.unzip();
+    causes.first().map(|cause| unknown(*cause, reasons.join("; ")))
+}
+
+impl SignaturePlace {
+    fn may_hold_attestations(&self) -> bool {
+        !matches!(self, Self::Tag | Self::TagLayer(_))
+    }
+
+    fn is_of_attestations(&self) -> bool {
+        matches!(self, Self::AttestationTag | Self::AttestationTagLayer(_))
+    }
 }
 
 fn shortfall(authorities: &Authorities, vouching: &Vouching) -> String {
@@ -309,7 +382,12 @@ impl Accounted {
         match &self.outcome {
             Outcome::Refused(why) => Some(format!("{}: {why}", self.place)),
             Outcome::Unsupported(what) => Some(format!("{}: not supported: {what}", self.place)),
-            Outcome::Absent | Outcome::Verified(_) | Outcome::NotASignature(_) | Outcome::Unreadable(..) => None,
+            Outcome::Absent
+            | Outcome::Verified(_)
+            | Outcome::Attests(_)
+            | Outcome::AttestsNothing(_)
+            | Outcome::NotASignature(_)
+            | Outcome::Unreadable(..) => None,
         }
     }
 }

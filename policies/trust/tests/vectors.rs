@@ -94,7 +94,11 @@ const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
 fn what_cosign_signed_is_verified_in_both_storages_and_in_each_alone() {
     for evidence in [one(), only_tag(one()), only_referrers(one()), two()] {
         let judgement = judged(&signer(), &evidence.digest, &evidence);
-        let expected = ImageFact::Verified { digest: evidence.digest.clone(), authorities: vec!["signer.pub".into()] };
+        let expected = ImageFact::Verified {
+            digest: evidence.digest.clone(),
+            authorities: vec!["signer.pub".into()],
+            attestations: Vec::new(),
+        };
         assert_eq!(judgement.fact(), expected, "{:?}", judgement.accounted);
         let token = judgement.verified().unwrap();
         assert_eq!((token.digest(), token.repository().to_string()), (&evidence.digest, evidence.repository));

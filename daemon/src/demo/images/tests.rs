@@ -29,7 +29,7 @@ fn word(fact: &ImageFact) -> &'static str {
         ImageFact::Verified { .. } => "verified",
         ImageFact::Unsigned => "unsigned",
         ImageFact::Untrusted(_) => "untrusted",
-        ImageFact::Mismatch(_) => "mismatch",
+        ImageFact::Mismatch(_) | ImageFact::Unattested(_) => "mismatch",
         ImageFact::NotAsked(_) => "not asked",
         ImageFact::Unknown(..) => "unknown",
     }

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use portreeve_reports::source::{Place, Problems};
 
 use super::spec::{
-    AuthoritiesSpec, AuthoritySpec, BasisSpec, Bytes, KeySpec, KeylessSpec, RootSource, RuleSpec, TrustSpec,
+    AttestationSpec, AuthoritiesSpec, AuthoritySpec, BasisSpec, Bytes, KeySpec, KeylessSpec, RootSource, RuleSpec,
+    TrustSpec,
 };
 use super::{Basis, FileBytes, ImagePolicySpec, InvalidAuthorities, Rule};
+use crate::attestation::AttestationRule;
 use crate::authority::{Authorities, Authority, Demand, KeyTrust, KeylessTrust, Trust};
 use crate::key::TrustedKey;
 use crate::root::TrustRoot;
@@ -18,6 +20,23 @@ pub(super) fn rules(spec: &ImagePolicySpec, files: &FileBytes, problems: &mut Pr
     let mut builder = Builder { files, roots: BTreeMap::new(), problems };
     builder.read_roots(spec);
     spec.rules.iter().filter_map(|rule| builder.rule(spec, rule)).collect()
+}
+
+fn attestations(spec: &RuleSpec, authorities: &Authorities) -> Vec<AttestationRule> {
+    let is_named =
+        |spec: &AttestationSpec, name: &String| spec.authorities.as_ref().is_none_or(|names| names.contains(name));
+    let built = spec.attestations.iter().map(|spec| {
+        let listed = authorities.list().iter().enumerate();
+        let named = listed.filter(|(_, authority)| is_named(spec, &authority.name)).map(|(index, _)| index);
+        AttestationRule {
+            name: spec.name.clone(),
+            predicate_type: spec.predicate_type.clone(),
+            authorities: named.collect(),
+            max_age: spec.max_age,
+            condition: spec.condition.clone(),
+        }
+    });
+    built.collect()
 }
 
 struct Builder<'policy> {
@@ -65,12 +84,17 @@ impl<'policy> Builder<'policy> {
             BasisSpec::Deny { reason } => Basis::Deny { reason: reason.clone() },
             BasisSpec::Authorities(list) => Basis::Authorities(self.authorities(list, &spec.name)?),
         };
+        let attestations = match &basis {
+            Basis::Authorities(authorities) => attestations(spec, authorities),
+            Basis::Allow(_) | Basis::Deny { .. } => Vec::new(),
+        };
         Some(Rule {
             name: spec.name.clone(),
             images: spec.images.clone(),
             namespaces: spec.namespaces.clone(),
             mode: spec.mode.unwrap_or(policy.mode),
             basis,
+            attestations,
         })
     }
 

@@ -80,6 +80,7 @@ impl ImagePolicy {
             namespaces: vec![NamespacePattern::everything()],
             mode: Mode::Enforce,
             basis: Basis::Authorities(authorities),
+            attestations: Vec::new(),
         };
         Ok(Self::new(Mode::Enforce, NoMatch::Deny, vec![rule]))
     }

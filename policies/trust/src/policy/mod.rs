@@ -27,6 +27,7 @@ pub use given::{Given, InvalidAuthorities};
 pub use pattern::{ImagePattern, InvalidPattern, NamespacePattern};
 pub use spec::{ImagePolicySpec, MAX_PATTERNS};
 
+use crate::attestation::AttestationRule;
 use crate::authority::{Authorities, Trust};
 use pattern::Specificity;
 use spec::RuleSpec;
@@ -119,6 +120,7 @@ pub struct Rule {
     namespaces: Vec<NamespacePattern>,
     mode: Mode,
     basis: Basis,
+    attestations: Vec<AttestationRule>,
 }
 
 /// What a rule goes by.
@@ -238,6 +240,10 @@ impl Rule {
         &self.basis
     }
 
+    pub(crate) fn attestations(&self) -> &[AttestationRule] {
+        &self.attestations
+    }
+
     /// The namespaces it is for, as written, when it is not for all of them.
     pub(crate) fn limited_to(&self) -> Option<String> {
         if self.namespaces.iter().any(NamespacePattern::is_everything) {
@@ -268,6 +274,8 @@ impl Rule {
             Basis::Allow(allow) => allow.write(canonical),
             Basis::Deny { reason } => _ = canonical.text("deny").text(reason),
         }
+        canonical.number(self.attestations.len());
+        self.attestations.iter().for_each(|attestation| attestation.write(canonical));
     }
 }
 
@@ -302,6 +310,15 @@ impl Trust {
                 canonical.text(trust.log.as_str()).text(trust.sct.as_str()).bytes(trust.root.digest());
             }
         }
+    }
+}
+
+impl AttestationRule {
+    fn write(&self, canonical: &mut Canonical) {
+        canonical.text(&self.name).text(&self.predicate_type).number(self.authorities.len());
+        self.authorities.iter().for_each(|index| _ = canonical.number(*index));
+        canonical.text(&self.max_age.map_or_else(String::new, |age| age.as_millis().to_string()));
+        canonical.text(self.condition.as_ref().map_or("", |condition| condition.text()));
     }
 }
 

@@ -1,6 +1,7 @@
 //! The `spec` of an ImagePolicy as people write it. What the format has and this version does not do is refused by
 //! name at its place: a condition that is dropped in silence would be a condition that is never checked.
 
+mod attestations;
 mod authorities;
 mod roots;
 
@@ -15,6 +16,7 @@ use portreeve_reports::source::{Fields, Place};
 use super::pattern::{ImagePattern, NamespacePattern};
 use super::{FileBytes, Mode, NoMatch, StaticAllow, tied, ties};
 
+pub(super) use attestations::AttestationSpec;
 pub(super) use authorities::{AuthoritiesSpec, AuthoritySpec, KeySpec, KeylessSpec, TrustSpec};
 pub(super) use roots::{RootSource, TrustRootSpec};
 
@@ -41,6 +43,7 @@ pub(super) struct RuleSpec {
     pub(super) mode: Option<Mode>,
     /// `None` after a mistake.
     pub(super) basis: Option<BasisSpec>,
+    pub(super) attestations: Vec<AttestationSpec>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -160,14 +163,26 @@ fn not_supported(fields: &mut Fields<'_, '_>, keys: &[&'static str]) {
 }
 
 fn decode_rule(fields: &mut Fields<'_, '_>, roots: &[&str]) -> Option<RuleSpec> {
-    not_supported(fields, &["attestations"]);
     decode_platforms(fields);
     let name = fields.required_str("name").map(str::to_owned);
     let images = decode_images(fields);
     let namespaces = decode_namespaces(fields);
     let mode = fields.optional_parsed("mode", Mode::parse);
     let basis = decode_basis(fields, roots);
-    Some(RuleSpec { place: fields.place(), name: name.unwrap_or_default(), images, namespaces, mode, basis })
+    let names: Option<Vec<&str>> = match &basis {
+        Some(BasisSpec::Authorities(spec)) => Some(spec.list.iter().map(|authority| authority.name.as_str()).collect()),
+        Some(BasisSpec::Allow(_) | BasisSpec::Deny { .. }) | None => None,
+    };
+    let attestations = attestations::decode(fields, names.as_deref());
+    Some(RuleSpec {
+        place: fields.place(),
+        name: name.unwrap_or_default(),
+        images,
+        namespaces,
+        mode,
+        basis,
+        attestations,
+    })
 }
 
 fn decode_platforms(fields: &mut Fields<'_, '_>) {

@@ -115,8 +115,6 @@ rules:
   - name: a
     images: ["quay.io/a/**"]
     platforms: index-or-child
-    attestations:
-      - {name: provenance}
     authorities:
       list:
         - name: k
@@ -127,9 +125,8 @@ rules:
     insta::assert_snapshot!(problems(text), @r"
     policy.yaml:4:25: 'spec.trustRoots[0].tuf' is not supported yet
     policy.yaml:8:16: 'spec.rules[0].platforms': 'index-or-child' is not supported yet; 'index' is
-    policy.yaml:10:7: 'spec.rules[0].attestations' is not supported yet
-    policy.yaml:14:24: 'spec.rules[0].authorities.list[0].certificate' is not supported yet
-    policy.yaml:16:19: 'spec.rules[0].authorities.list[1].notary' is not supported yet
+    policy.yaml:12:24: 'spec.rules[0].authorities.list[0].certificate' is not supported yet
+    policy.yaml:14:19: 'spec.rules[0].authorities.list[1].notary' is not supported yet
     ");
 }
 
@@ -172,6 +169,64 @@ fn identities_and_logs_of_a_trust_root_are_decoded_and_change_the_digest() {
         assert_ne!(one(KEYLESS), one(&KEYLESS.replacen(from, to, 1)), "{to}");
     }
     assert_eq!(chosen(&policy, "quay.io/nebari/hub", None), "workflow");
+}
+
+#[test]
+fn mistakes_of_attestations_are_told_at_once_with_their_places() {
+    let text = r#"
+rules:
+  - name: a
+    images: ["quay.io/a/**"]
+    authorities: {list: [{name: k, key: {file: a.pub}}]}
+    attestations:
+      - {name: one, predicateType: slsaprovenance1, authorities: [l], maxAge: soon, cel: predicat.x == 1}
+      - {name: one, predicateType: "https://slsa.dev/provenance/v1", authorities: [], maxAge: 0s, cel: "predicate ="}
+      - {}
+  - {name: b, images: ["quay.io/b"], static: {deny: true, reason: r}, attestations: [{name: x, predicateType: "a:b"}]}
+"#;
+    insta::assert_snapshot!(problems(text), @r"
+    policy.yaml:7:36: 'spec.rules[0].attestations[0].predicateType': 'slsaprovenance1' is not a URI; write https://slsa.dev/provenance/v1
+    policy.yaml:7:66: 'spec.rules[0].attestations[0].authorities': the rule has no authority 'l' (did you mean 'k'?)
+    policy.yaml:7:79: 'spec.rules[0].attestations[0].maxAge': 'soon' is not a duration such as 90d or 12h
+    policy.yaml:7:90: 'spec.rules[0].attestations[0].cel': there is no variable 'predicat'; did you mean 'predicate'?
+    policy.yaml:8:9: two attestations have the name 'one'
+    policy.yaml:8:83: 'spec.rules[0].attestations[1].authorities' needs at least one name; leave it out for all of the rule's
+    policy.yaml:8:95: 'spec.rules[0].attestations[1].maxAge': '0s' is not a duration such as 90d or 12h
+    policy.yaml:8:104: 'spec.rules[0].attestations[1].cel': this is no CEL expression: ERROR: <input>:1:11: Syntax error: token recognition error at: '='
+    | predicate =
+    | ..........^
+    policy.yaml:9:9: 'spec.rules[0].attestations[2].name' is missing
+    policy.yaml:9:9: 'spec.rules[0].attestations[2].predicateType' is missing
+    policy.yaml:10:85: 'spec.rules[1].attestations' needs 'authorities' beside it: somebody must have made them
+    ");
+}
+
+#[test]
+fn attestations_change_the_digest() {
+    let rule = |attestation: &str| {
+        let text = format!(
+            "rules:\n- name: a\n  images: ['**']\n  authorities: {{list: [{{name: k, key: {{file: a.pub}}}}, {{name: l, key: {{file: b.pub}}}}]}}\n  attestations: [{{{attestation}}}]\n"
+        );
+        let keys = BTreeMap::from([
+            ("a.pub".to_owned(), Ok(SAME_KEY.as_bytes().to_vec())),
+            ("b.pub".to_owned(), Ok(SAME_KEY.as_bytes().to_vec())),
+        ]);
+        ImagePolicy::build(&decode(&text).unwrap(), &keys, sound()).unwrap().digest().to_owned()
+    };
+    let written = "name: p, predicateType: 'a:b', authorities: [k], maxAge: 90d, cel: predicate.x == 1";
+    for (from, to) in [
+        ("name: p", "name: q"),
+        ("a:b", "a:c"),
+        ("[k]", "[l]"),
+        (", authorities: [k]", ""),
+        ("90d", "91d"),
+        (", maxAge: 90d", ""),
+        ("== 1", "== 2"),
+        (", cel: predicate.x == 1", ""),
+    ] {
+        assert!(written.contains(from), "{from}");
+        assert_ne!(rule(written), rule(&written.replacen(from, to, 1)), "{to}");
+    }
 }
 
 /// Any key; the public-good log's.

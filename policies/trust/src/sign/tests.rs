@@ -29,6 +29,7 @@ fn nothing() -> ImageEvidence {
         repository: image().repository.to_string(),
         digest: subject().digest,
         tag_signatures: Lookup::Absent,
+        tag_attestations: None,
         referrers: Lookup::Absent,
     }
 }

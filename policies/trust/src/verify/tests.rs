@@ -40,6 +40,7 @@ fn signed_by(keys: &[&SigningKey]) -> ImageEvidence {
     ImageEvidence {
         repository: image().repository.to_string(),
         tag_signatures: Lookup::Found(layers.collect()),
+        tag_attestations: None,
         referrers: Lookup::Absent,
         digest,
     }
@@ -62,7 +63,7 @@ rules:
 #[test]
 fn a_static_allow_verifies_its_digest_without_evidence_until_it_expires() {
     let policy = policy(ALLOW, &[]);
-    assert!(!needs_evidence(&policy, &image().repository, None));
+    assert_eq!(needs(&policy, &image().repository, None), Needs::Nothing);
     let judgement = judge(&policy, &image(), None, None, at("2027-03-01T23:59:00Z"));
     let token = judgement.verified().unwrap();
     assert_eq!(token.digest().as_str(), DIGEST);

@@ -159,6 +159,10 @@ async fn no_authority_and_no_usable_key_are_exit_2_and_say_what_is_wrong() {
     let signer = Cosign::new(registry.docker_config());
     let none = verify(&registry, &[], &[&image]).expect_exit(2);
     assert!(none.stderr.contains("no authority given"), "{}", none.stderr);
+    // A policy has trust roots of its own: one that would not be looked at is not taken.
+    let root = portreeve_tests::repository().join("policies/trust/tests/keyless/trusted_root.json");
+    let alone = verify(&registry, &[], &["--trusted-root", path(&root), &image]).expect_exit(2);
+    assert!(alone.stderr.contains("--trusted-root is for --key"), "{}", alone.stderr);
     let private = verify(&registry, &[&signer.private_key()], &[&image]).expect_exit(2);
     assert!(private.stderr.contains("private key"), "{}", private.stderr);
     let public = sign(&registry, &signer.public_key(), "", &[&image]).expect_exit(2);

@@ -126,7 +126,7 @@ impl ImageOutcome {
             }
             _ if is("PR-1001", "fail") => Some(Self::Unsigned),
             _ if is("PR-1002", "fail") => Some(Self::Untrusted),
-            _ if is("PR-1003", "fail") => Some(Self::Denied),
+            _ if is("PR-1003", "fail") || is("PR-1004", "fail") => Some(Self::Denied),
             _ => ["PR-1001", "PR-1002", "PR-1003"].iter().all(|code| is(code, "pass")).then_some(Self::Verified),
         }
     }

@@ -141,12 +141,16 @@ impl Checkable {
         if !root.has().timestamp_authority {
             material.timestamp_verification_data.rfc3161_timestamps.clear();
         }
-        for entry in &bundle.verification_material.tlog_entries {
-            contradiction(entry, root).map_or(Ok(()), |why| Err(Refusal::Invalid(why)))?;
-        }
+        is_consistent(&bundle, root).map_err(Refusal::Invalid)?;
         let with = With::of(&bundle);
         Ok(Self { bundle, with })
     }
+}
+
+/// Whether the entries of a bundle are what they say, as far as the verifier does not look.
+pub(crate) fn is_consistent(bundle: &Bundle, root: &TrustRoot) -> Result<(), String> {
+    let mut entries = bundle.verification_material.tlog_entries.iter();
+    entries.find_map(|entry| contradiction(entry, root)).map_or(Ok(()), Err)
 }
 
 /// What an entry says of itself against what its log has signed. The verifier goes by the latter alone where a v2 log is
@@ -173,7 +177,7 @@ fn contradiction(entry: &TransparencyLogEntry, root: &TrustRoot) -> Option<Strin
 }
 
 /// What the verifier says, in one line of bounded length.
-fn reason(error: &sigstore_verify::Error) -> String {
+pub(crate) fn reason(error: &sigstore_verify::Error) -> String {
     use sigstore_verify::{Error, TimestampError};
     match error {
         Error::Timestamp(TimestampError::NoVerifiedTimestamp(_)) => {

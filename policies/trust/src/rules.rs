@@ -120,7 +120,7 @@ fn finding(
     let mut builder = FindingBuilder::new(entry.code(), entry.severity, verdict)
         .subject(subject)
         .effect(judgement.effect)
-        .message(message(entry, verdict, image, &judgement.fact()));
+        .message(message(entry, verdict, image, judgement));
     for place in &image.locations {
         builder = builder.location(place.clone());
     }
@@ -142,9 +142,12 @@ fn finding(
     builder.build()
 }
 
-fn message(entry: &CodeEntry, verdict: Verdict, image: &ImageUse, fact: &ImageFact) -> String {
+fn message(entry: &CodeEntry, verdict: Verdict, image: &ImageUse, judgement: &ImageJudgement) -> String {
     let ImageUse { reference, .. } = image;
-    match (verdict, fact) {
+    if entry.code == ATTESTED.code && !judgement.demands_attestations {
+        return format!("nothing has to be attested of {reference}");
+    }
+    match (verdict, &judgement.fact()) {
         (Verdict::Fail, ImageFact::Unsigned) => format!("{reference} is not signed"),
         (Verdict::Fail, ImageFact::Untrusted(reasons)) => {
             format!("{reference} is signed, and not by whom the policy trusts: {}", first_of(reasons))

@@ -81,8 +81,10 @@ pub struct ImageUse {
 
 /// The four findings about an image, in the order of [`CODES`].
 pub fn findings(image: &ImageUse, judgement: &ImageJudgement) -> Result<Vec<Finding>, BuildError> {
-    let answers = answers(&judgement.fact(), judgement.demands_attestations);
-    CODES.iter().zip(answers).map(|(entry, answer)| finding(entry, answer, image, judgement)).collect()
+    let (fact, demands) = (judgement.fact(), judgement.demands_attestations);
+    // What is not known is no better known for what nobody asked.
+    let asked = if demands || !matches!(fact, ImageFact::Unknown(..)) { CODES } else { ALWAYS_ASKED };
+    asked.iter().zip(answers(&fact, demands)).map(|(entry, answer)| finding(entry, answer, image, judgement)).collect()
 }
 
 /// The verdicts of the four questions: signed, trusted, allowed, attested. A question behind one that failed does not
@@ -97,11 +99,7 @@ fn answers(fact: &ImageFact, demands_attestations: bool) -> [(Verdict, Option<Ca
         ImageFact::Mismatch(_) => [NotApplicable, NotApplicable, Fail, NotApplicable],
         ImageFact::Unattested(_) => [Pass, Pass, Pass, Fail],
         ImageFact::NotAsked(_) => [NotApplicable; 4],
-        ImageFact::Unknown(cause, _) => {
-            let unknown = (Unknown, Some(*cause));
-            let attested = if demands_attestations { unknown } else { (NotApplicable, None) };
-            return [unknown, unknown, unknown, attested];
-        }
+        ImageFact::Unknown(cause, _) => return [(Unknown, Some(*cause)); 4],
     };
     verdicts.map(|verdict| (verdict, None))
 }

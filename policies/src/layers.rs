@@ -224,5 +224,7 @@ impl<'a, I: Inspector> Layers<'a, I> {
     }
 }
 
-#[cfg(any())]
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;

@@ -9,16 +9,20 @@
 //!   ([`endpoint`]): the names come from whoever can create a Pod.
 //! * [`ping`] asks whether a registry is there.
 //! * [`push`] writes, for signing only.
+//! * [`pull`] reads whole images, layer by layer; [`layout`] and [`archive`] do so from folders and archives on disk.
 
 mod address;
+mod archive;
 mod auth;
 mod client;
 mod credentials;
 mod discover;
 mod endpoint;
 mod failure;
+mod layout;
 mod options;
 mod ping;
+mod pull;
 mod push;
 mod requests;
 mod shelf;
@@ -28,11 +32,14 @@ mod tests;
 mod transport;
 mod wire;
 
+pub use archive::{ArchivedImage, ImageArchive};
 pub use client::{RegistryClient, ResolvedManifest};
 pub use credentials::{Credentials, DockerConfig, InvalidDockerConfig};
 pub use endpoint::normal_host;
 pub use failure::{Deadline, Failure};
+pub use layout::ImageLayout;
 pub use options::{HostOptions, RegistryError, RegistryOptions};
+pub use pull::PulledImage;
 pub use push::ReferrerManifest;
 pub use shelf::{EvidenceShelf, Shelved};
 pub use statistics::{RequestOutcome, Statistics};

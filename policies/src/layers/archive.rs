@@ -74,6 +74,11 @@ impl<R: Read> Archive<R> {
         Self { source, name_bytes, left: 0, padding: 0, buffer: Vec::new() }
     }
 
+    /// The source, behind the header of the current entry.
+    pub fn source(&self) -> &R {
+        &self.source
+    }
+
     /// The source, wherever the archive ended.
     pub fn into_inner(self) -> R {
         self.source

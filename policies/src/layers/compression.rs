@@ -26,7 +26,7 @@ pub(super) struct Finished {
 }
 
 /// A layer's archive.
-pub(super) struct Stream<R> {
+pub struct Stream<R> {
     decoder: Decoder<R>,
     digest: Digesting,
     bytes: u64,
@@ -51,7 +51,11 @@ struct Stored<R> {
 }
 
 impl<R: Read> Stream<R> {
-    pub(super) fn new(mut source: R, caps: &Caps, left: u64) -> Result<Self, Problem> {
+    /// Of these bytes, of which at most `left` may come.
+    ///
+    /// # Errors
+    /// When not even their start can be read.
+    pub fn new(mut source: R, caps: &Caps, left: u64) -> Result<Self, Problem> {
         let mut start = Vec::with_capacity(4);
         (&mut source).take(4).read_to_end(&mut start)?;
         let is_skipped = start.get(1..4) == Some(&ZSTD_SKIPPED[..]) && start[0] >> 4 == 5;

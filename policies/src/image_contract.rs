@@ -16,6 +16,8 @@ pub mod inspect;
 pub mod packages;
 pub mod read;
 pub mod rules;
+#[cfg(test)]
+mod testing;
 mod words;
 
 use portreeve_reports::finding::BuildError;

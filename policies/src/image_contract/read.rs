@@ -308,3 +308,6 @@ impl Problem {
         Self { cause: Cause::Unreadable, message: "it is not there".to_owned() }
     }
 }
+
+#[cfg(test)]
+mod tests;

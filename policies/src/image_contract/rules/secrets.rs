@@ -1,6 +1,6 @@
 //! Questions about what should be in no image: keys, credentials, repositories.
 
-use portreeve_reports::{CodeEntry, Confidence, Severity};
+use portreeve_reports::{Cause, CodeEntry, Confidence, Severity};
 
 use super::{Answer, Case, answered};
 use crate::image_contract::answer::Seen;
@@ -30,27 +30,28 @@ fn in_layers(case: &Case<'_>, entry: &'static CodeEntry, is_key: bool) -> Vec<An
     let (published, own): (Vec<_>, Vec<_>) = wanted.partition(|sighting| is_published(sighting));
     let (guarded, plain): (Vec<_>, Vec<_>) = own.into_iter().partition(|sighting| sighting.noticed.is_guarded);
     let seen = |found: Vec<&Sighting>| found.into_iter().map(|sighting| seen(case, sighting)).collect::<Vec<_>>();
-    let plain = seen(plain);
-    let untold = if plain.is_empty() { 0 } else { sightings.untold };
     let noun = if is_key { "a private key" } else { "a credential" };
-    let own = match (&case.image.problem, plain.is_empty()) {
-        (Some(problem), true) => Answer::unread(entry, problem),
-        _ if plain.is_empty() && sightings.untold > 0 => {
-            let message = format!("{} more files hold keys or credentials than are told", sightings.untold);
-            Answer::unknown(entry, portreeve_reports::Cause::TooLarge, message)
-        }
-        _ => Answer::of(entry, plain, format!("a layer holds {noun}"), format!("no layer holds {noun}")).unseen(untold),
+    // What is not told, or could not be read, may hold what was not seen.
+    let answer = |seen: Vec<Seen>, failure: String, check: &'static str| {
+        let untold = if seen.is_empty() { 0 } else { sightings.untold };
+        let answer = match (&case.image.problem, seen.is_empty(), sightings.untold) {
+            (Some(problem), true, _) => Answer::unread(entry, problem),
+            (None, true, more @ 1..) => {
+                let message = format!("{more} more files hold keys or credentials than are told");
+                Answer::unknown(entry, Cause::TooLarge, message)
+            }
+            _ => Answer::of(entry, seen, failure, format!("no layer holds {noun}")),
+        };
+        answer.unseen(untold).check(check).shown_by(case.wanted.detector)
     };
-    let mut answers = vec![own.check("own")];
+    let mut answers = vec![answer(seen(plain), format!("a layer holds {noun}"), "own")];
     if is_key {
-        let guarded =
-            Answer::of(entry, seen(guarded), "a layer holds a private key with a passphrase", "no layer does");
-        answers.push(guarded.severity(Severity::Medium).check("guarded"));
+        let guarded = answer(seen(guarded), "a layer holds a private key with a passphrase".to_owned(), "guarded");
+        answers.push(guarded.severity(Severity::Medium));
     }
-    let published =
-        Answer::of(entry, seen(published), format!("a package brings {noun} to be tested with"), "no package does");
-    answers.push(published.severity(Severity::Info).confidence(Confidence::Low).check("published"));
-    answers.into_iter().map(|answer| answer.shown_by(case.wanted.detector)).collect()
+    let published = answer(seen(published), format!("a package brings {noun} to be tested with"), "published");
+    answers.push(published.severity(Severity::Info).confidence(Confidence::Low));
+    answers
 }
 
 fn seen(case: &Case<'_>, sighting: &Sighting) -> Seen {

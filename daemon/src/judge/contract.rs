@@ -104,7 +104,7 @@ fn evidence(image: &ImageContents, wanted: &Wanted) -> Vec<Evidence> {
     let told = |name: &str, value: String| Evidence { name: name.into(), value };
     let mut evidence = vec![told("kind", wanted.kind.as_str().to_owned())];
     if image.has_config {
-        evidence.push(told("platform", image.platform.to_string()));
+        evidence.extend((!image.platform.os.is_empty()).then(|| told("platform", image.platform.to_string())));
         evidence.push(told("layers", format!("{} of {} read", image.layers.len(), image.layer_count)));
     }
     let counts = Packages::of(&image.tree);

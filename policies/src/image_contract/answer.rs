@@ -52,7 +52,11 @@ impl Seen {
 
 /// An answer.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub struct Answer(Box<Draft>);
+
+/// What is in it; boxed, because rules end early with one.
+#[derive(Clone, Debug)]
+struct Draft {
     entry: &'static CodeEntry,
     check: &'static str,
     severity: Severity,
@@ -68,7 +72,7 @@ pub struct Answer {
 
 impl Answer {
     fn new(entry: &'static CodeEntry, verdict: Verdict, message: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(Draft {
             entry,
             check: "",
             severity: entry.severity,
@@ -80,7 +84,7 @@ impl Answer {
             unseen: 0,
             evidence: Vec::new(),
             detector: None,
-        }
+        }))
     }
 
     /// All is well.
@@ -100,7 +104,9 @@ impl Answer {
 
     /// It cannot be told.
     pub fn unknown(entry: &'static CodeEntry, cause: Cause, message: impl Into<String>) -> Self {
-        Self { cause: Some(cause), ..Self::new(entry, Verdict::Unknown, message) }
+        let mut answer = Self::new(entry, Verdict::Unknown, message);
+        answer.0.cause = Some(cause);
+        answer
     }
 
     /// It cannot be told from what could be read.
@@ -115,64 +121,69 @@ impl Answer {
 
     /// The same answer to another question.
     #[must_use]
-    pub fn about(self, entry: &'static CodeEntry) -> Self {
-        Self { entry, severity: entry.severity, ..self }
+    pub fn about(mut self, entry: &'static CodeEntry) -> Self {
+        (self.0.entry, self.0.severity) = (entry, entry.severity);
+        self
     }
 
     /// Names the part of the question.
     #[must_use]
-    pub fn check(self, check: &'static str) -> Self {
-        Self { check, ..self }
+    pub fn check(mut self, check: &'static str) -> Self {
+        self.0.check = check;
+        self
     }
 
     /// Another severity than the code's.
     #[must_use]
-    pub fn severity(self, severity: Severity) -> Self {
-        Self { severity, ..self }
+    pub fn severity(mut self, severity: Severity) -> Self {
+        self.0.severity = severity;
+        self
     }
 
     /// How sure a failure is.
     #[must_use]
-    pub fn confidence(self, confidence: Confidence) -> Self {
-        Self { confidence, ..self }
+    pub fn confidence(mut self, confidence: Confidence) -> Self {
+        self.0.confidence = confidence;
+        self
     }
 
     /// Where.
     #[must_use]
     pub fn seen(mut self, seen: Vec<Seen>) -> Self {
-        self.unseen += seen.len().saturating_sub(TOLD);
-        self.seen.extend(seen.into_iter().take(TOLD));
+        self.0.unseen += seen.len().saturating_sub(TOLD);
+        self.0.seen.extend(seen.into_iter().take(TOLD));
         self
     }
 
     /// Places that are counted only.
     #[must_use]
     pub fn unseen(mut self, count: usize) -> Self {
-        self.unseen += count;
+        self.0.unseen += count;
         self
     }
 
     /// What else was seen.
     #[must_use]
     pub fn evidence(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.evidence.push(Evidence { name: name.into(), value: value.into() });
+        self.0.evidence.push(Evidence { name: name.into(), value: value.into() });
         self
     }
 
     /// With what lines of the history are made fit to be shown.
     #[must_use]
-    pub fn shown_by(self, detector: Detector) -> Self {
-        Self { detector: Some(detector), ..self }
+    pub fn shown_by(mut self, detector: Detector) -> Self {
+        self.0.detector = Some(detector);
+        self
     }
 
     /// The verdict.
     pub fn verdict(&self) -> Verdict {
-        self.verdict
+        self.0.verdict
     }
 
     /// The code and the part of the question.
     pub fn asked(&self) -> (&'static str, &'static str) {
-        (self.entry.code, self.check)
+        (self.0.entry.code, self.0.check)
     }
 
     /// The finding about this image.
@@ -180,43 +191,43 @@ impl Answer {
     /// # Errors
     /// Never in practice: it has a subject and a place.
     pub fn finding(self, subject: &Subject, image: &ImageContents) -> Result<Finding, BuildError> {
-        let mut builder = FindingBuilder::new(self.entry.code(), self.severity, self.verdict)
-            .check(self.check)
-            .confidence(self.confidence)
+        let mut builder = FindingBuilder::new(self.0.entry.code(), self.0.severity, self.0.verdict)
+            .check(self.0.check)
+            .confidence(self.0.confidence)
             .subject(subject.clone())
             .message(self.sentence(image));
-        if let Some(cause) = self.cause {
+        if let Some(cause) = self.0.cause {
             builder = builder.cause(cause);
         }
-        if self.verdict == Verdict::Fail {
+        if self.0.verdict == Verdict::Fail {
             builder = builder.fix(Fix::default());
         }
-        if self.seen.is_empty() {
+        if self.0.seen.is_empty() {
             builder = builder.location(Location::default());
         }
-        for seen in &self.seen {
+        for seen in &self.0.seen {
             builder = builder.location(Location { object_path: seen.place.clone(), ..Location::default() });
-            builder = builder.evidence(seen.place.clone(), told(seen, image, self.detector.as_ref()));
+            builder = builder.evidence(seen.place.clone(), told(seen, image, self.0.detector.as_ref()));
         }
-        if self.unseen > 0 {
-            builder = builder.evidence("places not told", self.unseen.to_string());
+        if self.0.unseen > 0 {
+            builder = builder.evidence("places not told", self.0.unseen.to_string());
         }
-        for Evidence { name, value } in self.evidence {
+        for Evidence { name, value } in self.0.evidence {
             builder = builder.evidence(name, value);
         }
         builder.build()
     }
 
     fn sentence(&self, image: &ImageContents) -> String {
-        let count = self.seen.len() + self.unseen;
-        let first = self.seen.first().filter(|_| self.verdict == Verdict::Fail);
+        let count = self.0.seen.len() + self.0.unseen;
+        let first = self.0.seen.first().filter(|_| self.0.verdict == Verdict::Fail);
         let place = first.map_or_else(String::new, |seen| {
             let more = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
             let what = if seen.what.is_empty() { String::new() } else { format!(" ({})", seen.what) };
             format!(": {}{what}{more}", seen.place)
         });
         let platform = if image.platforms.len() > 1 { format!("{}: ", image.platform) } else { String::new() };
-        format!("{platform}{}{place}", self.message)
+        format!("{platform}{}{place}", self.0.message)
     }
 }
 

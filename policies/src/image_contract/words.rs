@@ -42,8 +42,7 @@ pub(super) fn is_credential(name: &str, value: &str) -> bool {
     let is_reference = value.starts_with(['/', '$', '.', '%']) || value.contains("/run/secrets/");
     let is_harmless = HARMLESS.contains(&name) || name.ends_with("_FILE") || name.ends_with("_PATH");
     let is_version = value.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-    !value.is_empty()
-        && !(is_switch || is_reference || is_harmless || is_version)
+    !(value.is_empty() || is_switch || is_reference || is_harmless || is_version)
         && NAMES.as_ref().is_some_and(|names| names.is_match(name))
 }
 

@@ -39,7 +39,7 @@ pub struct Stream<R> {
 
 enum Decoder<R> {
     Plain(Stored<R>),
-    Gzip(MultiGzDecoder<Stored<R>>),
+    Gzip(Box<MultiGzDecoder<Stored<R>>>),
     Zstd(Box<Zstd<Stored<R>>>),
 }
 
@@ -63,7 +63,7 @@ impl<R: Read> Stream<R> {
         let inner = BufReader::with_capacity(64 << 10, Cursor::new(start).chain(source));
         let stored = Stored { inner, digest: Digesting::default(), bytes: 0 };
         let decoder = if is_gzip {
-            Decoder::Gzip(MultiGzDecoder::new(stored))
+            Decoder::Gzip(Box::new(MultiGzDecoder::new(stored)))
         } else if is_zstd {
             Decoder::Zstd(Box::new(Zstd::new(stored)))
         } else {

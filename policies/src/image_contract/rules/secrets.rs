@@ -64,7 +64,8 @@ fn seen(case: &Case<'_>, sighting: &Sighting) -> Seen {
 fn is_published(sighting: &Sighting) -> bool {
     let path = format!("/{}", String::from_utf8_lossy(&sighting.path));
     let is_of_package = OF_PACKAGES.iter().any(|folder| path.contains(folder));
-    is_of_package && path.split('/').any(|part| OF_TESTS.contains(&part))
+    let is_description = path.ends_with("/METADATA") || path.ends_with("/PKG-INFO");
+    is_of_package && (is_description || path.split('/').any(|part| OF_TESTS.contains(&part)))
 }
 
 pub(super) fn environment(case: &Case<'_>) -> Vec<Answer> {

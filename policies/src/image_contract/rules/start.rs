@@ -7,6 +7,8 @@ use crate::image_contract::answer::Seen;
 use crate::image_contract::codes::{OPENINGS, SEARCH_PATH, STARTS, TOOLS};
 use crate::layers::tree::Node;
 
+/// Programs are larger than scripts.
+const LARGEST_SCRIPT: u64 = 1 << 20;
 /// What starts something else and passes signals on.
 const INITS: [&str; 5] = ["tini", "dumb-init", "catatonit", "s6-svscan", "docker-init"];
 /// Folders that a volume must not be over.
@@ -85,11 +87,10 @@ fn passes_arguments(case: &Case<'_>, entrypoint: &[String]) -> Result<Answer, An
     let Some((path, entry)) = case.program(script) else {
         return Ok(Answer::not_applicable(&STARTS, "what starts the image is not in it"));
     };
-    let text = match case.content(&String::from_utf8_lossy(&path), entry) {
-        Ok(text) => text,
-        // Programs are large; what is no script passes what it is given.
-        Err(_) => return Ok(Answer::pass(&STARTS, "a program that is no script starts the image")),
-    };
+    if entry.size > LARGEST_SCRIPT {
+        return Ok(Answer::pass(&STARTS, "a program that is no script starts the image"));
+    }
+    let text = case.content(&String::from_utf8_lossy(&path), entry)?;
     if !text.starts_with("#!")
         || !matches(pattern!(r"^#!.*\b(?:ba|da|a)?sh\b"), text.lines().next().unwrap_or_default())
     {

@@ -1,5 +1,6 @@
 //! The contract of images: what was read of them in, findings out.
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use portreeve_policies::image_contract::codes::READABLE;
@@ -9,7 +10,7 @@ use portreeve_policies::image_contract::inspect::{Detector, Noticed};
 use portreeve_policies::image_contract::packages::{Manager, Package, Packages};
 use portreeve_policies::image_contract::rules::Wanted;
 use portreeve_reports::report::ImageReport;
-use portreeve_reports::{Evidence, Finding, FindingBuilder, Location, Subject, Verdict};
+use portreeve_reports::{Evidence, Finding, FindingBuilder, Fingerprint, Location, Subject, Verdict};
 use portreeve_secrets::credentials::{InText, in_file, in_text};
 use portreeve_trust::rules::merge;
 
@@ -126,6 +127,21 @@ impl Judge {
     /// All that was found, with exceptions applied. The platforms of one image make one finding a question: the worst
     /// verdict counts.
     pub fn contracts(&self, contracts: Contracts, options: &JudgeOptions) -> Judged {
-        self.excepted(merge(contracts.findings), contracts.images, options)
+        self.excepted(merge(of_the_worst(contracts.findings)), contracts.images, options)
     }
+}
+
+/// Places count where the verdict is that of the whole: those of a platform that passes are nobody's concern.
+fn of_the_worst(mut groups: Vec<Vec<Finding>>) -> Vec<Vec<Finding>> {
+    let mut worst: BTreeMap<Fingerprint, u8> = BTreeMap::new();
+    for finding in groups.iter().flatten() {
+        let rank = worst.entry(finding.fingerprint.clone()).or_insert(u8::MAX);
+        *rank = finding.verdict.rank().min(*rank);
+    }
+    for finding in groups.iter_mut().flatten() {
+        if worst.get(&finding.fingerprint).is_some_and(|rank| *rank < finding.verdict.rank()) {
+            finding.locations.clear();
+        }
+    }
+    groups
 }

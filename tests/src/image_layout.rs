@@ -30,24 +30,24 @@ impl Layer {
     /// A file of root's.
     #[must_use]
     pub fn file(self, name: &str, mode: u32, content: impl AsRef<[u8]>) -> Self {
-        self.entry(tar::EntryType::Regular, name.as_bytes(), mode, content.as_ref(), b"")
+        self.entry((tar::EntryType::Regular, name.as_bytes()), mode, content.as_ref(), b"")
     }
 
     /// A folder of root's.
     #[must_use]
     pub fn folder(self, name: &str, mode: u32) -> Self {
-        self.entry(tar::EntryType::Directory, name.as_bytes(), mode, b"", b"")
+        self.entry((tar::EntryType::Directory, name.as_bytes()), mode, b"", b"")
     }
 
     /// A symbolic link.
     #[must_use]
     pub fn link(self, name: &str, target: &str) -> Self {
-        self.entry(tar::EntryType::Symlink, name.as_bytes(), 0o777, b"", target.as_bytes())
+        self.entry((tar::EntryType::Symlink, name.as_bytes()), 0o777, b"", target.as_bytes())
     }
 
     /// Any entry, as its header says, whatever that is.
     #[must_use]
-    pub fn entry(mut self, kind: tar::EntryType, name: &[u8], mode: u32, content: &[u8], link: &[u8]) -> Self {
+    pub fn entry(mut self, (kind, name): (tar::EntryType, &[u8]), mode: u32, content: &[u8], link: &[u8]) -> Self {
         let mut header = tar::Header::new_gnu();
         header.as_mut_bytes()[..name.len()].copy_from_slice(name);
         header.as_mut_bytes()[157..157 + link.len()].copy_from_slice(link);

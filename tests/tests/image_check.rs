@@ -305,7 +305,7 @@ fn images_that_cannot_be_read_whole_are_unknown_with_the_cause() {
 
     // A gigabyte of zeros in a megabyte.
     let bomb = {
-        let header = Layer::default().entry(tar::EntryType::Regular, b"zeros", 0o644, &vec![0; 96 << 20], b"");
+        let header = Layer::default().entry((tar::EntryType::Regular, b"zeros"), 0o644, &vec![0; 96 << 20], b"");
         Image::new().layer("RUN bomb", header)
     };
     assert_unknown(&bomb.layout(&scratch("bomb")), "too-large", "times as large");
@@ -321,14 +321,14 @@ fn hostile_layers_are_told_and_nothing_is_written_or_followed() {
     fs::write(&outside, "untouched").or_fail("a file");
     let escape = format!("../../../../../..{}", path(&outside));
     let layer = Layer::default()
-        .entry(tar::EntryType::Regular, escape.as_bytes(), 0o644, b"overwritten", b"")
+        .entry((tar::EntryType::Regular, escape.as_bytes()), 0o644, b"overwritten", b"")
         .link("loop", "loop")
         .file("loop/x", 0o644, "")
         .link("out", "../../../../../../tmp")
         .file("out/x", 0o644, "")
-        .entry(tar::EntryType::Char, b"dev/mem", 0o666, b"", b"")
-        .entry(tar::EntryType::Link, b"dead", 0o644, b"", b"nowhere")
-        .entry(tar::EntryType::Regular, b"bad\xff\x1b[31mname", 0o4755, b"", b"")
+        .entry((tar::EntryType::Char, b"dev/mem"), 0o666, b"", b"")
+        .entry((tar::EntryType::Link, b"dead"), 0o644, b"", b"nowhere")
+        .entry((tar::EntryType::Regular, b"bad\xff\x1b[31mname"), 0o4755, b"", b"")
         .file("twice", 0o4755, "first")
         .file("twice", 0o755, "second");
     let report = check_layout(&Image::new().layer("ADD evil.tar / # buildkit", layer).layout(&scratch("hostile")), &[]);

@@ -11,7 +11,13 @@ pub(crate) struct Tar(Vec<u8>);
 
 impl Tar {
     /// An entry as its header says, whatever that is.
-    pub(crate) fn raw(mut self, kind: u8, name: &[u8], (mode, owner): (u32, u64), content: &[u8], link: &[u8]) -> Self {
+    pub(crate) fn raw(
+        mut self,
+        (kind, name): (u8, &[u8]),
+        (mode, owner): (u32, u64),
+        content: &[u8],
+        link: &[u8],
+    ) -> Self {
         let mut header = tar::Header::new_gnu();
         header.as_mut_bytes()[..name.len()].copy_from_slice(name);
         header.as_mut_bytes()[157..157 + link.len()].copy_from_slice(link);
@@ -29,19 +35,19 @@ impl Tar {
     }
 
     pub(crate) fn file(self, name: &str, mode: u32, content: impl AsRef<[u8]>) -> Self {
-        self.raw(b'0', name.as_bytes(), (mode, 0), content.as_ref(), b"")
+        self.raw((b'0', name.as_bytes()), (mode, 0), content.as_ref(), b"")
     }
 
     pub(crate) fn folder(self, name: &str, mode: u32) -> Self {
-        self.raw(b'5', name.as_bytes(), (mode, 0), b"", b"")
+        self.raw((b'5', name.as_bytes()), (mode, 0), b"", b"")
     }
 
     pub(crate) fn link(self, name: &str, target: &str) -> Self {
-        self.raw(b'2', name.as_bytes(), (0o777, 0), b"", target.as_bytes())
+        self.raw((b'2', name.as_bytes()), (0o777, 0), b"", target.as_bytes())
     }
 
     pub(crate) fn hard_link(self, name: &str, target: &str) -> Self {
-        self.raw(b'1', name.as_bytes(), (0o644, 0), b"", target.as_bytes())
+        self.raw((b'1', name.as_bytes()), (0o644, 0), b"", target.as_bytes())
     }
 
     /// PAX records before the next entry.
@@ -53,7 +59,7 @@ impl Tar {
                 (1..).map(|digits| rest.len() + digits).find(|length| length.to_string().len() + rest.len() == *length);
             text.push_str(&format!("{}{rest}", length.unwrap()));
         }
-        self.raw(b'x', b"pax", (0o644, 0), text.as_bytes(), b"")
+        self.raw((b'x', b"pax"), (0o644, 0), text.as_bytes(), b"")
     }
 
     /// With the two blocks at its end.

@@ -125,7 +125,7 @@ fn names_that_lead_out_go_nowhere_and_are_told() {
         .hard_link("c", "../../etc/shadow")
         .hard_link("d", "not/there")
         .file("e/.wh...", 0o600, "")
-        .raw(b'3', b"dev/null", (0o666, 0), b"", b"")
+        .raw((b'3', b"dev/null"), (0o666, 0), b"", b"")
         .end();
     let tree = read(&[layer]);
     assert_eq!(paths(&tree), ["dev", "dev/null", "etc", "etc/hosts"]);
@@ -150,7 +150,7 @@ fn a_hard_link_is_the_same_file_and_the_last_of_two_entries_counts() {
 
 #[test]
 fn names_need_not_be_text_and_two_of_them_stay_two() {
-    let layer = Tar::default().raw(b'0', b"x\xff", (0o4755, 0), b"", b"").file("x\\xff", 0o644, "").end();
+    let layer = Tar::default().raw((b'0', b"x\xff"), (0o4755, 0), b"", b"").file("x\\xff", 0o644, "").end();
     assert_eq!(read(&[layer]).iter().count(), 2);
 }
 
@@ -158,11 +158,11 @@ fn names_need_not_be_text_and_two_of_them_stay_two() {
 fn long_names_and_records_are_applied_as_go_does() {
     let long = "d/".repeat(100) + "file";
     let layer = Tar::default()
-        .raw(b'L', b"././@LongLink", (0, 0), format!("{long}\0").as_bytes(), b"")
+        .raw((b'L', b"././@LongLink"), (0, 0), format!("{long}\0").as_bytes(), b"")
         .file("short", 0o644, "1")
         .pax(&[("path", "by/records"), ("uid", "1000"), ("SCHILY.xattr.security.capability", "x")])
         .file("short", 0o755, "22")
-        .raw(b'g', b"pax_global_header", (0o644, 0), b"20 path=ignored/it\n", b"")
+        .raw((b'g', b"pax_global_header"), (0o644, 0), b"20 path=ignored/it\n", b"")
         .file("plain", 0o644, "")
         .end();
     let tree = read(&[layer]);
@@ -194,9 +194,9 @@ fn damaged_archives_are_unreadable_and_never_empty() {
         (damaged, ""),
         (zstd_cut, "breaks off or is damaged"),
         (b"not a tar archive at all".repeat(40), "no tar archive"),
-        (Tar::default().raw(b'S', b"sparse", (0o644, 0), b"", b"").end(), "sparse"),
-        (Tar::default().raw(b'Z', b"odd", (0o644, 0), b"", b"").end(), "nobody knows"),
-        (Tar::default().raw(b'x', b"pax", (0o644, 0), b"no records", b"").end(), "no PAX records"),
+        (Tar::default().raw((b'S', b"sparse"), (0o644, 0), b"", b"").end(), "sparse"),
+        (Tar::default().raw((b'Z', b"odd"), (0o644, 0), b"", b"").end(), "nobody knows"),
+        (Tar::default().raw((b'x', b"pax"), (0o644, 0), b"no records", b"").end(), "no PAX records"),
         (Tar::default().pax(&[("size", "many")]).end(), "no number"),
         (Tar::default().pax(&[("path", "a\0b")]).file("x", 0o644, "").end(), "zero byte"),
         (Tar::default().pax(&[("GNU.sparse.major", "1")]).file("x", 0o644, "").end(), "sparse"),
@@ -238,7 +238,7 @@ fn every_cap_holds_at_below_and_above() {
     at_cap(|length| (Caps { name_bytes: 20, ..caps() }, vec![Tar::default().link("a", &"n".repeat(length)).end()]), 20);
     let long = |length: usize| {
         let name = format!("{}\0", "n".repeat(length));
-        Tar::default().raw(b'L', b"long", (0, 0), name.as_bytes(), b"").file("x", 0o644, "").end()
+        Tar::default().raw((b'L', b"long"), (0, 0), name.as_bytes(), b"").file("x", 0o644, "").end()
     };
     at_cap(|length| (Caps { name_bytes: 200, ..caps() }, vec![long(length)]), 200);
 }
@@ -284,9 +284,9 @@ fn files_are_looked_into_and_kept_within_bounds() {
 fn modes_say_who_may_do_what() {
     let layer = Tar::default()
         .folder("opt/", 0o755)
-        .raw(b'5', b"opt/closed/", (0o750, 0), b"", b"")
+        .raw((b'5', b"opt/closed/"), (0o750, 0), b"", b"")
         .file("opt/closed/run", 0o755, "")
-        .raw(b'0', b"opt/of-group", (0o750, 100), b"", b"")
+        .raw((b'0', b"opt/of-group"), (0o750, 100), b"", b"")
         .file("opt/run", 0o755, "")
         .end();
     let tree = read(&[layer]);

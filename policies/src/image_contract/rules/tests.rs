@@ -159,7 +159,7 @@ fn programs_with_more_rights() {
     assert_eq!(files(Tar::default().file("usr/bin/su", 0o4755, "")), ["own pass", "distribution fail"]);
     assert_eq!(files(Tar::default().file("usr/local/bin/su", 0o4755, "")), ["own fail", "distribution pass"]);
     assert_eq!(
-        files(Tar::default().raw(b'0', b"usr/bin/su", (0o4755, 1000), b"", b"")),
+        files(Tar::default().raw((b'0', b"usr/bin/su"), (0o4755, 1000), b"", b"")),
         ["own fail", "distribution pass"]
     );
     assert_eq!(files(Tar::default().file("opt/x", 0o2755, "")), ["own fail", "distribution pass"]);
@@ -177,7 +177,7 @@ fn what_everybody_can_write() {
     assert_eq!(files(Tar::default().folder("tmp", 0o1777).file("a", 0o664, "").link("b", "a")), ["pass"]);
     assert_eq!(files(Tar::default().folder("tmp", 0o777)), ["fail"]);
     assert_eq!(files(Tar::default().file("opt/x", 0o666, "")), ["fail"]);
-    assert_eq!(files(Tar::default().raw(b'0', b"dev/null", (0o666, 0), b"", b"")), ["pass"]);
+    assert_eq!(files(Tar::default().raw((b'0', b"dev/null"), (0o666, 0), b"", b"")), ["pass"]);
 }
 
 #[test]
@@ -482,7 +482,7 @@ fn hub_and_dask() {
     };
     let of = |names: &[&str], files: Tar| with(names.iter().fold(files, |tar, name| package(tar, name)));
     let hub = ["jupyterhub", "jupyterhub_kubespawner", "oauthenticator", "jupyterhub_idle_culler"];
-    let writable = || Tar::default().raw(b'5', b"srv/jupyterhub", (0o755, 1000), b"", b"");
+    let writable = || Tar::default().raw((b'5', b"srv/jupyterhub"), (0o755, 1000), b"", b"");
     assert_eq!(of(&hub, writable()).asked(jupyter::hub, Kind::Jupyterhub), ["packages pass", "files pass"]);
     assert_eq!(of(&hub[..2], Tar::default()).asked(jupyter::hub, Kind::Jupyterhub), ["packages fail", "files fail"]);
     let closed = Tar::default().folder("srv/jupyterhub", 0o755);
@@ -539,7 +539,7 @@ fn what_leads_out_of_the_image() {
     let of = |files: Tar| generic(with(files), whole::inside);
     assert_eq!(of(Tar::default().file("a", 0o644, "")), ["names pass", "devices pass", "links pass", "absolute pass"]);
     assert_eq!(of(Tar::default().file("../a", 0o644, ""))[0], "names fail");
-    assert_eq!(of(Tar::default().raw(b'4', b"dev/sda", (0o600, 0), b"", b""))[1], "devices fail");
+    assert_eq!(of(Tar::default().raw((b'4', b"dev/sda"), (0o600, 0), b"", b""))[1], "devices fail");
     assert_eq!(of(Tar::default().hard_link("a", "b"))[2], "links fail");
     assert_eq!(of(Tar::default().file("/a", 0o644, ""))[3], "absolute fail");
     let unread = Image::new().unread();
@@ -548,9 +548,8 @@ fn what_leads_out_of_the_image() {
 
 #[test]
 fn hostile_names_are_shown_and_break_nothing() {
-    let files = Tar::default().raw(b'0', b"x\xff\x1b[31m", (0o4777, 0), b"!KEY!", b"").raw(
-        b'0',
-        b"etc/passwd",
+    let files = Tar::default().raw((b'0', b"x\xff\x1b[31m"), (0o4777, 0), b"!KEY!", b"").raw(
+        (b'0', b"etc/passwd"),
         (0o644, 0),
         b"\xff:\xff:\xff\n",
         b"",

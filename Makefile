@@ -4,7 +4,7 @@ SHELL := bash
 export PORTREEVE_PARTS ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/portreeve/parts
 PARTS_BIN := $(PORTREEVE_PARTS)/bin
 
-.PHONY: demo demo-cluster parts parts-peers lint deny docs test
+.PHONY: demo demo-cluster parts parts-peers parts-recorders lint deny docs test
 
 # Starts Portreeve on an embedded default; Ctrl-C ends it. The quick build, which `make test` shares, is fast enough.
 demo:
@@ -21,6 +21,10 @@ parts:
 # Installs what only benchmarks compare with.
 parts-peers:
 	tests/parts/install.sh peers
+
+# Installs what only recorders of fixtures start.
+parts-recorders:
+	tests/parts/install.sh recorders
 
 lint: deny
 	cargo fmt --all --check

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Installs the real programs that the tests start, pinned, each only when missing.
-# usage: install.sh [tests|peers]      target: $PORTREEVE_PARTS, or $XDG_CACHE_HOME/portreeve/parts
+# usage: install.sh [tests|peers|recorders]      target: $PORTREEVE_PARTS, or $XDG_CACHE_HOME/portreeve/parts
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 parts=${PORTREEVE_PARTS:-${XDG_CACHE_HOME:-$HOME/.cache}/portreeve/parts}
 bin=$parts/bin
 stamps=$parts/.stamps
 mkdir -p "$bin" "$stamps"
-export GOFLAGS=-trimpath CGO_ENABLED=0 GOBIN=$bin
+export GOFLAGS=-trimpath CGO_ENABLED=0
 
 # A part is there when its stamp carries the wanted version and its program runs from the cache.
 missing() { # program version
@@ -18,7 +18,20 @@ stamp() { echo "$2" >"$stamps/$1"; }
 
 go_install() { # program version package
   missing "$1" "$2" || return 0
-  go install -ldflags "-s -w" "$3@$2"
+  # The program may be called otherwise upstream.
+  local built=$parts/.go-install
+  rm -rf "$built"
+  GOBIN=$built go install -ldflags "-s -w" "$3@$2"
+  mv "$built"/* "$bin/$1"
+  rmdir "$built"
+  stamp "$1" "$2"
+}
+
+go_file() { # file version module path
+  [ -f "$parts/share/$1" ] && [ "$(cat "$stamps/$1" 2>/dev/null)" = "$2" ] && return 0
+  local source
+  source=$(go mod download -json "$3@$2" | sed -n 's/^.*"Dir": "\(.*\)".*$/\1/p')
+  install -D -m 644 "$source/$4" "$parts/share/$1"
   stamp "$1" "$2"
 }
 
@@ -74,6 +87,11 @@ tests() {
   go_module kube-controller-manager $kubernetes k8s k8s.io/kubernetes/cmd/kube-controller-manager "$version"
   go_module kubemark $kubernetes k8s k8s.io/kubernetes/cmd/kubemark "$version"
   go_install cosign v3.1.3 github.com/sigstore/cosign/v3/cmd/cosign
+  go_install fulcio v1.8.8 github.com/sigstore/fulcio
+  go_install timestamp-server v2.1.3 github.com/sigstore/timestamp-authority/v2/cmd/timestamp-server
+  go_install rekor-tiles-posix v2.3.0 github.com/sigstore/rekor-tiles/v2/cmd/rekor-server/posix
+  go_module ctlog 1 go ./ctlog
+  go_module oidcissuer 1 go ./oidcissuer
   go_install helm v4.3.1 helm.sh/helm/v4/cmd/helm
   go_install sops v3.13.3 github.com/getsops/sops/v3/cmd/sops
   go_install age v1.3.2 filippo.io/age/cmd/age
@@ -87,6 +105,15 @@ tests() {
 
 peers() {
   go_install kube-score v1.20.0 github.com/zegl/kube-score/cmd/kube-score
+}
+
+# What makes records for tests that start nothing: Rekor v1. About ten minutes of compiling.
+recorders() {
+  go_install trillian_log_server v1.7.3 github.com/google/trillian/cmd/trillian_log_server
+  go_install trillian_log_signer v1.7.3 github.com/google/trillian/cmd/trillian_log_signer
+  go_file trillian.sql v1.7.3 github.com/google/trillian storage/postgresql/schema/storage.sql
+  go_install rekor-server v1.5.4 github.com/sigstore/rekor/cmd/rekor-server
+  apt_program psql postgresql-client
 }
 
 "${1:-tests}"

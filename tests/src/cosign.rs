@@ -65,14 +65,32 @@ impl Cosign {
         command.output().or_fail("running cosign")
     }
 
+    /// The folder of the keys, in which [`Self::command`] runs.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// A cosign command in the folder of the keys, with a home of its own.
     pub fn command(&self) -> Command {
-        let mut command = Command::new(Part::path("cosign"));
-        command
-            .current_dir(&self.folder)
-            .env("HOME", &self.folder)
-            .env("DOCKER_CONFIG", &self.docker_config)
-            .env("COSIGN_PASSWORD", "");
+        let mut command = command(&self.folder);
+        command.env("DOCKER_CONFIG", &self.docker_config);
         command
     }
+}
+
+/// A cosign without keys, with a home of its own.
+pub fn bare() -> Command {
+    command(&scratch("cosign"))
+}
+
+/// A cosign whose home is the folder, and which reaches nothing but loopback: the proxy for everything else is not there.
+fn command(folder: &Path) -> Command {
+    let mut command = Command::new(Part::path("cosign"));
+    command.current_dir(folder).env("HOME", folder).env("TUF_ROOT", folder.join("tuf")).env("COSIGN_PASSWORD", "");
+    // Who runs the tests may have these for a cosign of their own.
+    for name in ["SIGSTORE_ID_TOKEN", "SIGSTORE_ROOT_FILE", "ACTIONS_ID_TOKEN_REQUEST_URL", "NO_PROXY", "no_proxy"] {
+        command.env_remove(name);
+    }
+    command.env("HTTP_PROXY", "http://127.0.0.1:1").env("HTTPS_PROXY", "http://127.0.0.1:1");
+    command
 }

@@ -6,6 +6,7 @@
 //! * [`postgres`]: a PostgreSQL of its own for a test.
 //! * [`api_proxy`]: in front of the API server, to count writes and to spoil them; the crash harness.
 //! * [`registry`], [`cosign`]: registries of three kinds, small real images, and signatures by the original tool.
+//! * [`sigstore`]: a private sigstore of the original servers, and cosign signing against it in every way.
 //! * [`doors`]: generated objects through all four doors.
 //! * [`source_scan`], [`tidy`]: what the house forbids, as checks over the sources.
 //! * [`openmetrics`]: what `/metrics` answers, read by Prometheus' own parser.
@@ -40,6 +41,7 @@ pub mod parts;
 pub mod postgres;
 pub mod process;
 pub mod registry;
+pub mod sigstore;
 pub mod source_scan;
 pub mod stage;
 pub mod tidy;

@@ -191,6 +191,25 @@ async fn who_stops_in_the_middle_is_not_waited_for() {
 }
 
 #[tokio::test]
+async fn a_body_that_says_it_is_too_large_is_refused_at_once_and_who_still_writes_it_hears_so() {
+    let cluster = FolderCluster::new("");
+    let _daemon = cluster.serve().await;
+    let announced = format!("POST /validate HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n", 16 << 20);
+    let is_refused = |heard: &str| heard.starts_with("HTTP/1.1 413 ") && heard.contains("more than 8 MiB");
+    // One byte of it comes, and no more: what is known already is not waited for.
+    let mut silent = Peer::connect(&cluster);
+    silent.say(&announced);
+    silent.say("{");
+    let heard = silent.heard_until_the_end();
+    assert!(is_refused(&heard), "{heard}");
+    let mut writing = Peer::connect(&cluster);
+    writing.say(&announced);
+    (0..16).for_each(|_| writing.say(&" ".repeat(1 << 20)));
+    let heard = writing.heard_until_the_end();
+    assert!(is_refused(&heard), "{heard}");
+}
+
+#[tokio::test]
 async fn the_shutdown_waits_for_nobody_who_stopped_in_the_middle() {
     let cluster = FolderCluster::new("");
     let mut daemon = cluster.serve().await;

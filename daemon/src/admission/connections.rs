@@ -1,4 +1,7 @@
 //! Connections of the webhook: so many at a time, each of which has to say something now and then.
+//!
+//! A refusal is sent before its body has arrived. To close such a connection at once would reset it under whoever still
+//! writes, and the answer would be lost with it: what comes after the last word is read and forgotten for a while.
 
 use std::io;
 use std::pin::Pin;
@@ -19,6 +22,9 @@ const FIRST_WORD: Duration = Duration::from_secs(5);
 /// How long a connection may say nothing after that: longer than any answer takes, and than an API server's pauses
 /// between two pings.
 const SILENCE: Duration = Duration::from_secs(60);
+/// How long, and how much of it, what comes after the last word is read: until the other side closes, too.
+const AFTERWARDS: Duration = Duration::from_secs(2);
+const MOST_AFTERWARDS: usize = 32 << 20;
 
 /// An acceptor whose connections are bounded in number and in silence.
 #[derive(Clone)]
@@ -48,7 +54,7 @@ where
         Box::pin(async move {
             let slot = slot.map_err(io::Error::other)?;
             let (stream, service) = accepted.await?;
-            Ok((Bound { stream, silence: Box::pin(sleep(FIRST_WORD)), _slot: slot }, service))
+            Ok((Bound { stream, silence: Box::pin(sleep(FIRST_WORD)), afterwards: None, _slot: slot }, service))
         })
     }
 }
@@ -57,6 +63,8 @@ where
 pub(super) struct Bound<S> {
     stream: S,
     silence: Pin<Box<Sleep>>,
+    /// What is left of the time and the bytes after our last word.
+    afterwards: Option<(Pin<Box<Sleep>>, usize)>,
     _slot: OwnedSemaphorePermit,
 }
 
@@ -79,7 +87,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Bound<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Bound<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Bound<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let tried = Pin::new(&mut self.stream).poll_write(context, bytes);
         // A flush of nothing is always done: only bytes that went are a word.
@@ -91,6 +99,19 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Bound<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        let Self { stream, afterwards, .. } = &mut *self;
+        if afterwards.is_none() {
+            ready!(Pin::new(&mut *stream).poll_shutdown(context))?;
+        }
+        let (end, left) = afterwards.get_or_insert_with(|| (Box::pin(sleep(AFTERWARDS)), MOST_AFTERWARDS));
+        let mut forgotten = [0; 4096];
+        while *left > 0 && end.as_mut().poll(context).is_pending() {
+            let mut into = ReadBuf::new(&mut forgotten);
+            match ready!(Pin::new(&mut *stream).poll_read(context, &mut into)) {
+                Ok(()) if !into.filled().is_empty() => *left = left.saturating_sub(into.filled().len()),
+                _ => break,
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 }

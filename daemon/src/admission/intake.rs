@@ -38,8 +38,8 @@ pub(super) enum Refused {
     #[error("the review has more than {} MiB, the most that is read", MAX_REVIEW_BYTES >> 20)]
     TooLarge,
     /// The body stopped on its way.
-    #[error("the body did not arrive within {} s", BODY_TIMEOUT.as_secs())]
-    Slow,
+    #[error("the body did not arrive within {}", told(*.0))]
+    Slow(Duration),
     /// The connection broke.
     #[error("the body did not arrive whole")]
     Broken,
@@ -59,7 +59,7 @@ impl Refused {
     pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Slow => StatusCode::REQUEST_TIMEOUT,
+            Self::Slow(_) => StatusCode::REQUEST_TIMEOUT,
             Self::Broken | Self::Review(_) => StatusCode::BAD_REQUEST,
             Self::Busy | Self::Unsettled => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -113,15 +113,22 @@ impl Intake {
         deadline: Deadline,
     ) -> Result<(ReviewRequest, SemaphorePermit<'_>), Refused> {
         let announced = body.size_hint().upper().and_then(|bytes| usize::try_from(bytes).ok());
+        if announced.is_some_and(|bytes| bytes > MAX_REVIEW_BYTES) {
+            return Err(Refused::TooLarge);
+        }
         let _bytes = self.bodies.enter(announced.unwrap_or(MAX_REVIEW_BYTES), deadline).await?;
-        let arrives = timeout(BODY_TIMEOUT.min(deadline.remaining()), collected(body, announced));
-        let bytes = arrives.await.unwrap_or(Err(Refused::Slow))?;
+        let patience = BODY_TIMEOUT.min(deadline.remaining());
+        let bytes = timeout(patience, collected(body, announced)).await.unwrap_or(Err(Refused::Slow(patience)))?;
         let values = self.trees.enter(most_values(&bytes), deadline).await?;
         Ok((ReviewRequest::parse(&bytes)?, values))
     }
 }
 
-/// The whole body. One that is too large is read to where that is known, so that whoever still writes gets an answer.
+fn told(time: Duration) -> String {
+    if time.subsec_nanos() == 0 { format!("{} s", time.as_secs()) } else { format!("{} ms", time.as_millis()) }
+}
+
+/// The whole body. One that does not say how large it is is read to where it is too large.
 async fn collected(body: Body, announced: Option<usize>) -> Result<Vec<u8>, Refused> {
     let mut bytes = Vec::with_capacity(announced.unwrap_or_default().min(MAX_REVIEW_BYTES));
     let mut chunks = body.into_data_stream();

@@ -16,17 +16,10 @@ pub mod schema;
 pub mod show;
 pub mod valid;
 
-use std::time::Duration;
-
 pub use files::Use;
 pub use load::{ConfigError, LoadedConfig, load};
+pub use portreeve_reports::source::decode::duration;
 pub use valid::{ClusterSource, Config};
-
-/// A duration such as `30s`, `5m`, `1h30m` or `14d` (a day has 24 hours); `None` for anything else.
-pub fn duration(text: &str) -> Option<Duration> {
-    let span = text.parse::<jiff::Span>().ok()?;
-    span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).ok()?.try_into().ok()
-}
 
 #[cfg(test)]
 mod tests;

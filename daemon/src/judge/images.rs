@@ -16,7 +16,7 @@ use portreeve_reports::{Cause, Finding, FindingBuilder, Location, ObjectRef, Sub
 use portreeve_trust::evidence::Lookup;
 use portreeve_trust::policy::ImagePolicy;
 use portreeve_trust::rules;
-use portreeve_trust::verify::{ImageJudgement, judge as judge_evidence, needs_evidence};
+use portreeve_trust::verify::{ImageJudgement, Needs, judge as judge_evidence, needs};
 
 use super::JudgeOptions;
 use crate::registry::{Deadline, RegistryClient};
@@ -131,7 +131,7 @@ async fn judge_one(
     group: &Group<'_>,
     options: &JudgeOptions,
 ) -> (Option<Digest>, ImageJudgement) {
-    let needs_evidence = needs_evidence(policy, &group.reference.repository, group.namespace);
+    let needs = needs(policy, &group.reference.repository, group.namespace);
     stage(Stage::Resolving);
     let digest = match &group.reference.digest {
         Some(digest) => Lookup::Found(digest.clone()),
@@ -141,9 +141,12 @@ async fn judge_one(
         Lookup::Found(digest) => {
             let pinned = group.reference.pinned(digest.clone());
             stage(Stage::Gathering);
-            let evidence = match needs_evidence {
-                true => Some(registry.evidence(&pinned, &digest, options.deadline).await),
-                false => None,
+            let evidence = match needs {
+                Needs::Nothing => None,
+                Needs::Signatures => Some(registry.evidence(&pinned, &digest, options.deadline).await),
+                Needs::Attestations => {
+                    Some(registry.evidence_with_attestations(&pinned, &digest, options.deadline).await)
+                }
             };
             stage(Stage::Verifying);
             let judgement = judge_evidence(policy, &pinned, group.namespace, evidence.as_deref(), options.now);
@@ -194,7 +197,9 @@ fn image_report(image: &rules::ImageUse, judgement: &ImageJudgement) -> ImageRep
     let verdict = match judgement.fact() {
         ImageFact::Verified { .. } => Verdict::Pass,
         ImageFact::NotAsked(_) => Verdict::NotApplicable,
-        ImageFact::Unsigned | ImageFact::Untrusted(_) | ImageFact::Mismatch(_) => Verdict::Fail,
+        ImageFact::Unsigned | ImageFact::Untrusted(_) | ImageFact::Mismatch(_) | ImageFact::Unattested(_) => {
+            Verdict::Fail
+        }
         ImageFact::Unknown(..) => Verdict::Unknown,
     };
     ImageReport {
@@ -267,7 +272,7 @@ fn used_as_text(image: &ImageUse) -> Undecided<'_> {
 }
 
 fn undecided(image: &Undecided<'_>, (verdict, cause): (Verdict, Option<Cause>), message: &str) -> Vec<Finding> {
-    let built = rules::CODES.iter().map(|entry| {
+    let built = rules::ALWAYS_ASKED.iter().map(|entry| {
         let subject = Subject::Image {
             repository: image.repository.clone(),
             reference: image.reference.clone(),

@@ -1,6 +1,5 @@
 //! Reading what the judge judges by: controls, parameters, frameworks, the image policy and exceptions.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,7 +14,7 @@ use portreeve_reports::exceptions::{Exception, Exceptions, InvalidException};
 use portreeve_reports::report::PolicyInput;
 use portreeve_reports::source::{self, Fields, Problems, decode::did_you_mean};
 use portreeve_secrets::credentials::Limits;
-use portreeve_trust::policy::{ImagePolicy, ImagePolicySpec, InvalidKeys};
+use portreeve_trust::policy::{Given, ImagePolicy, ImagePolicySpec, InvalidAuthorities};
 
 use crate::config::Config;
 use crate::runtime::errors::chain;
@@ -127,9 +126,9 @@ pub enum LoadError {
     /// A file has mistakes.
     #[error(transparent)]
     Invalid(#[from] Problems),
-    /// Keys that cannot be used.
+    /// Authorities that cannot be used.
     #[error(transparent)]
-    Keys(#[from] InvalidKeys),
+    Authorities(#[from] InvalidAuthorities),
     /// A framework that does not exist.
     #[error(transparent)]
     Framework(#[from] NoSuchFramework),
@@ -236,24 +235,21 @@ impl Rules {
     }
 }
 
-/// Public keys by the names of their files.
-pub type KeyFiles = BTreeMap<String, Vec<u8>>;
-
 impl Rules {
-    /// Rules that ask nothing but whether images are signed by these keys (`verify --key`).
-    pub fn of_keys(keys: &KeyFiles, threshold: usize) -> Result<Self, LoadError> {
+    /// Rules that ask nothing but whether images are signed by these authorities (`verify --key`,
+    /// `--certificate-identity`).
+    pub fn given(given: Given, threshold: usize) -> Result<Self, LoadError> {
+        let files = given.keys.iter().chain(given.trust_root.as_ref().map(|(name, bytes)| (name, bytes)));
+        let inputs = files.map(|(name, bytes)| PolicyInput { name: name.clone(), digest: sha256(bytes) }).collect();
         Ok(Self {
             engine: Arc::new(Engine::new(Vec::new(), &Params::default())?),
-            image_policy: Some(ImagePolicy::for_keys(keys, threshold)?),
+            image_policy: Some(ImagePolicy::given(given, threshold)?),
             written: Arc::default(),
             exceptions: Exceptions::default(),
             unimplemented: Vec::new(),
             enforced: Vec::new(),
             credentials: None,
-            inputs: keys
-                .iter()
-                .map(|(name, bytes)| PolicyInput { name: name.clone(), digest: sha256(bytes) })
-                .collect(),
+            inputs,
         })
     }
 }
@@ -337,9 +333,9 @@ fn read_image_policy(file: &Path, inputs: &mut Inputs<'_>) -> Result<(ImagePolic
         return Err(wrong("'spec' is missing"));
     };
     let folder = file.parent().unwrap_or(Path::new(""));
-    let mut key = |name: &str| inputs.read(&folder.join(name)).map_err(|error| error.to_string());
-    let keys = spec.key_files().into_iter().map(|name| (name.to_owned(), key(name))).collect();
-    let policy = ImagePolicy::build(&spec, &keys, problems)?;
+    let mut read = |name: &str| inputs.read(&folder.join(name)).map_err(|error| error.to_string());
+    let files = spec.files().into_iter().map(|name| (name.to_owned(), read(name))).collect();
+    let policy = ImagePolicy::build(&spec, &files, problems)?;
     Ok((spec, policy))
 }
 
@@ -365,6 +361,8 @@ impl Written {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::config::load::parse;
 

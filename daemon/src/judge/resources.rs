@@ -7,6 +7,8 @@
 //! * A `Platform` is no rule: it is read and accounted for here, and kept by its controller.
 //! * One that cannot be used is told in its status and as a finding, and leaves all others as they are.
 
+mod manifest;
+
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -24,6 +26,8 @@ use super::Rules;
 use super::explain::known_codes;
 use super::load::Written;
 use crate::config::valid::{Namespaces, PlatformSource};
+
+pub use manifest::mistake;
 
 /// Exceptions of one namespace that count: a tenant's thousands must not take the room of others'.
 const MAX_PER_NAMESPACE: usize = 500;
@@ -200,7 +204,7 @@ fn decode(id: &ResourceId, node: &Node) -> Result<Content, String> {
             let Some(spec) = spec else {
                 return problems.into_result(()).map_err(said).and_then(|()| Err("'spec' is missing".to_owned()));
             };
-            let policy = ImagePolicy::build(&spec, &spec.no_key_files(), problems).map_err(said)?;
+            let policy = ImagePolicy::build(&spec, &spec.no_files(), problems).map_err(said)?;
             Ok(Content::ImagePolicy(Box::new((spec, policy))))
         }
         Document::Platform { spec, .. } if id.kind == RuleKind::Platform => {

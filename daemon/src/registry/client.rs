@@ -8,6 +8,7 @@ use moka::future::Cache;
 use portreeve_policies::image::{Digest, ImageReference, Repository};
 use portreeve_reports::Cause;
 use portreeve_trust::evidence::{ImageEvidence, Lookup, ReferrerContent};
+use serde::{Deserialize, Serialize};
 
 use super::auth::Access;
 use super::discover::{Gathering, check_announced_digest, check_digest, parse};
@@ -17,6 +18,7 @@ use super::options::{EVIDENCE_BYTES, MANIFEST_BYTES, RegistryError, RegistryOpti
 use super::requests::{Requests, Target};
 use super::shelf::{EvidenceShelf, Shelved};
 use super::statistics::Statistics;
+use super::transcript::{InvalidTranscript, Recording, Told, Transcript};
 use super::transport::{Answer, Budget, Cap, DOCKER_CONTENT_DIGEST, Request, Transport};
 use super::wire::{ANY_MANIFEST, SelfDescription};
 
@@ -29,7 +31,8 @@ const KEPT_REFERENCES: u64 = 20_000;
 const FAILURE_LIFETIME: Duration = Duration::from_secs(2);
 
 /// What an image reference stands for. The digest is that of bytes this client has hashed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ResolvedManifest {
     /// Digest of the manifest or index.
     pub digest: Digest,
@@ -44,6 +47,7 @@ pub struct ResolvedManifest {
 pub struct RegistryClient {
     pub(super) inner: Arc<Inner>,
     shelf: Option<Arc<dyn EvidenceShelf>>,
+    transcript: Option<Transcript>,
 }
 
 pub(super) struct Inner {
@@ -51,9 +55,18 @@ pub(super) struct Inner {
     resolutions: Cache<ImageReference, Arc<Lookup<ResolvedManifest>>>,
     /// What each tag last stood for: when a HEAD says that it still does, its bytes need not be read again.
     tags: Cache<ImageReference, ResolvedManifest>,
-    evidence: Cache<(Repository, Digest), Kept>,
+    evidence: Cache<Sought, Kept>,
     /// See [`RegistryOptions::evidence_lifetime`].
     lifetime: Duration,
+}
+
+/// What evidence is sought.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(super) struct Sought {
+    pub(super) repository: Repository,
+    pub(super) digest: Digest,
+    /// Whether the tag of attestations is asked, too. Referrers hold both.
+    pub(super) attestations: bool,
 }
 
 /// Evidence in the cache.
@@ -88,7 +101,7 @@ impl RegistryClient {
                 .build(),
             lifetime: options.evidence_lifetime,
         };
-        Ok(Self { inner: Arc::new(inner), shelf: None })
+        Ok(Self { inner: Arc::new(inner), shelf: None, transcript: None })
     }
 
     /// The same client, which shares evidence with other processes.
@@ -96,8 +109,38 @@ impl RegistryClient {
         Self { shelf, ..self }
     }
 
+    /// The same client, with all that it is told from now on in a recording.
+    pub fn recording(self) -> (Self, Recording) {
+        let recording = Recording::default();
+        (Self { transcript: Some(Transcript::Writing(recording.clone())), ..self }, recording)
+    }
+
+    /// The same client, which asks no registry: what it is not told by these bytes of a recording is unknown.
+    pub fn replaying(self, bytes: &[u8]) -> Result<Self, InvalidTranscript> {
+        let told = Arc::new(Told::read(bytes)?);
+        Ok(Self { transcript: Some(Transcript::Reading(told)), ..self })
+    }
+
+    /// The references that are told of by the recording that is replayed.
+    pub fn replayed_references(&self) -> Vec<String> {
+        match &self.transcript {
+            Some(Transcript::Reading(told)) => told.references().map(str::to_owned).collect(),
+            Some(Transcript::Writing(_)) | None => Vec::new(),
+        }
+    }
+
     /// What a reference stands for. A digest in it is asked for and checked, and its tag is then not asked.
     pub async fn resolve(&self, image: &ImageReference, deadline: Deadline) -> Lookup<ResolvedManifest> {
+        let Some(transcript) = &self.transcript else { return self.resolve_anew(image, deadline).await };
+        if let Some(told) = transcript.manifest(image) {
+            return told;
+        }
+        let resolved = self.resolve_anew(image, deadline).await;
+        transcript.note_manifest(image, &resolved);
+        resolved
+    }
+
+    async fn resolve_anew(&self, image: &ImageReference, deadline: Deadline) -> Lookup<ResolvedManifest> {
         loop {
             let mut is_own = false;
             let resolution = self.inner.resolutions.get_with_by_ref(image, async {
@@ -113,9 +156,34 @@ impl RegistryClient {
         }
     }
 
-    /// All evidence about a digest. It is never an error: what could not be had is `Indeterminate` at its place.
+    /// The signatures of a digest. It is never an error: what could not be had is `Indeterminate` at its place.
     pub async fn evidence(&self, image: &ImageReference, digest: &Digest, deadline: Deadline) -> Arc<ImageEvidence> {
-        let key = (image.repository.clone(), digest.clone());
+        let (repository, digest) = (image.repository.clone(), digest.clone());
+        self.sought(Sought { repository, digest, attestations: false }, deadline).await
+    }
+
+    /// The same with its attestations, wherever they are stored.
+    pub async fn evidence_with_attestations(
+        &self,
+        image: &ImageReference,
+        digest: &Digest,
+        deadline: Deadline,
+    ) -> Arc<ImageEvidence> {
+        let (repository, digest) = (image.repository.clone(), digest.clone());
+        self.sought(Sought { repository, digest, attestations: true }, deadline).await
+    }
+
+    async fn sought(&self, key: Sought, deadline: Deadline) -> Arc<ImageEvidence> {
+        let Some(transcript) = &self.transcript else { return self.gathered(key, deadline).await };
+        if let Some(told) = transcript.evidence(&key) {
+            return Arc::new(told);
+        }
+        let evidence = self.gathered(key, deadline).await;
+        transcript.note_evidence(&evidence);
+        evidence
+    }
+
+    async fn gathered(&self, key: Sought, deadline: Deadline) -> Arc<ImageEvidence> {
         let counters = &self.inner.requests.counters;
         loop {
             let mut is_own = false;
@@ -124,7 +192,7 @@ impl RegistryClient {
                 self.shelved_or_gathered(&key, deadline).await
             });
             let Some(Kept { evidence, .. }) = deadline.with_grace().bound(Box::pin(gathering)).await else {
-                return Arc::new(nothing_known(&image.repository, digest, timed_out, timed_out));
+                return Arc::new(nothing_known(&key, (Cause::TimedOut, &late(&key.repository))));
             };
             // Somebody else's deadline is not ours.
             if is_own || Completeness::of(&evidence) != Completeness::OutOfTime || deadline.has_passed() {
@@ -136,14 +204,14 @@ impl RegistryClient {
         }
     }
 
-    async fn shelved_or_gathered(&self, (repository, digest): &(Repository, Digest), deadline: Deadline) -> Kept {
+    async fn shelved_or_gathered(&self, sought: &Sought, deadline: Deadline) -> Kept {
         let counters = &self.inner.requests.counters;
-        if let Some(kept) = self.shelved(repository, digest, deadline).await {
+        if let Some(kept) = self.shelved(sought, deadline).await {
             counters.count_shared();
             return kept;
         }
         counters.count_gathered();
-        let evidence = Arc::new(self.inner.gather(repository, digest, deadline).await);
+        let evidence = Arc::new(self.inner.gather(sought, deadline).await);
         // That there is no signature, or no answer, each process hears from the registry itself.
         if let Some(shelf) = self.shelf.as_ref().filter(|_| Completeness::of(&evidence) == Completeness::Signed) {
             shelf.put(&evidence);
@@ -152,11 +220,12 @@ impl RegistryClient {
     }
 
     /// What another process has gathered, where it is whole and not too old.
-    async fn shelved(&self, repository: &Repository, digest: &Digest, deadline: Deadline) -> Option<Kept> {
+    async fn shelved(&self, sought: &Sought, deadline: Deadline) -> Option<Kept> {
         let shelf = self.shelf.as_ref()?;
-        let Shelved { evidence, age } = deadline.bound(shelf.take(repository, digest)).await??;
-        let is_usable = age < self.inner.lifetime && Completeness::of(&evidence) == Completeness::Signed;
-        is_usable.then(|| Kept { evidence: Arc::new(evidence), age })
+        let Shelved { evidence, age } = deadline.bound(shelf.take(&sought.repository, &sought.digest)).await??;
+        let is_enough = evidence.tag_attestations.is_some() || !sought.attestations;
+        let is_whole = Completeness::of(&evidence) == Completeness::Signed;
+        (is_enough && is_whole && age < self.inner.lifetime).then(|| Kept { evidence: Arc::new(evidence), age })
     }
 
     /// A reading of the counters.
@@ -226,18 +295,17 @@ impl Inner {
         self.evidence.invalidate_all();
     }
 
-    async fn gather(&self, repository: &Repository, digest: &Digest, deadline: Deadline) -> ImageEvidence {
-        let target = match self.requests.target(repository, Access::Pull) {
+    async fn gather(&self, sought: &Sought, deadline: Deadline) -> ImageEvidence {
+        let target = match self.requests.target(&sought.repository, Access::Pull) {
             Ok(target) => target,
-            Err(failure) => return nothing_known(repository, digest, failed(&failure), failed(&failure)),
+            Err(failure) => return nothing_known(sought, (failure.cause, &failure.message)),
         };
         let permit = deadline.bound(target.endpoint.gatherings.acquire()).await;
         if !matches!(permit, Some(Ok(_))) {
-            return nothing_known(repository, digest, timed_out, timed_out);
+            return nothing_known(sought, (Cause::TimedOut, &late(&sought.repository)));
         }
         let budget = Budget::new(EVIDENCE_BYTES);
-        let gathering = Gathering { requests: &self.requests, target: &target, digest, budget: &budget, deadline };
-        gathering.evidence(repository.to_string()).await
+        Gathering { requests: &self.requests, target: &target, sought, budget: &budget, deadline }.evidence().await
     }
 }
 
@@ -256,24 +324,20 @@ fn media_type(request: &Request<'_>, answer: &Answer) -> Result<String, Failure>
 }
 
 fn timed_out<T>(repository: &Repository) -> Lookup<T> {
-    Lookup::Indeterminate(Cause::TimedOut, format!("{repository}: no complete answer before the deadline"))
+    Lookup::Indeterminate(Cause::TimedOut, late(repository))
 }
 
-fn failed<T>(failure: &Failure) -> impl Fn(&Repository) -> Lookup<T> {
-    |_| Lookup::Indeterminate(failure.cause, failure.message.clone())
+fn late(repository: &Repository) -> String {
+    format!("{repository}: no complete answer before the deadline")
 }
 
-fn nothing_known(
-    repository: &Repository,
-    digest: &Digest,
-    tags: impl Fn(&Repository) -> Lookup<Vec<portreeve_trust::evidence::SignatureLayer>>,
-    referrers: impl Fn(&Repository) -> Lookup<Vec<portreeve_trust::evidence::Referrer>>,
-) -> ImageEvidence {
+fn nothing_known(sought: &Sought, (cause, why): (Cause, &str)) -> ImageEvidence {
     ImageEvidence {
-        repository: repository.to_string(),
-        digest: digest.clone(),
-        tag_signatures: tags(repository),
-        referrers: referrers(repository),
+        repository: sought.repository.to_string(),
+        digest: sought.digest.clone(),
+        tag_signatures: Lookup::Indeterminate(cause, why.to_owned()),
+        tag_attestations: sought.attestations.then(|| Lookup::Indeterminate(cause, why.to_owned())),
+        referrers: Lookup::Indeterminate(cause, why.to_owned()),
     }
 }
 
@@ -308,13 +372,14 @@ fn causes(evidence: &ImageEvidence) -> impl Iterator<Item = Cause> {
             _ => None,
         }
     }
-    let layers = found(&evidence.tag_signatures).iter().filter_map(|layer| cause(&layer.payload));
+    let tags = || std::iter::once(&evidence.tag_signatures).chain(&evidence.tag_attestations);
+    let layers = tags().flat_map(found).filter_map(|layer| cause(&layer.payload));
     let contents = found(&evidence.referrers).iter().filter_map(|referrer| match &referrer.content {
         ReferrerContent::Indeterminate(cause, _) => Some(*cause),
         _ => None,
     });
-    let whole = [cause(&evidence.tag_signatures), cause(&evidence.referrers)];
-    whole.into_iter().flatten().chain(layers).chain(contents)
+    let whole = tags().filter_map(cause).chain(cause(&evidence.referrers));
+    whole.chain(layers).chain(contents)
 }
 
 fn found<T>(lookup: &Lookup<Vec<T>>) -> &[T] {
@@ -326,13 +391,15 @@ fn found<T>(lookup: &Lookup<Vec<T>>) -> &[T] {
 
 fn has_signatures(evidence: &ImageEvidence) -> bool {
     let is_bundle = |content: &ReferrerContent| matches!(content, ReferrerContent::Bundle(_));
-    !found(&evidence.tag_signatures).is_empty()
+    let mut tags = std::iter::once(&evidence.tag_signatures).chain(&evidence.tag_attestations);
+    tags.any(|tag| !found(tag).is_empty())
         || found(&evidence.referrers).iter().any(|referrer| is_bundle(&referrer.content))
 }
 
 /// Bytes of an entry in the cache, roughly: contents, annotations and a base for the structures around them.
 fn weight(evidence: &ImageEvidence) -> u32 {
-    let layers = found(&evidence.tag_signatures).iter().map(|layer| {
+    let tags = std::iter::once(&evidence.tag_signatures).chain(&evidence.tag_attestations);
+    let layers = tags.flat_map(found).map(|layer| {
         let payload = if let Lookup::Found(bytes) = &layer.payload { bytes.len() } else { 0 };
         payload + layer.annotations.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>() + 256
     });
@@ -347,8 +414,8 @@ struct EvidenceExpiry {
     unsigned: Duration,
 }
 
-impl Expiry<(Repository, Digest), Kept> for EvidenceExpiry {
-    fn expire_after_create(&self, _: &(Repository, Digest), kept: &Kept, _: Instant) -> Option<Duration> {
+impl Expiry<Sought, Kept> for EvidenceExpiry {
+    fn expire_after_create(&self, _: &Sought, kept: &Kept, _: Instant) -> Option<Duration> {
         Some(match Completeness::of(&kept.evidence) {
             Completeness::Signed => self.signed.saturating_sub(kept.age),
             Completeness::Unsigned => self.unsigned,

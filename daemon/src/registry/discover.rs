@@ -1,5 +1,6 @@
 //! Finds the evidence about an image digest: the `.sig` tag of cosign v2, and the referrers of cosign v3 by the
-//! referrers API or the fallback tag. Both places are always asked, in parallel.
+//! referrers API or the fallback tag. Both places are always asked, in parallel; where attestations are sought, so is the
+//! `.att` tag.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +9,11 @@ use futures::future::join_all;
 use portreeve_policies::image::Digest;
 use portreeve_reports::Cause;
 use portreeve_trust::evidence::{ImageEvidence, Lookup, Referrer, ReferrerContent, SignatureLayer};
-use portreeve_trust::sign::{fallback_tag, signature_tag};
+use portreeve_trust::sign::{attestation_tag, fallback_tag, signature_tag};
 use serde::de::DeserializeOwned;
 use url::Url;
 
+use super::client::Sought;
 use super::endpoint::root_cause;
 use super::failure::{Deadline, Failure, Outcome, lookup};
 use super::options::{BUNDLE_BYTES, EVIDENCE_ENTRIES, MANIFEST_BYTES, PAYLOAD_BYTES, REFERRER_PAGES};
@@ -22,33 +24,47 @@ use super::wire::{self, ANY, ANY_MANIFEST, Descriptor, Index, Manifest, OCI_INDE
 /// Layers of this type, whatever the version, hold a sigstore bundle.
 const BUNDLE_PREFIX: &str = "application/vnd.dev.sigstore.bundle";
 
-/// One gathering: a repository, a digest, and the bytes that may still be kept.
+/// One gathering: what is sought, and the bytes that may still be kept.
 pub(super) struct Gathering<'a> {
     pub(super) requests: &'a Requests,
     pub(super) target: &'a Target,
-    pub(super) digest: &'a Digest,
+    pub(super) sought: &'a Sought,
     pub(super) budget: &'a Budget,
     pub(super) deadline: Deadline,
 }
 
 impl Gathering<'_> {
-    pub(super) async fn evidence(&self, repository: String) -> ImageEvidence {
-        let (tag_signatures, referrers) = futures::join!(Box::pin(self.tag_signatures()), Box::pin(self.referrers()));
+    pub(super) async fn evidence(&self) -> ImageEvidence {
+        let Sought { repository, digest, attestations } = self.sought;
+        let (signature_tag, attestation_tag) = (signature_tag(digest), attestation_tag(digest));
+        let tag_attestations = async {
+            match attestations {
+                true => Some(lookup(self.tag_layers(&attestation_tag, BUNDLE_BYTES).await)),
+                false => None,
+            }
+        };
+        let (tag_signatures, tag_attestations, referrers) = futures::join!(
+            Box::pin(self.tag_layers(&signature_tag, PAYLOAD_BYTES)),
+            Box::pin(tag_attestations),
+            Box::pin(self.referrers())
+        );
         ImageEvidence {
-            repository,
-            digest: self.digest.clone(),
+            repository: repository.to_string(),
+            digest: digest.clone(),
             tag_signatures: lookup(tag_signatures),
+            tag_attestations,
             referrers: lookup(referrers),
         }
     }
 
-    async fn tag_signatures(&self) -> Outcome<Vec<SignatureLayer>> {
-        let request = self.manifest_request(&signature_tag(self.digest));
+    /// The layers behind a tag, each with its payload of at most so many bytes.
+    async fn tag_layers(&self, tag: &str, most: usize) -> Outcome<Vec<SignatureLayer>> {
+        let request = self.manifest_request(tag);
         let Some(answer) = self.send(&request).await? else { return Ok(None) };
         check_announced_digest(&request, &answer)?;
         let manifest: Manifest = parse(&request, &answer.body)?;
         check_count(&request, manifest.layers.len(), "signatures")?;
-        let payloads = self.payloads(&manifest.layers).await;
+        let payloads = self.payloads(&manifest.layers, most).await;
         let layers = manifest.layers.into_iter().map(|layer| SignatureLayer {
             payload: payloads.get(&layer.digest).cloned().unwrap_or(Lookup::Absent),
             media_type: layer.media_type,
@@ -58,10 +74,10 @@ impl Gathering<'_> {
     }
 
     /// Several signers of one payload share one blob, which is read once.
-    async fn payloads(&self, layers: &[Descriptor]) -> BTreeMap<Digest, Lookup<Vec<u8>>> {
+    async fn payloads(&self, layers: &[Descriptor], most: usize) -> BTreeMap<Digest, Lookup<Vec<u8>>> {
         let digests: std::collections::BTreeSet<&Digest> = layers.iter().map(|layer| &layer.digest).collect();
         let reads = digests.into_iter().map(|digest| async move {
-            let payload = self.blob(digest, PAYLOAD_BYTES).await.map(|found| found.map(Vec::from));
+            let payload = self.blob(digest, most).await.map(|found| found.map(Vec::from));
             (digest.clone(), lookup(payload))
         });
         join_all(reads).await.into_iter().collect()
@@ -81,7 +97,7 @@ impl Gathering<'_> {
     /// All pages. No filter is sent: registries differ in the artifact type they report.
     async fn referrers_by_api(&self) -> Outcome<Vec<Descriptor>> {
         let mut listed = Vec::new();
-        let mut url = self.target.url(&format!("referrers/{}", self.digest));
+        let mut url = self.target.url(&format!("referrers/{}", self.sought.digest));
         for page in 0..REFERRER_PAGES {
             let request = Request::get(url, OCI_INDEX, self.cap(MANIFEST_BYTES));
             let Some(answer) = self.send(&request).await? else {
@@ -94,11 +110,14 @@ impl Gathering<'_> {
                 None => return Ok(Some(listed)),
             }
         }
-        Err(Failure::too_large(format!("the referrers of {} have more than {REFERRER_PAGES} pages", self.digest)))
+        Err(Failure::too_large(format!(
+            "the referrers of {} have more than {REFERRER_PAGES} pages",
+            self.sought.digest
+        )))
     }
 
     async fn referrers_by_tag(&self) -> Outcome<Vec<Descriptor>> {
-        let request = self.manifest_request(&fallback_tag(self.digest));
+        let request = self.manifest_request(&fallback_tag(&self.sought.digest));
         let Some(answer) = self.send(&request).await? else { return Ok(None) };
         check_announced_digest(&request, &answer)?;
         let index: Index = parse(&request, &answer.body)?;

@@ -10,6 +10,7 @@
 //! * [`ping`] asks whether a registry is there.
 //! * [`push`] writes, for signing only.
 //! * [`pull`] reads whole images, layer by layer; [`layout`] and [`archive`] do so from folders and archives on disk.
+//! * [`transcript`] keeps what was said for `--evidence`, and answers in place of registries for `--from-evidence`.
 
 mod address;
 mod archive;
@@ -29,6 +30,7 @@ mod shelf;
 mod statistics;
 #[cfg(test)]
 mod tests;
+mod transcript;
 mod transport;
 mod wire;
 
@@ -43,4 +45,5 @@ pub use pull::PulledImage;
 pub use push::ReferrerManifest;
 pub use shelf::{EvidenceShelf, Shelved};
 pub use statistics::{RequestOutcome, Statistics};
+pub use transcript::{InvalidTranscript, Recording};
 pub use wire::digest_of;

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use cel::common::ast::{CallExpr, EntryExpr, Expr, LiteralValue, operators};
+use cel::common::value::CowVal;
 use cel::{Env, IdedExpr};
 use portreeve_reports::source::{Node, decode::did_you_mean};
 
@@ -18,7 +19,7 @@ const SOURCE: usize = 4096;
 /// Deepest nesting of an expression in its rewritten form. The interpreter recurses, with up to 25 kB a level in a debug
 /// build; threads have 2 MB.
 const DEPTH: usize = 40;
-/// Variables of every expression.
+/// Variables of every expression of a control.
 pub(crate) const VARIABLES: &[&str] =
     &["pod", "container", "containerKind", "item", "params", "object", "kind", "related"];
 /// Names of types, for `type(x) == string`.
@@ -50,16 +51,33 @@ impl Program {
     pub(crate) fn pattern_set(&self, name: &str) -> Option<&PatternSet> {
         self.sets.get(name.strip_prefix(SET_PREFIX)?.parse::<usize>().ok()?)
     }
+
+    /// Either of them as a value.
+    pub(crate) fn constant<'b>(&'b self, name: &str) -> Option<CowVal<'b, 'b>> {
+        if let Some(pattern) = self.pattern(name) {
+            return Some(CowVal::Borrowed(pattern));
+        }
+        self.pattern_set(name).map(|set| CowVal::Borrowed(set as _))
+    }
+}
+
+/// What an expression may name.
+#[derive(Clone, Copy)]
+pub(crate) struct Names<'names> {
+    /// Its variables.
+    pub(crate) variables: &'names [&'names str],
+    /// What `params` has.
+    pub(crate) params: &'names [(Arc<str>, Node)],
 }
 
 /// Compiles an expression; the error says what is wrong in words.
-pub(crate) fn compile(env: &Env, source: &str, params: &[(Arc<str>, Node)]) -> Result<Program, String> {
+pub(crate) fn compile(env: &Env, source: &str, names: &Names<'_>) -> Result<Program, String> {
     if source.len() > SOURCE {
         return Err(format!("the expression is longer than {SOURCE} bytes; ask several checks instead"));
     }
     let parsed = env.parser().parse(source).map_err(|errors| format!("this is no CEL expression: {errors}"))?;
     let mut rewriter =
-        Rewriter { params, scope: Vec::new(), patterns: Vec::new(), sets: Vec::new(), seen: Seen::default() };
+        Rewriter { names: *names, scope: Vec::new(), patterns: Vec::new(), sets: Vec::new(), seen: Seen::default() };
     let expression = rewriter.expression(parsed)?;
     if depth(&expression) > DEPTH {
         return Err(format!("the expression nests deeper than {DEPTH} levels; ask several checks instead"));
@@ -103,7 +121,7 @@ struct Seen {
 }
 
 struct Rewriter<'a> {
-    params: &'a [(Arc<str>, Node)],
+    names: Names<'a>,
     scope: Vec<String>,
     patterns: Vec<Pattern>,
     sets: Vec<PatternSet>,
@@ -151,19 +169,19 @@ impl Rewriter<'_> {
     fn known(&mut self, name: String) -> Result<String, String> {
         self.seen.relational |= name == "related";
         let internal = name.starts_with('@');
-        if internal || self.scope.contains(&name) || VARIABLES.contains(&&*name) || TYPES.contains(&&*name) {
+        if internal || self.scope.contains(&name) || self.names.variables.contains(&&*name) || TYPES.contains(&&*name) {
             return Ok(name);
         }
-        Err(format!("there is no variable '{name}'{}", hint(&name, VARIABLES)))
+        Err(format!("there is no variable '{name}'{}", hint(&name, self.names.variables)))
     }
 
     /// `params.x` must name a parameter of the control.
     fn parameter(&self, operand: &IdedExpr, field: &str) -> Result<(), String> {
         let is_params = matches!(&operand.expr, Expr::Ident(name) if name == "params" && !self.scope.contains(name));
-        if !is_params || self.params.iter().any(|(name, _)| &**name == field) {
+        if !is_params || self.names.params.iter().any(|(name, _)| &**name == field) {
             return Ok(());
         }
-        let names: Vec<&str> = self.params.iter().map(|(name, _)| &**name).collect();
+        let names: Vec<&str> = self.names.params.iter().map(|(name, _)| &**name).collect();
         Err(format!("the control has no parameter '{field}'{}", hint(field, &names)))
     }
 
@@ -303,7 +321,7 @@ impl Rewriter<'_> {
     fn param(&self, argument: &IdedExpr) -> Option<&Node> {
         let Expr::Select(select) = &argument.expr else { return None };
         let is_params = matches!(&select.operand.expr, Expr::Ident(name) if name == "params");
-        let found = self.params.iter().find(|(name, _)| is_params && **name == *select.field);
+        let found = self.names.params.iter().find(|(name, _)| is_params && **name == *select.field);
         found.map(|(_, value)| value)
     }
 }

@@ -157,19 +157,10 @@ impl VariableResolver for Scope<'_, '_> {
             "object" => self.frame.root(),
             "related" => return Some(CowVal::Borrowed(&self.related)),
             BUDGET_NAME => return Some(CowVal::Borrowed(self.budget)),
-            _ if name.starts_with('@') => return self.constant(name),
+            _ if name.starts_with('@') => return self.program.constant(name),
             _ => return None,
         };
         Some(CowVal::Borrowed(bound.val()))
-    }
-}
-
-impl Scope<'_, '_> {
-    fn constant<'b>(&'b self, name: &str) -> Option<CowVal<'b, 'b>> {
-        if let Some(pattern) = self.program.pattern(name) {
-            return Some(CowVal::Borrowed(pattern));
-        }
-        self.program.pattern_set(name).map(|set| CowVal::Borrowed(set as _))
     }
 }
 

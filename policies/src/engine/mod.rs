@@ -5,6 +5,7 @@
 //! capped by a step budget for each check and object (`functions`).
 
 mod compile;
+mod condition;
 mod frame;
 mod functions;
 mod judge;
@@ -25,7 +26,9 @@ use crate::control::{Check, Control, Expression, Params};
 use crate::object::Object;
 use crate::world::World;
 
-use compile::{Program, compile};
+use compile::{Names, Program, VARIABLES, compile};
+
+pub use condition::Condition;
 use value::Bound;
 
 /// Compiled controls.
@@ -114,7 +117,8 @@ fn compiled(env: &Env, control: &Control, given: &Params) -> Result<CompiledCont
     let params: Vec<(Arc<str>, Node)> =
         control.params.iter().map(|(name, default)| (Arc::clone(name), given.value(name, default))).collect();
     let mut problems = Problems::new(control.file.as_ref());
-    let mut program = |expression: &Expression| match compile(env, &expression.text, &params) {
+    let names = Names { variables: VARIABLES, params: &params };
+    let mut program = |expression: &Expression| match compile(env, &expression.text, &names) {
         Ok(program) => Some(program),
         Err(message) => {
             problems.push(expression.place, message);

@@ -8,14 +8,15 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use portreeve_policies::image::ImageReference;
 use portreeve_trust::evidence::{ImageEvidence, Lookup};
-use portreeve_trust::policy::ImagePolicy;
+use portreeve_trust::policy::{Given, ImagePolicy};
 use portreeve_trust::verify::judge;
 
 const ROUNDS: usize = 2000;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let key = include_bytes!("../tests/fixtures/signer.pub").to_vec();
-    let policy = ImagePolicy::for_keys(&BTreeMap::from([("signer.pub".to_owned(), key)]), 1)?;
+    let policy =
+        ImagePolicy::given(Given { keys: BTreeMap::from([("signer.pub".to_owned(), key)]), ..Given::default() }, 1)?;
     let both: ImageEvidence = serde_json::from_str(include_str!("../tests/fixtures/one.json"))?;
     let v2 = ImageEvidence { referrers: Lookup::Absent, ..both.clone() };
     let v3 = ImageEvidence { tag_signatures: Lookup::Absent, ..both.clone() };

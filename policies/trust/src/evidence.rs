@@ -33,11 +33,16 @@ pub struct ImageEvidence {
     pub digest: Digest,
     /// Layers of the manifest behind the `sha256-<hex>.sig` tag (cosign v2 storage).
     pub tag_signatures: Lookup<Vec<SignatureLayer>>,
+    /// Layers of the manifest behind the `sha256-<hex>.att` tag (cosign v2 storage); `None` when nobody asked, because no
+    /// rule wants attestations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag_attestations: Option<Lookup<Vec<SignatureLayer>>>,
     /// What the referrers API lists, or the `sha256-<hex>` fallback tag where there is no such API (cosign v3 storage).
     pub referrers: Lookup<Vec<Referrer>>,
 }
 
-/// A layer of a cosign v2 signature manifest: the signed payload and the annotations about it.
+/// A layer of a cosign v2 manifest of signatures or attestations: the signed payload (simple signing) or the envelope
+/// (DSSE), and the annotations about it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SignatureLayer {
@@ -147,6 +152,7 @@ mod tests {
                 layer(Lookup::Absent),
                 layer(Lookup::Indeterminate(Cause::TimedOut, "late".into())),
             ]),
+            tag_attestations: Some(Lookup::Found(vec![layer(Lookup::Found(vec![1]))])),
             referrers: Lookup::Found(vec![
                 referrer(ReferrerContent::Bundle(b"{}".to_vec())),
                 referrer(ReferrerContent::Other { media_type: "text/spdx+json".into() }),

@@ -81,8 +81,8 @@ impl TrustedKey {
     }
 
     /// SubjectPublicKeyInfo, DER.
-    pub(crate) fn spki(&self) -> &[u8] {
-        self.spki.as_bytes()
+    pub(crate) fn spki(&self) -> &DerPublicKey {
+        &self.spki
     }
 }
 

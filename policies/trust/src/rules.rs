@@ -1,4 +1,4 @@
-//! From a judgement to findings: the three questions asked of every image, each answered every time.
+//! From a judgement to findings: the four questions asked of every image, each answered every time.
 
 use std::collections::BTreeMap;
 
@@ -42,8 +42,22 @@ pub const ALLOWED: CodeEntry = CodeEntry {
     fix: "Use an image that the policy allows, or have a rule for this one added to the policy.",
 };
 
+/// Whether what must be attested of it is.
+pub const ATTESTED: CodeEntry = CodeEntry {
+    code: "PR-1004",
+    title: "image has the attestations that the policy wants",
+    severity: Severity::High,
+    why: "The image is signed, and a statement that the policy wants about it (where it was built, what is in it, what is \
+          known to be wrong with it) is missing, too old, by somebody else, or says something else.",
+    fix: "Have the statement made and signed where the image is built (cosign attest --type TYPE --predicate FILE \
+          IMAGE@DIGEST) by an authority that the rule names, or correct the rule.",
+};
+
 /// All codes of this crate.
-pub const CODES: &[CodeEntry] = &[SIGNED, TRUSTED, ALLOWED];
+pub const CODES: &[CodeEntry] = &[SIGNED, TRUSTED, ALLOWED, ATTESTED];
+
+/// The questions that every image policy asks.
+pub const ALWAYS_ASKED: &[CodeEntry] = &[SIGNED, TRUSTED, ALLOWED];
 
 /// Most pieces of evidence, and most objects, told in one finding; what is left out is counted.
 const MAX_TOLD: usize = 200;
@@ -65,23 +79,31 @@ pub struct ImageUse {
     pub untold: usize,
 }
 
-/// The three findings about an image, in the order of [`CODES`].
+/// The four findings about an image, in the order of [`CODES`].
 pub fn findings(image: &ImageUse, judgement: &ImageJudgement) -> Result<Vec<Finding>, BuildError> {
-    let answers = answers(&judgement.fact());
+    let answers = answers(&judgement.fact(), judgement.demands_attestations);
     CODES.iter().zip(answers).map(|(entry, answer)| finding(entry, answer, image, judgement)).collect()
 }
 
-/// The verdicts of the three questions: signed, trusted, allowed. A question behind one that failed does not apply.
-fn answers(fact: &ImageFact) -> [(Verdict, Option<Cause>); 3] {
+/// The verdicts of the four questions: signed, trusted, allowed, attested. A question behind one that failed does not
+/// apply, nor does one that the rule does not ask.
+fn answers(fact: &ImageFact, demands_attestations: bool) -> [(Verdict, Option<Cause>); 4] {
     use Verdict::{Fail, NotApplicable, Pass, Unknown};
-    match fact {
-        ImageFact::Verified { .. } => [Pass, Pass, Pass].map(|verdict| (verdict, None)),
-        ImageFact::Unsigned => [Fail, NotApplicable, NotApplicable].map(|verdict| (verdict, None)),
-        ImageFact::Untrusted(_) => [Pass, Fail, NotApplicable].map(|verdict| (verdict, None)),
-        ImageFact::Mismatch(_) => [NotApplicable, NotApplicable, Fail].map(|verdict| (verdict, None)),
-        ImageFact::NotAsked(_) => [NotApplicable; 3].map(|verdict| (verdict, None)),
-        ImageFact::Unknown(cause, _) => [(Unknown, Some(*cause)); 3],
-    }
+    let verdicts = match fact {
+        ImageFact::Verified { .. } if demands_attestations => [Pass, Pass, Pass, Pass],
+        ImageFact::Verified { .. } => [Pass, Pass, Pass, NotApplicable],
+        ImageFact::Unsigned => [Fail, NotApplicable, NotApplicable, NotApplicable],
+        ImageFact::Untrusted(_) => [Pass, Fail, NotApplicable, NotApplicable],
+        ImageFact::Mismatch(_) => [NotApplicable, NotApplicable, Fail, NotApplicable],
+        ImageFact::Unattested(_) => [Pass, Pass, Pass, Fail],
+        ImageFact::NotAsked(_) => [NotApplicable; 4],
+        ImageFact::Unknown(cause, _) => {
+            let unknown = (Unknown, Some(*cause));
+            let attested = if demands_attestations { unknown } else { (NotApplicable, None) };
+            return [unknown, unknown, unknown, attested];
+        }
+    };
+    verdicts.map(|verdict| (verdict, None))
 }
 
 fn finding(
@@ -125,12 +147,10 @@ fn message(entry: &CodeEntry, verdict: Verdict, image: &ImageUse, fact: &ImageFa
     match (verdict, fact) {
         (Verdict::Fail, ImageFact::Unsigned) => format!("{reference} is not signed"),
         (Verdict::Fail, ImageFact::Untrusted(reasons)) => {
-            let first = reasons.first().map(String::as_str).unwrap_or_default();
-            let more = match reasons.len() {
-                0 | 1 => String::new(),
-                count => format!(" (and {} more)", count - 1),
-            };
-            format!("{reference} is signed, and not by whom the policy trusts: {first}{more}")
+            format!("{reference} is signed, and not by whom the policy trusts: {}", first_of(reasons))
+        }
+        (Verdict::Fail, ImageFact::Unattested(reasons)) => {
+            format!("{reference} is not attested as the policy wants: {}", first_of(reasons))
         }
         (Verdict::Fail, ImageFact::Mismatch(why)) => format!("{reference} is against the image policy: {why}"),
         (Verdict::Unknown, ImageFact::Unknown(_, why)) => format!("{reference} could not be verified: {why}"),
@@ -143,6 +163,14 @@ fn message(entry: &CodeEntry, verdict: Verdict, image: &ImageUse, fact: &ImageFa
     }
 }
 
+fn first_of(reasons: &[String]) -> String {
+    let first = reasons.first().map(String::as_str).unwrap_or_default();
+    match reasons.len() {
+        0 | 1 => first.to_owned(),
+        count => format!("{first} (and {} more)", count - 1),
+    }
+}
+
 /// What was seen: the rule, the digest, and every place looked at with what was there.
 pub fn evidence(image: &ImageUse, judgement: &ImageJudgement) -> Vec<Evidence> {
     let told = |name: &str, value: String| Evidence { name: name.into(), value };
@@ -151,6 +179,7 @@ pub fn evidence(image: &ImageUse, judgement: &ImageJudgement) -> Vec<Evidence> {
     evidence.extend(judgement.rule.iter().map(|rule| told("rule", rule.clone())));
     if let Some(verified) = judgement.verified() {
         evidence.extend(verified.authorities().iter().map(|authority| told("authority", authority.clone())));
+        evidence.extend(verified.attestations().iter().map(|attestation| told("attestation", attestation.clone())));
     }
     for entry in judgement.accounted.iter().take(MAX_TOLD) {
         let notes: String = entry.notes.iter().map(|note| format!("; {note}")).collect();
@@ -171,6 +200,7 @@ fn commands(image: &ImageUse, fact: &ImageFact) -> Vec<String> {
         ImageFact::Unsigned => {
             vec![format!("portreeve image sign {pinned} --key KEY"), format!("cosign sign --key KEY {pinned}")]
         }
+        ImageFact::Unattested(_) => vec![format!("cosign tree {pinned}")],
         ImageFact::Untrusted(_) | ImageFact::Unknown(..) => vec![format!("portreeve verify {pinned} --key KEY")],
         ImageFact::Mismatch(_) | ImageFact::NotAsked(_) | ImageFact::Verified { .. } => Vec::new(),
     }

@@ -174,6 +174,11 @@ pub fn signature_tag(digest: &Digest) -> String {
     format!("sha256-{}.sig", digest.hex())
 }
 
+/// The tag of cosign v2 attestations about a digest.
+pub fn attestation_tag(digest: &Digest) -> String {
+    format!("sha256-{}.att", digest.hex())
+}
+
 /// The tag of the index of referrers where there is no referrers API (OCI distribution-spec, "Referrers Tag Schema").
 pub fn fallback_tag(digest: &Digest) -> String {
     format!("sha256-{}", digest.hex())

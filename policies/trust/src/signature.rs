@@ -1,12 +1,20 @@
 //! The two ways cosign stores a signature, each taken apart into the bytes that were signed, the signature over them,
 //! and the digest that they speak of. Nothing here decides; it only says what is there, or why it is none.
 
+mod legacy;
+
+use std::collections::BTreeMap;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use portreeve_policies::image::Digest;
 use portreeve_reports::Cause;
+use serde::Deserialize;
 use serde_json::Value;
-use sigstore_types::{Bundle, DsseEnvelope, SignatureBytes, SignatureContent};
+use sha2::{Digest as _, Sha256};
+use sigstore_types::{
+    Bundle, DigestBytes, DsseEnvelope, HashAlgorithm, MessageDigest, MessageSignature, SignatureBytes, SignatureContent,
+};
 
 use crate::evidence::{Lookup, SignatureLayer};
 use crate::strict_json;
@@ -15,15 +23,16 @@ use crate::strict_json;
 pub(crate) const SIMPLE_SIGNING: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 /// Annotation of the signature over a v2 layer.
 pub(crate) const SIGNATURE_ANNOTATION: &str = "dev.cosignproject.cosign/signature";
-const CERTIFICATE_ANNOTATION: &str = "dev.sigstore.cosign/certificate";
-const LOG_ANNOTATION: &str = "dev.sigstore.cosign/bundle";
-const TIMESTAMP_ANNOTATION: &str = "dev.sigstore.cosign/rfc3161timestamp";
 /// `critical.type` of a v2 payload.
 pub(crate) const SIMPLE_SIGNING_TYPE: &str = "cosign container image signature";
 /// Payload type of in-toto statements in DSSE envelopes.
 pub(crate) const IN_TOTO: &str = "application/vnd.in-toto+json";
+/// Media type of a cosign v2 attestation layer.
+const DSSE_ENVELOPE: &str = "application/vnd.dsse.envelope.v1+json";
 /// `_type` of an in-toto statement.
 pub(crate) const STATEMENT_V1: &str = "https://in-toto.io/Statement/v1";
+/// The same of older attestations.
+const STATEMENT_V0_1: &str = "https://in-toto.io/Statement/v0.1";
 /// The only predicate that is a signature. cosign takes any attestation for one; a provenance statement by the right
 /// key does not say "this may run".
 pub(crate) const SIGN_PREDICATE: &str = "https://sigstore.dev/cosign/sign/v1";
@@ -36,16 +45,54 @@ pub(crate) const MAX_BUNDLE: usize = 16 << 20;
 /// A signature, taken apart.
 #[derive(Debug)]
 pub(crate) struct Signature {
+    /// What it says of the image.
+    pub(crate) kind: Kind,
     /// The bytes that were signed.
     pub(crate) message: Vec<u8>,
     /// The signature over them.
     pub(crate) signature: SignatureBytes,
     /// What they claim; believed only when the signature holds.
     pub(crate) claim: Claim,
-    /// Whether it comes with a certificate, as keyless signatures do.
-    pub(crate) has_certificate: bool,
-    /// What came with it and was not checked.
-    pub(crate) notes: Vec<&'static str>,
+    /// The signature with all that came with it: certificate, log entry, timestamp. Why there is none, where that could
+    /// not be read.
+    pub(crate) bundle: Result<Bundle, String>,
+    /// What came with it.
+    pub(crate) with: With,
+}
+
+/// What a signature says of an image.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// That it may run.
+    Signature,
+    /// What a statement says, and no word for or against running it.
+    Attestation {
+        /// The type of its predicate.
+        predicate_type: String,
+        /// Where the statement begins in the message.
+        statement: usize,
+    },
+}
+
+impl Signature {
+    /// The in-toto statement of an attestation.
+    pub(crate) fn statement(&self) -> Option<(&str, &[u8])> {
+        match &self.kind {
+            Kind::Signature => None,
+            Kind::Attestation { predicate_type, statement } => Some((predicate_type, self.message.get(*statement..)?)),
+        }
+    }
+}
+
+/// What comes with a signature, whether it can be read or not.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct With {
+    /// A certificate, as keyless signatures have it.
+    pub(crate) certificate: bool,
+    /// An entry of a transparency log.
+    pub(crate) log: bool,
+    /// A timestamp.
+    pub(crate) timestamp: bool,
 }
 
 /// Whether the signed bytes speak of the image.
@@ -70,37 +117,48 @@ pub(crate) enum Flaw {
     Unreadable(Cause, String),
 }
 
-const LOG_NOTE: &str = "a log entry is present and was not checked: the policy has no trust root for it";
-const TIMESTAMP_NOTE: &str = "a timestamp is present and was not checked: the policy has no trust root for it";
-
-/// Takes a cosign v2 layer apart (cosign specs/SIGNATURE_SPEC.md).
+/// Takes a layer of a cosign v2 signature apart (cosign specs/SIGNATURE_SPEC.md).
 pub(crate) fn of_layer(layer: &SignatureLayer, image: &Digest) -> Result<Signature, Flaw> {
-    if layer.media_type != SIMPLE_SIGNING {
+    let payload = payload_of(layer, SIMPLE_SIGNING, MAX_PAYLOAD)?;
+    let signature = legacy::annotation(&layer.annotations, SIGNATURE_ANNOTATION)
+        .and_then(|text| STANDARD.decode(text).ok())
+        .map(SignatureBytes::new)
+        .ok_or_else(|| Flaw::Malformed(format!("annotation {SIGNATURE_ANNOTATION} is missing or not base64")))?;
+    let digest = MessageDigest::new(HashAlgorithm::Sha2256, DigestBytes::new(Sha256::digest(payload).to_vec()));
+    let content = MessageSignature::new(signature.clone()).with_message_digest(digest);
+    Ok(Signature {
+        kind: Kind::Signature,
+        claim: claim_of_payload(payload, image)?,
+        message: payload.to_vec(),
+        signature,
+        bundle: legacy::bundle(&layer.annotations, SignatureContent::MessageSignature(content)),
+        with: With::of_annotations(&layer.annotations),
+    })
+}
+
+/// Takes a layer of a cosign v2 attestation apart (cosign specs/ATTESTATION_SPEC.md). Its annotations say of which type
+/// it is, too; nobody signed them, and they are not read.
+pub(crate) fn of_attestation_layer(layer: &SignatureLayer, image: &Digest) -> Result<Signature, Flaw> {
+    let envelope = payload_of(layer, DSSE_ENVELOPE, MAX_BUNDLE)?;
+    let malformed = |error: &dyn std::fmt::Display| Flaw::Malformed(format!("not a DSSE envelope: {error}"));
+    let envelope = strict_json::parse(envelope).map_err(|error| malformed(&error))?;
+    let envelope: DsseEnvelope = serde_json::from_value(envelope).map_err(|error| malformed(&error))?;
+    let bundle = legacy::bundle(&layer.annotations, SignatureContent::DsseEnvelope(envelope.clone()));
+    of_envelope(&envelope, image, bundle, With::of_annotations(&layer.annotations))
+}
+
+fn payload_of<'layer>(layer: &'layer SignatureLayer, media_type: &str, most: usize) -> Result<&'layer [u8], Flaw> {
+    if layer.media_type != media_type {
         return Err(Flaw::Unsupported(format!("layer of type '{}'", clipped(&layer.media_type))));
     }
-    let payload = match &layer.payload {
-        Lookup::Found(payload) => payload,
-        Lookup::Absent => return Err(Flaw::Unreadable(Cause::Unreadable, "the registry lacks the payload".into())),
-        Lookup::Indeterminate(cause, why) => return Err(Flaw::Unreadable(*cause, why.clone())),
-    };
-    if payload.len() > MAX_PAYLOAD {
-        return Err(Flaw::Unreadable(Cause::TooLarge, "the payload is larger than 1 MiB".into()));
+    match &layer.payload {
+        Lookup::Found(payload) if payload.len() > most => {
+            Err(Flaw::Unreadable(Cause::TooLarge, format!("the payload is larger than {} MiB", most >> 20)))
+        }
+        Lookup::Found(payload) => Ok(payload),
+        Lookup::Absent => Err(Flaw::Unreadable(Cause::Unreadable, "the registry lacks the payload".into())),
+        Lookup::Indeterminate(cause, why) => Err(Flaw::Unreadable(*cause, why.clone())),
     }
-    let annotation = |name: &str| layer.annotations.get(name).filter(|text| !text.is_empty());
-    let signature = annotation(SIGNATURE_ANNOTATION)
-        .and_then(|text| STANDARD.decode(text).ok())
-        .ok_or_else(|| Flaw::Malformed(format!("annotation {SIGNATURE_ANNOTATION} is missing or not base64")))?;
-    let present = |name, note| annotation(name).map(|_| note);
-    Ok(Signature {
-        claim: claim_of_payload(payload, image)?,
-        message: payload.clone(),
-        signature: SignatureBytes::new(signature),
-        has_certificate: annotation(CERTIFICATE_ANNOTATION).is_some(),
-        notes: [present(LOG_ANNOTATION, LOG_NOTE), present(TIMESTAMP_ANNOTATION, TIMESTAMP_NOTE)]
-            .into_iter()
-            .flatten()
-            .collect(),
-    })
 }
 
 fn claim_of_payload(payload: &[u8], image: &Digest) -> Result<Claim, Flaw> {
@@ -126,54 +184,103 @@ pub(crate) fn of_bundle(bytes: &[u8], image: &Digest) -> Result<Signature, Flaw>
     let malformed = |error: &dyn std::fmt::Display| Flaw::Malformed(format!("not a sigstore bundle: {error}"));
     strict_json::parse(bytes).map_err(|error| malformed(&error))?;
     let text = std::str::from_utf8(bytes).map_err(|error| malformed(&error))?;
-    let bundle = Bundle::from_json(text).map_err(|error| malformed(&error))?;
-    let has_certificate = bundle.signing_certificate().is_some();
-    let material = &bundle.verification_material;
-    let mut notes = Vec::new();
-    notes.extend((!material.tlog_entries.is_empty()).then_some(LOG_NOTE));
-    let timestamps = &material.timestamp_verification_data.rfc3161_timestamps;
-    notes.extend((!timestamps.is_empty()).then_some(TIMESTAMP_NOTE));
-    match bundle.content {
-        SignatureContent::DsseEnvelope(envelope) => of_envelope(envelope, image, has_certificate, notes),
+    let bundle = Bundle::from_json(text).map_err(|error| {
+        let said = error.to_string();
+        if said.contains(UNKNOWN_ENTRY) { Flaw::Unsupported(clipped(&said)) } else { malformed(&error) }
+    })?;
+    match &bundle.content {
+        SignatureContent::DsseEnvelope(envelope) => {
+            let (envelope, with) = (envelope.clone(), With::of(&bundle));
+            of_envelope(&envelope, image, Ok(bundle), with)
+        }
         SignatureContent::MessageSignature(_) => Err(Flaw::Unsupported("bundle with a message signature".into())),
         _ => Err(Flaw::Unsupported("bundle with content of an unknown kind".into())),
     }
 }
 
+/// How the library begins what it says of a log entry of a kind that it does not know.
+const UNKNOWN_ENTRY: &str = "unsupported Rekor entry format";
+
+impl With {
+    pub(crate) fn of(bundle: &Bundle) -> Self {
+        let material = &bundle.verification_material;
+        Self {
+            certificate: bundle.signing_certificate().is_some(),
+            log: !material.tlog_entries.is_empty(),
+            timestamp: !material.timestamp_verification_data.rfc3161_timestamps.is_empty(),
+        }
+    }
+
+    fn of_annotations(annotations: &BTreeMap<String, String>) -> Self {
+        let present = |name| legacy::annotation(annotations, name).is_some();
+        Self {
+            certificate: present(legacy::CERTIFICATE),
+            log: present(legacy::LOG),
+            timestamp: present(legacy::TIMESTAMP),
+        }
+    }
+}
+
 fn of_envelope(
-    envelope: DsseEnvelope,
+    envelope: &DsseEnvelope,
     image: &Digest,
-    has_certificate: bool,
-    notes: Vec<&'static str>,
+    bundle: Result<Bundle, String>,
+    with: With,
 ) -> Result<Signature, Flaw> {
     if envelope.payload_type != IN_TOTO {
         return Err(Flaw::NotASignature(format!("envelope of type '{}'", clipped(&envelope.payload_type))));
     }
     let payload = envelope.payload.as_bytes();
-    if payload.len() > MAX_PAYLOAD {
-        return Err(Flaw::Unreadable(Cause::TooLarge, "the statement is larger than 1 MiB".into()));
+    let head: StatementHead = serde_json::from_slice(payload)
+        .map_err(|error| Flaw::Malformed(format!("the statement is no JSON of its kind: {error}")))?;
+    let message = envelope.pae();
+    let kind = if head.predicate_type == SIGN_PREDICATE {
+        if payload.len() > MAX_PAYLOAD {
+            return Err(Flaw::Unreadable(Cause::TooLarge, "the statement is larger than 1 MiB".into()));
+        }
+        Kind::Signature
+    } else {
+        let statement = message.len() - payload.len();
+        Kind::Attestation { predicate_type: head.predicate_type.clone(), statement }
+    };
+    if head.statement_type != STATEMENT_V1 && (kind == Kind::Signature || head.statement_type != STATEMENT_V0_1) {
+        return Err(Flaw::Unsupported(format!("statement of type '{}'", clipped(&head.statement_type))));
     }
-    let claim = claim_of_statement(payload, image)?;
-    Ok(Signature { message: envelope.pae(), signature: envelope.signature.sig, claim, has_certificate, notes })
+    let (claim, signature) = (head.claim(image), envelope.signature.sig.clone());
+    Ok(Signature { kind, message, signature, claim, bundle, with })
 }
 
-fn claim_of_statement(payload: &[u8], image: &Digest) -> Result<Claim, Flaw> {
-    let statement =
-        strict_json::parse(payload).map_err(|error| Flaw::Malformed(format!("the statement is {error}")))?;
-    let text = |key| statement.get(key).and_then(Value::as_str).unwrap_or_default();
-    if text("predicateType") != SIGN_PREDICATE {
-        return Err(Flaw::NotASignature(format!("attestation of type '{}'", clipped(text("predicateType")))));
+/// What of a statement is read before anybody is known to have signed it: not its predicate. A key that is there twice is
+/// refused.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct StatementHead {
+    #[serde(rename = "_type")]
+    statement_type: String,
+    predicate_type: String,
+    subject: Vec<StatementSubject>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct StatementSubject {
+    digest: SubjectDigest,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct SubjectDigest {
+    sha256: Option<String>,
+}
+
+impl StatementHead {
+    fn claim(&self, image: &Digest) -> Claim {
+        let mut digests = self.subject.iter().filter_map(|subject| subject.digest.sha256.as_deref());
+        if digests.clone().any(|digest| digest == image.hex()) {
+            return Claim::ThisImage;
+        }
+        Claim::OtherImage(digests.next().map_or_else(|| "none".to_owned(), |hex| format!("sha256:{}", clipped(hex))))
     }
-    if text("_type") != STATEMENT_V1 {
-        return Err(Flaw::Unsupported(format!("statement of type '{}'", clipped(text("_type")))));
-    }
-    let subjects = statement.get("subject").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let digests: Vec<&str> = subjects.iter().filter_map(|subject| subject["digest"]["sha256"].as_str()).collect();
-    if digests.contains(&image.hex()) {
-        return Ok(Claim::ThisImage);
-    }
-    let first = digests.first().map_or_else(|| "none".to_owned(), |hex| format!("sha256:{}", clipped(hex)));
-    Ok(Claim::OtherImage(first))
 }
 
 /// Text of strangers in messages: short, and without control characters.

@@ -4,7 +4,8 @@
 //! checks, and cannot be deserialized. Everything else is a reason why not. What could not be read is never "unsigned",
 //! and what was read and is no good is never "could not be read".
 
-use std::collections::BTreeSet;
+mod checker;
+
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -13,12 +14,11 @@ use portreeve_policies::facts::ImageFact;
 use portreeve_policies::image::{Digest, ImageReference, Repository};
 use portreeve_reports::{Cause, Effect};
 
-use crate::evidence::{ImageEvidence, Lookup, ReferrerContent};
-use crate::policy::{Basis, ImagePolicy, KeyAuthorities, KeyAuthority, NoMatch, Rule, Selection, StaticAllow};
-use crate::signature::{self, Claim, Flaw, Signature, clipped};
+use crate::authority::{Authorities, Authority, Vouching};
+use crate::evidence::ImageEvidence;
+use crate::policy::{Basis, ImagePolicy, NoMatch, Rule, Selection, StaticAllow};
 
-/// Most signatures looked at in one place.
-pub const MAX_SIGNATURES: usize = 100;
+pub use checker::MAX_SIGNATURES;
 
 /// An image digest that the authorities of a policy vouch for. Who holds one may admit the image.
 ///
@@ -28,6 +28,7 @@ pub struct VerifiedImage {
     digest: Digest,
     repository: Repository,
     authorities: Vec<String>,
+    attestations: Vec<String>,
 }
 
 impl VerifiedImage {
@@ -46,9 +47,18 @@ impl VerifiedImage {
         &self.authorities
     }
 
+    /// Names of the attestations that the rule demands.
+    pub fn attestations(&self) -> &[String] {
+        &self.attestations
+    }
+
     /// The fact for rules: the only place where [`ImageFact::Verified`] is made.
     fn fact(&self) -> ImageFact {
-        ImageFact::Verified { digest: self.digest.clone(), authorities: self.authorities.clone() }
+        ImageFact::Verified {
+            digest: self.digest.clone(),
+            authorities: self.authorities.clone(),
+            attestations: self.attestations.clone(),
+        }
     }
 }
 
@@ -60,6 +70,8 @@ pub struct ImageJudgement {
     pub effect: Effect,
     /// Name of the rule that counted.
     pub rule: Option<String>,
+    /// Whether that rule demands attestations.
+    pub demands_attestations: bool,
     /// Every place looked at, with what was there.
     pub accounted: Vec<Accounted>,
     /// What else a reader must know: how the rule was chosen, what was not checked.
@@ -93,8 +105,8 @@ pub struct Accounted {
     pub place: SignaturePlace,
     /// What was there.
     pub outcome: Outcome,
-    /// What came with it and was not checked.
-    pub notes: Vec<&'static str>,
+    /// What came with it, and whether it was checked.
+    pub notes: Vec<String>,
 }
 
 /// Where a signature may be.
@@ -104,6 +116,10 @@ pub enum SignaturePlace {
     Tag,
     /// The layer of that index behind the tag.
     TagLayer(usize),
+    /// The `sha256-<hex>.att` tag as a whole.
+    AttestationTag,
+    /// The layer of that index behind it.
+    AttestationTagLayer(usize),
     /// The list of referrers as a whole.
     Referrers,
     /// The referrer of that digest.
@@ -115,6 +131,8 @@ impl fmt::Display for SignaturePlace {
         match self {
             Self::Tag => f.write_str("signature tag"),
             Self::TagLayer(index) => write!(f, "signature tag, layer {index}"),
+            Self::AttestationTag => f.write_str("attestation tag"),
+            Self::AttestationTagLayer(index) => write!(f, "attestation tag, layer {index}"),
             Self::Referrers => f.write_str("referrers"),
             Self::Referrer(digest) => write!(f, "referrer {digest}"),
         }
@@ -128,6 +146,10 @@ pub enum Outcome {
     Absent,
     /// A good signature by these authorities of the rule.
     Verified(Vec<String>),
+    /// An attestation that is what the rule demands under these names.
+    Attests(Vec<String>),
+    /// An attestation of a type that the rule demands, and why it is not what is demanded.
+    AttestsNothing(String),
     /// A signature that is not good, or by nobody whom the rule trusts.
     Refused(String),
     /// A signature in a form that is not read; it counts as one that is not trusted, never as none.
@@ -143,6 +165,8 @@ impl fmt::Display for Outcome {
         match self {
             Self::Absent => f.write_str("nothing there"),
             Self::Verified(authorities) => write!(f, "verified: signed by {}", quoted(authorities)),
+            Self::Attests(names) => write!(f, "verified: attests {}", quoted(names)),
+            Self::AttestsNothing(why) => write!(f, "not what is to be attested: {why}"),
             Self::Refused(why) => write!(f, "refused: {why}"),
             Self::Unsupported(what) => write!(f, "not supported: {what}"),
             Self::NotASignature(what) => write!(f, "no signature: {what}"),
@@ -157,8 +181,8 @@ fn quoted(names: &[String]) -> String {
 
 /// Judges an image, named with its digest, in a namespace (`None` where there is none: see [`crate::policy`]).
 ///
-/// Rules that go by keys need `evidence`; static rules do not, so the network need not be asked for them (see
-/// [`needs_evidence`]). `now` is the time that keys and static rules must be valid at. A panic in the libraries below
+/// Rules that go by authorities need `evidence`; static rules do not, so the network need not be asked for them (see
+/// [`needs()`]). `now` is the time that keys and static rules must be valid at. A panic in the libraries below
 /// is an unknown, and so denies.
 pub fn judge(
     policy: &ImagePolicy,
@@ -182,17 +206,31 @@ pub fn judge(
     ImageJudgement {
         notes: rule.and_then(|rule| namespace_note(rule, namespace)).into_iter().collect(),
         rule: rule.map(|rule| rule.name().to_owned()),
+        demands_attestations: rule.is_some_and(|rule| !rule.attestations().is_empty()),
         effect,
         verdict: judged.verdict,
         accounted: judged.accounted,
     }
 }
 
-/// Whether the rule that counts for an image goes by signatures, so that a registry must be asked.
-pub fn needs_evidence(policy: &ImagePolicy, repository: &Repository, namespace: Option<&str>) -> bool {
+/// What a registry must be asked about an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Needs {
+    /// Nothing: no rule goes by what a registry has.
+    Nothing,
+    /// Its signatures.
+    Signatures,
+    /// Its signatures, and what is attested of it.
+    Attestations,
+}
+
+/// What must be known of an image by the rule that counts for it.
+pub fn needs(policy: &ImagePolicy, repository: &Repository, namespace: Option<&str>) -> Needs {
     match policy.rule_for(repository, namespace) {
-        Selection::Rule(rule) => matches!(rule.basis(), Basis::Keys(_)),
-        Selection::NoMatch(_) => false,
+        Selection::Rule(rule) if !matches!(rule.basis(), Basis::Authorities(_)) => Needs::Nothing,
+        Selection::Rule(rule) if rule.attestations().is_empty() => Needs::Signatures,
+        Selection::Rule(_) => Needs::Attestations,
+        Selection::NoMatch(_) => Needs::Nothing,
     }
 }
 
@@ -234,24 +272,41 @@ fn judge_by_rule(rule: &Rule, image: &ImageReference, evidence: Option<&ImageEvi
             verdict: allowed(allow, digest, now).map(|grounds| vouch(image, digest, grounds)),
             accounted: Vec::new(),
         },
-        (Basis::Keys(_), Some(_), None) => Judged::of(unknown(Cause::Unreachable, "no registry was asked")),
-        (Basis::Keys(_), Some(digest), Some(evidence)) if evidence.digest != *digest => {
+        (Basis::Authorities(_), Some(_), None) => Judged::of(unknown(Cause::Unreachable, "no registry was asked")),
+        (Basis::Authorities(_), Some(digest), Some(evidence)) if evidence.digest != *digest => {
             Judged::of(unknown(Cause::Unreadable, format!("the evidence is about another image, {}", evidence.digest)))
         }
-        (Basis::Keys(authorities), Some(digest), Some(evidence)) => {
-            let (accounted, vouching) = Checker { authorities, digest, now }.look_everywhere(evidence);
-            let verdict = weigh(authorities, &accounted, &vouching).map(|grounds| vouch(image, digest, grounds));
-            Judged { verdict, accounted }
+        (Basis::Authorities(authorities), Some(digest), Some(evidence)) => {
+            let question = Question { rule, authorities, image, digest, now };
+            let found = checker::look_everywhere(&question, evidence);
+            let verdict = weigh(authorities, &found.accounted, &found.vouching).and_then(|authorities| {
+                let attestations = found.attested(rule.attestations())?;
+                Ok(vouch(image, digest, Grounds { authorities, attestations }))
+            });
+            Judged { verdict, accounted: found.accounted }
         }
     }
 }
 
+/// What is asked of the evidence about one image.
+struct Question<'judgement> {
+    rule: &'judgement Rule,
+    authorities: &'judgement Authorities,
+    image: &'judgement ImageReference,
+    digest: &'judgement Digest,
+    now: Timestamp,
+}
+
 /// Why an image is verified: made only where the checks have passed.
-struct Grounds(Vec<String>);
+struct Grounds {
+    authorities: Vec<String>,
+    attestations: Vec<String>,
+}
 
 /// Mints the token: the only place that makes a [`VerifiedImage`].
 fn vouch(image: &ImageReference, digest: &Digest, grounds: Grounds) -> VerifiedImage {
-    VerifiedImage { digest: digest.clone(), repository: image.repository.clone(), authorities: grounds.0 }
+    let Grounds { authorities, attestations } = grounds;
+    VerifiedImage { digest: digest.clone(), repository: image.repository.clone(), authorities, attestations }
 }
 
 fn allowed(allow: &StaticAllow, digest: &Digest, now: Timestamp) -> Result<Grounds, ImageFact> {
@@ -265,44 +320,56 @@ fn allowed(allow: &StaticAllow, digest: &Digest, now: Timestamp) -> Result<Groun
             expires.strftime("%Y-%m-%d")
         )));
     }
-    Ok(Grounds(vec![format!("{owner}, by digest until {}: {reason}", expires.strftime("%Y-%m-%d"))]))
+    let by_hand = format!("{owner}, by digest until {}: {reason}", expires.strftime("%Y-%m-%d"));
+    Ok(Grounds { authorities: vec![by_hand], attestations: Vec::new() })
 }
 
 /// What all places together come to.
-fn weigh(
-    authorities: &KeyAuthorities,
-    accounted: &[Accounted],
-    vouching: &BTreeSet<usize>,
-) -> Result<Grounds, ImageFact> {
-    let named = |indices: &mut dyn Iterator<Item = usize>| -> Vec<String> {
-        indices.filter_map(|index| authorities.list().get(index)).map(|authority| authority.name.clone()).collect()
-    };
+fn weigh(authorities: &Authorities, accounted: &[Accounted], vouching: &Vouching) -> Result<Vec<String>, ImageFact> {
     if authorities.are_met_by(vouching) {
-        return Ok(Grounds(named(&mut vouching.iter().copied())));
+        let named = vouching.keys().filter_map(|index| authorities.list().get(*index));
+        return Ok(named.map(|authority| authority.name.clone()).collect());
     }
-    let mut unread = accounted.iter().filter_map(|entry| match &entry.outcome {
-        Outcome::Unreadable(cause, why) => Some((*cause, format!("{}: {why}", entry.place))),
-        _ => None,
-    });
-    if let Some((cause, first)) = unread.next() {
-        let others = unread.map(|(_, why)| why);
-        return Err(unknown(cause, std::iter::once(first).chain(others).collect::<Vec<_>>().join("; ")));
+    // What is behind the tag of attestations is no signature, whatever it is.
+    let places = accounted.iter().filter(|entry| !entry.place.is_of_attestations());
+    if let Some(unread) = unread(places.clone()) {
+        return Err(unread);
     }
-    let mut reasons: Vec<String> = accounted.iter().filter_map(Accounted::objection).collect();
+    let mut reasons: Vec<String> = places.filter_map(Accounted::objection).collect();
     if !vouching.is_empty() {
         reasons.insert(0, shortfall(authorities, vouching));
     }
     Err(if reasons.is_empty() { ImageFact::Unsigned } else { ImageFact::Untrusted(reasons) })
 }
 
-fn shortfall(authorities: &KeyAuthorities, vouching: &BTreeSet<usize>) -> String {
-    let name = |(_, authority): (usize, &KeyAuthority)| authority.name.clone();
+/// That something could not be read, with the first cause and all reasons.
+fn unread<'judgement>(places: impl Iterator<Item = &'judgement Accounted>) -> Option<ImageFact> {
+    let unread = places.filter_map(|entry| match &entry.outcome {
+        Outcome::Unreadable(cause, why) => Some((*cause, format!("{}: {why}", entry.place))),
+        _ => None,
+    });
+    let (causes, reasons): (Vec<_>, Vec<_>) = unread.unzip();
+    causes.first().map(|cause| unknown(*cause, reasons.join("; ")))
+}
+
+impl SignaturePlace {
+    fn may_hold_attestations(&self) -> bool {
+        !matches!(self, Self::Tag | Self::TagLayer(_))
+    }
+
+    fn is_of_attestations(&self) -> bool {
+        matches!(self, Self::AttestationTag | Self::AttestationTagLayer(_))
+    }
+}
+
+fn shortfall(authorities: &Authorities, vouching: &Vouching) -> String {
+    let name = |(_, authority): (usize, &Authority)| authority.name.clone();
     let listed = || authorities.list().iter().enumerate();
-    let signed: Vec<String> = listed().filter(|(index, _)| vouching.contains(index)).map(name).collect();
-    let missing = listed().filter(|(index, authority)| authority.required && !vouching.contains(index)).map(name);
+    let signed: Vec<String> = listed().filter(|(index, _)| vouching.contains_key(index)).map(name).collect();
+    let missing = listed().filter(|(index, authority)| authority.required && !vouching.contains_key(index)).map(name);
     let missing: Vec<String> = missing.collect();
     let required = if missing.is_empty() { String::new() } else { format!("; {} must sign", quoted(&missing)) };
-    format!("signed by {}, of {} keys needed{required}", quoted(&signed), authorities.threshold())
+    format!("signed by {}, of {} signers needed{required}", quoted(&signed), authorities.threshold())
 }
 
 impl Accounted {
@@ -315,124 +382,14 @@ impl Accounted {
         match &self.outcome {
             Outcome::Refused(why) => Some(format!("{}: {why}", self.place)),
             Outcome::Unsupported(what) => Some(format!("{}: not supported: {what}", self.place)),
-            Outcome::Absent | Outcome::Verified(_) | Outcome::NotASignature(_) | Outcome::Unreadable(..) => None,
+            Outcome::Absent
+            | Outcome::Verified(_)
+            | Outcome::Attests(_)
+            | Outcome::AttestsNothing(_)
+            | Outcome::NotASignature(_)
+            | Outcome::Unreadable(..) => None,
         }
     }
-}
-
-/// Looks for signatures by the authorities of one rule over one digest.
-struct Checker<'judgement> {
-    authorities: &'judgement KeyAuthorities,
-    digest: &'judgement Digest,
-    now: Timestamp,
-}
-
-impl Checker<'_> {
-    /// Accounts for both places where cosign stores signatures, always both, and says which authorities vouch.
-    fn look_everywhere(&self, evidence: &ImageEvidence) -> (Vec<Accounted>, BTreeSet<usize>) {
-        let mut vouching = BTreeSet::new();
-        let mut accounted = self.look(&evidence.tag_signatures, SignaturePlace::Tag, |index, layer| {
-            let found = signature::of_layer(layer, self.digest);
-            self.account(SignaturePlace::TagLayer(index), found, &mut vouching)
-        });
-        accounted.extend(self.look(&evidence.referrers, SignaturePlace::Referrers, |_, referrer| {
-            let found = match &referrer.content {
-                ReferrerContent::Bundle(bytes) => signature::of_bundle(bytes, self.digest),
-                ReferrerContent::Other { media_type } => Err(Flaw::NotASignature(clipped(media_type))),
-                ReferrerContent::Indeterminate(cause, why) => Err(Flaw::Unreadable(*cause, why.clone())),
-            };
-            self.account(SignaturePlace::Referrer(referrer.digest.clone()), found, &mut vouching)
-        }));
-        (accounted, vouching)
-    }
-
-    /// Accounts for each item of one place, up to [`MAX_SIGNATURES`]; what is beyond is unknown.
-    fn look<T>(
-        &self,
-        lookup: &Lookup<Vec<T>>,
-        place: SignaturePlace,
-        mut each: impl FnMut(usize, &T) -> Accounted,
-    ) -> Vec<Accounted> {
-        let items = match lookup {
-            Lookup::Found(items) => items,
-            Lookup::Absent => return vec![Accounted::of(place, Outcome::Absent)],
-            Lookup::Indeterminate(cause, why) => {
-                return vec![Accounted::of(place, Outcome::Unreadable(*cause, why.clone()))];
-            }
-        };
-        let mut accounted: Vec<_> =
-            items.iter().take(MAX_SIGNATURES).enumerate().map(|(index, item)| each(index, item)).collect();
-        if items.len() > MAX_SIGNATURES {
-            let why = format!("{} entries; the first {MAX_SIGNATURES} were checked", items.len());
-            accounted.push(Accounted::of(place, Outcome::Unreadable(Cause::TooLarge, why)));
-        } else if items.is_empty() {
-            accounted.push(Accounted::of(place, Outcome::Absent));
-        }
-        accounted
-    }
-
-    fn account(
-        &self,
-        place: SignaturePlace,
-        found: Result<Signature, Flaw>,
-        vouching: &mut BTreeSet<usize>,
-    ) -> Accounted {
-        let signature = match found {
-            Ok(signature) => signature,
-            Err(Flaw::NotASignature(what)) => return Accounted::of(place, Outcome::NotASignature(what)),
-            Err(Flaw::Unsupported(what)) => return Accounted::of(place, Outcome::Unsupported(what)),
-            Err(Flaw::Malformed(why)) => return Accounted::of(place, Outcome::Refused(clipped_reason(&why))),
-            Err(Flaw::Unreadable(cause, why)) => {
-                return Accounted::of(place, Outcome::Unreadable(cause, clipped_reason(&why)));
-            }
-        };
-        let outcome = match self.signers(&signature) {
-            Ok(signers) => {
-                vouching.extend(signers.iter().map(|(index, _)| *index));
-                Outcome::Verified(signers.into_iter().map(|(_, authority)| authority.name.clone()).collect())
-            }
-            Err(why) => Outcome::Refused(why),
-        };
-        Accounted { place, outcome, notes: signature.notes }
-    }
-
-    /// The authorities that made this signature over this image, or why it counts for nothing.
-    fn signers(&self, signature: &Signature) -> Result<Vec<(usize, &KeyAuthority)>, String> {
-        let signed = |(_, authority): &(usize, &KeyAuthority)| {
-            authority.key.has_signed(&signature.message, &signature.signature)
-        };
-        let (valid, out_of_time): (Vec<_>, Vec<_>) = (self.authorities.list().iter().enumerate())
-            .filter(signed)
-            .partition(|(_, authority)| authority.is_valid_at(self.now));
-        if let (Some((_, first)), Claim::OtherImage(digest)) = (valid.first(), &signature.claim) {
-            return Err(format!("signed by '{}' for another image, {digest}", first.name));
-        }
-        match (valid.is_empty(), out_of_time.first()) {
-            (false, _) => Ok(valid),
-            (true, Some((_, authority))) => Err(format!("signed by '{}', {}", authority.name, authority.validity())),
-            (true, None) if signature.has_certificate => {
-                Err("signed with a certificate; this rule trusts keys".to_owned())
-            }
-            (true, None) => Err("not signed by any key of the rule".to_owned()),
-        }
-    }
-}
-
-impl KeyAuthority {
-    /// A signature without a trusted time counts as made now: there is no other time that a forger could not choose.
-    fn is_valid_at(&self, now: Timestamp) -> bool {
-        self.not_before.is_none_or(|start| now >= start) && self.not_after.is_none_or(|end| now <= end)
-    }
-
-    fn validity(&self) -> String {
-        let day = |time: Option<Timestamp>| time.map_or_else(|| "…".to_owned(), |time| time.to_string());
-        format!("whose key is trusted from {} to {} only", day(self.not_before), day(self.not_after))
-    }
-}
-
-/// Reasons may quote strangers; [`clipped`] is for short names, this for sentences.
-fn clipped_reason(why: &str) -> String {
-    why.chars().take(300).map(|character| if character.is_control() { ' ' } else { character }).collect()
 }
 
 #[cfg(test)]

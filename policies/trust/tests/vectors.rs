@@ -12,7 +12,7 @@ use portreeve_policies::facts::ImageFact;
 use portreeve_policies::image::{Digest, ImageReference};
 use portreeve_reports::Cause;
 use portreeve_trust::evidence::{ImageEvidence, Lookup, Referrer, ReferrerContent, SignatureLayer};
-use portreeve_trust::policy::{ImagePolicy, InvalidKeys};
+use portreeve_trust::policy::{Given, ImagePolicy, InvalidAuthorities};
 use portreeve_trust::verify::{ImageJudgement, MAX_SIGNATURES, Outcome, judge};
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -34,7 +34,7 @@ fn attested() -> ImageEvidence {
 
 fn trusting(keys: &[(&str, &[u8])], threshold: usize) -> ImagePolicy {
     let keys: BTreeMap<String, Vec<u8>> = keys.iter().map(|(name, key)| ((*name).into(), key.to_vec())).collect();
-    ImagePolicy::for_keys(&keys, threshold).unwrap()
+    ImagePolicy::given(Given { keys, ..Given::default() }, threshold).unwrap()
 }
 
 fn signer() -> ImagePolicy {
@@ -94,7 +94,11 @@ const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
 fn what_cosign_signed_is_verified_in_both_storages_and_in_each_alone() {
     for evidence in [one(), only_tag(one()), only_referrers(one()), two()] {
         let judgement = judged(&signer(), &evidence.digest, &evidence);
-        let expected = ImageFact::Verified { digest: evidence.digest.clone(), authorities: vec!["signer.pub".into()] };
+        let expected = ImageFact::Verified {
+            digest: evidence.digest.clone(),
+            authorities: vec!["signer.pub".into()],
+            attestations: Vec::new(),
+        };
         assert_eq!(judgement.fact(), expected, "{:?}", judgement.accounted);
         let token = judgement.verified().unwrap();
         assert_eq!((token.digest(), token.repository().to_string()), (&evidence.digest, evidence.repository));
@@ -110,9 +114,9 @@ fn every_kind_of_key_that_is_read_verifies_what_openssl_signed_with_it() {
         let mut evidence = only_tag(one());
         layer(&mut evidence).annotations.insert(SIGNATURE.into(), vector["signature"].clone());
         let keys = BTreeMap::from([("key.pub".to_owned(), vector["publicKey"].clone().into_bytes())]);
-        let policy = ImagePolicy::for_keys(&keys, 1);
+        let policy = ImagePolicy::given(Given { keys, ..Given::default() }, 1);
         if vector["name"].starts_with("refused") {
-            assert!(matches!(policy, Err(InvalidKeys::Key { .. })), "{}", vector["name"]);
+            assert!(matches!(policy, Err(InvalidAuthorities::Key { .. })), "{}", vector["name"]);
             continue;
         }
         let policy = policy.unwrap();
@@ -138,8 +142,8 @@ fn t04_a_threshold_of_two_is_not_met_by_one_key_that_signed_twice() {
     let both = trusting(&[("signer.pub", SIGNER), ("stranger.pub", STRANGER)], 2);
     assert!(matches!(judged(&both, &evidence.digest, &evidence).fact(), ImageFact::Untrusted(_)));
     let twice = BTreeMap::from([("a".to_owned(), SIGNER.to_vec()), ("b".to_owned(), SIGNER.to_vec())]);
-    let error = ImagePolicy::for_keys(&twice, 2).unwrap_err().to_string();
-    assert_eq!(error, "a threshold of 2 cannot be met by 1 different key(s)");
+    let error = ImagePolicy::given(Given { keys: twice, ..Given::default() }, 2).unwrap_err().to_string();
+    assert_eq!(error, "a threshold of 2 cannot be met by 1 different authority");
 }
 
 #[test]

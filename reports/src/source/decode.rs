@@ -298,6 +298,12 @@ impl<'node, 'problems> Fields<'node, 'problems> {
     }
 }
 
+/// A duration such as `30s`, `5m`, `1h30m` or `14d` (a day has 24 hours); `None` for anything else.
+pub fn duration(text: &str) -> Option<std::time::Duration> {
+    let span = text.parse::<jiff::Span>().ok()?;
+    span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).ok()?.try_into().ok()
+}
+
 /// The known word nearest to a mistyped one, when it is near enough to be meant.
 pub fn did_you_mean<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     known

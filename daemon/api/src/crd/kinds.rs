@@ -1,5 +1,6 @@
 //! The shapes of the kinds.
 
+use portreeve_trust::root::EmbeddedRoot;
 use serde_json::{Value, json};
 
 use crate::platform::MAX_COMPONENTS;
@@ -70,11 +71,15 @@ fn trust_root() -> Value {
         ],
     );
     object(
-        "A trust root: embedded, a file, or a repository.",
+        "A trust root: embedded, a file, its text, or a repository.",
         [
             required("name", text("What authorities call it.")),
-            optional("embedded", one_of("The public instance.", &["sigstore"])),
-            optional("trustedRootFile", text("A trusted_root.json.")),
+            optional("embedded", one_of("One that is part of the program.", &EmbeddedRoot::WORDS)),
+            optional(
+                "trustedRootFile",
+                text("A trusted_root.json beside the policy's file. In a custom resource, use trustedRootData."),
+            ),
+            optional("trustedRootData", text("The trusted_root.json itself.")),
             optional("tuf", tuf),
         ],
     )
@@ -132,9 +137,14 @@ fn key() -> Value {
             optional("data", text("The public key itself, as PEM.")),
             optional("notBefore", text("A date or timestamp before which the key does not count.")),
             optional("notAfter", text("A date or timestamp after which the key does not count.")),
-            optional("log", one_of("Whether an entry of a transparency log is needed.", &["required", "optional"])),
+            optional("log", demand("Whether an entry of a transparency log is needed. Default: optional.")),
+            optional("trustRoot", text("The trust root that log entries and timestamps are checked against.")),
         ],
     )
+}
+
+fn demand(about: &str) -> Value {
+    one_of(about, &["required", "optional"])
 }
 
 fn keyless() -> Value {
@@ -142,11 +152,18 @@ fn keyless() -> Value {
         "An identity that a certificate authority vouched for.",
         [
             optional("issuer", text("The issuer of the identity.")),
-            optional("issuerRegexp", text("The same as an expression.")),
+            optional("issuerRegexp", text("The same as an expression, which must match the whole.")),
             optional("subject", text("The identity.")),
-            optional("subjectRegexp", text("The same as an expression.")),
+            optional("subjectRegexp", text("The same as an expression, which must match the whole.")),
             optional("claims", texts_by_name("Other claims of the certificate.")),
-            optional("trustRoot", text("The name of a trust root.")),
+            required("trustRoot", text("The trust root that certificates are anchored in.")),
+            optional("log", demand("Whether an entry of a transparency log is needed. Default: required.")),
+            optional(
+                "sct",
+                demand(
+                    "Whether certificate transparency is needed; optional asks for it only where the trust root has logs for it. Default: required.",
+                ),
+            ),
         ],
     )
 }

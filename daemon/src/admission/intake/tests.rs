@@ -59,7 +59,10 @@ async fn a_review_has_at_most_so_many_bytes_whether_it_says_so_or_not() {
 async fn a_body_that_does_not_end_is_given_up() {
     let intake = Intake::default();
     let endless = || Body::from_stream(stream::pending::<Result<Bytes, Infallible>>());
-    assert_eq!(intake.review(endless(), Deadline::after(SHORT)).await.unwrap_err(), Refused::Slow);
+    let refused = intake.review(endless(), Deadline::after(SHORT)).await.unwrap_err();
+    assert!(matches!(refused, Refused::Slow(time) if time <= SHORT), "{refused:?}");
+    assert_eq!(Refused::Slow(BODY_TIMEOUT).to_string(), "the body did not arrive within 5 s");
+    assert_eq!(Refused::Slow(SHORT).to_string(), "the body did not arrive within 20 ms");
 }
 
 #[tokio::test]

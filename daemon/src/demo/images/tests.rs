@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use portreeve_policies::facts::ImageFact;
 use portreeve_trust::evidence::Lookup;
-use portreeve_trust::policy::ImagePolicy;
+use portreeve_trust::policy::{Given, ImagePolicy};
 use portreeve_trust::verify::judge;
 use tokio::task::JoinSet;
 
@@ -29,7 +29,7 @@ fn word(fact: &ImageFact) -> &'static str {
         ImageFact::Verified { .. } => "verified",
         ImageFact::Unsigned => "unsigned",
         ImageFact::Untrusted(_) => "untrusted",
-        ImageFact::Mismatch(_) => "mismatch",
+        ImageFact::Mismatch(_) | ImageFact::Unattested(_) => "mismatch",
         ImageFact::NotAsked(_) => "not asked",
         ImageFact::Unknown(..) => "unknown",
     }
@@ -41,7 +41,7 @@ async fn each_demo_image_has_the_outcome_of_its_name() {
     let mut server = JoinSet::new();
     let (client, images) = client_of_demo(directory.path(), &mut server).await;
     let keys = BTreeMap::from([("demo.pub".to_owned(), images.public_key_pem.clone().into_bytes())]);
-    let policy = ImagePolicy::for_keys(&keys, 1).unwrap();
+    let policy = ImagePolicy::given(Given { keys, ..Given::default() }, 1).unwrap();
     let mut outcomes = Vec::new();
     for image in &images.references {
         let deadline = Deadline::after(Duration::from_secs(20));

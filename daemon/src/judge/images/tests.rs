@@ -1,15 +1,17 @@
 //! T06: a panic at any stage of verification is an error that denies, never a verdict.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use portreeve_policies::world::World;
 use portreeve_reports::gate::{ExitCode, Threshold, exit_code};
 use serde_json::json;
 
+use portreeve_trust::policy::Given;
+
 use super::*;
 use crate::config::valid::AdmissionScope;
-use crate::judge::load::KeyFiles;
 use crate::judge::review::{ReviewPath, review};
 use crate::judge::{Judge, Rules};
 use crate::registry::RegistryOptions;
@@ -26,7 +28,9 @@ fn judge_by_a_key() -> Judge {
     // Whichever test comes first.
     drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
     let key = rcgen::KeyPair::generate().unwrap().public_key_pem();
-    let rules = Rules::of_keys(&KeyFiles::from([("k.pub".to_owned(), key.into_bytes())]), 1).unwrap();
+    let rules =
+        Rules::given(Given { keys: BTreeMap::from([("k.pub".to_owned(), key.into_bytes())]), ..Given::default() }, 1)
+            .unwrap();
     Judge::new(rules, RegistryClient::new(RegistryOptions { offline: true, ..RegistryOptions::default() }).unwrap())
 }
 

@@ -144,6 +144,7 @@ fn evidence(number: usize, bytes: usize) -> ImageEvidence {
         repository: repository.to_string(),
         digest,
         tag_signatures: Lookup::Found(vec![layer]),
+        tag_attestations: None,
         referrers: Lookup::Absent,
     }
 }

@@ -1,5 +1,5 @@
 //! Whose word counts for which image: the image policy, from what people write ([`ImagePolicySpec`]) to what is
-//! judged by ([`ImagePolicy`]). A policy cannot be built with a key that is not there: nothing in it trusts by default.
+//! judged by ([`ImagePolicy`]). A policy cannot be built with a key or a trust root that is not there: nothing in it trusts by default.
 //!
 //! **Which rule counts.** Of all rules that match, the one whose pattern is most specific: an exact repository before
 //! a pattern, then more components without wildcards, then no `**`, then more written characters; where image patterns
@@ -9,13 +9,13 @@
 //! says so.
 
 mod build;
+mod given;
 mod pattern;
 mod spec;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use jiff::Timestamp;
 use portreeve_policies::image::{Digest, Repository};
@@ -23,10 +23,12 @@ use portreeve_reports::Effect;
 use portreeve_reports::source::{Place, Problem, Problems};
 use sha2::{Digest as _, Sha256};
 
+pub use given::{Given, InvalidAuthorities};
 pub use pattern::{ImagePattern, InvalidPattern, NamespacePattern};
 pub use spec::{ImagePolicySpec, MAX_PATTERNS};
 
-use crate::key::{KeyError, TrustedKey};
+use crate::attestation::AttestationRule;
+use crate::authority::{Authorities, Trust};
 use pattern::Specificity;
 use spec::RuleSpec;
 
@@ -101,7 +103,7 @@ impl NoMatch {
     }
 }
 
-/// A policy that can judge: every authority has its key.
+/// A policy that can judge: every authority has its key, or its trust root.
 #[derive(Clone, Debug)]
 pub struct ImagePolicy {
     mode: Mode,
@@ -118,31 +120,15 @@ pub struct Rule {
     namespaces: Vec<NamespacePattern>,
     mode: Mode,
     basis: Basis,
+    attestations: Vec<AttestationRule>,
 }
 
 /// What a rule goes by.
 #[derive(Clone, Debug)]
 pub(crate) enum Basis {
-    Keys(KeyAuthorities),
+    Authorities(Authorities),
     Allow(StaticAllow),
     Deny { reason: String },
-}
-
-/// Keys, and how many of them must have signed.
-#[derive(Clone, Debug)]
-pub(crate) struct KeyAuthorities {
-    threshold: usize,
-    list: Vec<KeyAuthority>,
-}
-
-/// A named key.
-#[derive(Clone, Debug)]
-pub(crate) struct KeyAuthority {
-    pub(crate) name: String,
-    pub(crate) required: bool,
-    pub(crate) key: Arc<TrustedKey>,
-    pub(crate) not_before: Option<Timestamp>,
-    pub(crate) not_after: Option<Timestamp>,
 }
 
 /// Digests that somebody vouches for by hand, until a day.
@@ -163,67 +149,19 @@ pub enum Selection<'policy> {
     NoMatch(NoMatch),
 }
 
-/// Why keys make no policy.
-#[derive(Debug, thiserror::Error)]
-pub enum InvalidKeys {
-    /// Nobody to trust.
-    #[error("no key was given; an image cannot be verified without somebody to trust")]
-    NoKey,
-    /// A key that cannot be used.
-    #[error("key '{name}' cannot be used")]
-    Key {
-        /// Its file.
-        name: String,
-        /// What is wrong with it.
-        source: KeyError,
-    },
-    /// More signatures wanted than there are keys.
-    #[error("a threshold of {threshold} cannot be met by {distinct} different key(s)")]
-    Threshold {
-        /// What was asked for.
-        threshold: usize,
-        /// How many different keys there are.
-        distinct: usize,
-    },
-}
-
-/// The bytes of key files, or why they could not be read, by their names in a policy.
-pub type KeyBytes = BTreeMap<String, Result<Vec<u8>, String>>;
+/// The bytes of the files that a policy names (keys, trust roots), or why they could not be read, by their names in it.
+pub type FileBytes = BTreeMap<String, Result<Vec<u8>, String>>;
 
 impl ImagePolicy {
-    /// Completes a decoded policy with its key files. `problems` are those found before: what is wrong with keys is told
+    /// Completes a decoded policy with its files. `problems` are those found before: what is wrong with the files is told
     /// with them, and where there is any, there is no policy.
-    pub fn build(spec: &ImagePolicySpec, keys: &KeyBytes, mut problems: Problems) -> Result<Self, Problems> {
-        let rules = spec.rules.iter().filter_map(|rule| build::rule(rule, spec.mode, keys, &mut problems)).collect();
+    pub fn build(spec: &ImagePolicySpec, files: &FileBytes, mut problems: Problems) -> Result<Self, Problems> {
+        let rules = build::rules(spec, files, &mut problems);
         if !spec.is_sound && problems.is_empty() {
             problems.push(Place::default(), "the policy has mistakes");
         }
         let policy = Self::new(spec.mode, spec.no_match, rules);
         problems.into_result(policy)
-    }
-
-    /// The policy of `verify --key`: every image, these keys (by file name), `threshold` of them.
-    pub fn for_keys(keys: &BTreeMap<String, Vec<u8>>, threshold: usize) -> Result<Self, InvalidKeys> {
-        if keys.is_empty() {
-            return Err(InvalidKeys::NoKey);
-        }
-        let list = keys.iter().map(|(name, bytes)| {
-            let key = TrustedKey::from_pem(bytes).map_err(|source| InvalidKeys::Key { name: name.clone(), source })?;
-            Ok(KeyAuthority { name: name.clone(), required: false, key: key.into(), not_before: None, not_after: None })
-        });
-        let authorities = KeyAuthorities { threshold, list: list.collect::<Result<_, _>>()? };
-        let distinct = authorities.distinct_keys();
-        if threshold == 0 || threshold > distinct {
-            return Err(InvalidKeys::Threshold { threshold, distinct });
-        }
-        let rule = Rule {
-            name: "keys given".into(),
-            images: vec![ImagePattern::everything()],
-            namespaces: vec![NamespacePattern::everything()],
-            mode: Mode::Enforce,
-            basis: Basis::Keys(authorities),
-        };
-        Ok(Self::new(Mode::Enforce, NoMatch::Deny, vec![rule]))
     }
 
     /// The policy in whose place a document stands that cannot be read: it has no rules, and what no rule of another
@@ -302,6 +240,10 @@ impl Rule {
         &self.basis
     }
 
+    pub(crate) fn attestations(&self) -> &[AttestationRule] {
+        &self.attestations
+    }
+
     /// The namespaces it is for, as written, when it is not for all of them.
     pub(crate) fn limited_to(&self) -> Option<String> {
         if self.namespaces.iter().any(NamespacePattern::is_everything) {
@@ -328,45 +270,55 @@ impl Rule {
         canonical.number(self.namespaces.len());
         self.namespaces.iter().for_each(|pattern| _ = canonical.text(&pattern.to_string()));
         match &self.basis {
-            Basis::Keys(authorities) => authorities.write(canonical),
+            Basis::Authorities(authorities) => authorities.write(canonical),
             Basis::Allow(allow) => allow.write(canonical),
             Basis::Deny { reason } => _ = canonical.text("deny").text(reason),
+        }
+        canonical.number(self.attestations.len());
+        self.attestations.iter().for_each(|attestation| attestation.write(canonical));
+    }
+}
+
+impl Authorities {
+    fn write(&self, canonical: &mut Canonical) {
+        canonical.text("authorities").number(self.threshold()).number(self.list().len());
+        for authority in self.list() {
+            canonical.text(&authority.name).number(usize::from(authority.required));
+            authority.trust.write(canonical);
         }
     }
 }
 
-impl KeyAuthorities {
-    pub(crate) fn list(&self) -> &[KeyAuthority] {
-        &self.list
-    }
-
-    pub(crate) fn threshold(&self) -> usize {
-        self.threshold
-    }
-
-    /// Different keys: one that is listed twice is one.
-    fn distinct_keys(&self) -> usize {
-        self.list.iter().map(|authority| authority.key.spki()).collect::<BTreeSet<_>>().len()
-    }
-
-    /// Whether the authorities at these indices of the list are enough.
-    pub(crate) fn are_met_by(&self, vouching: &BTreeSet<usize>) -> bool {
-        let authorities = || self.list.iter().enumerate();
-        let keys: BTreeSet<_> = authorities()
-            .filter(|(index, _)| vouching.contains(index))
-            .map(|(_, authority)| authority.key.spki())
-            .collect();
-        let required = authorities().all(|(index, authority)| !authority.required || vouching.contains(&index));
-        // A policy is never built with a threshold of 0; if it were, nobody's word would still be too little.
-        required && !keys.is_empty() && keys.len() >= self.threshold
-    }
-
+impl Trust {
     fn write(&self, canonical: &mut Canonical) {
-        canonical.text("keys").number(self.threshold).number(self.list.len());
-        for authority in &self.list {
-            canonical.text(&authority.name).number(usize::from(authority.required)).bytes(authority.key.spki());
-            canonical.time(authority.not_before).time(authority.not_after);
+        match self {
+            Self::Key(trust) => {
+                canonical.text("key").bytes(trust.key.spki().as_bytes()).time(trust.not_before).time(trust.not_after);
+                let root = trust.root.as_ref().map(|root| root.digest()).unwrap_or_default();
+                canonical.text(trust.log.as_str()).bytes(root);
+            }
+            Self::Keyless(trust) => {
+                canonical.text("keyless");
+                for text in [&trust.identity.issuer, &trust.identity.subject] {
+                    let (kind, text) = text.written();
+                    canonical.text(kind).text(text);
+                }
+                canonical.number(trust.identity.claims.len());
+                for (claim, value) in &trust.identity.claims {
+                    canonical.text(claim.name()).text(value);
+                }
+                canonical.text(trust.log.as_str()).text(trust.sct.as_str()).bytes(trust.root.digest());
+            }
         }
+    }
+}
+
+impl AttestationRule {
+    fn write(&self, canonical: &mut Canonical) {
+        canonical.text(&self.name).text(&self.predicate_type).number(self.authorities.len());
+        self.authorities.iter().for_each(|index| _ = canonical.number(*index));
+        canonical.text(&self.max_age.map_or_else(String::new, |age| age.as_millis().to_string()));
+        canonical.text(self.condition.as_ref().map_or("", |condition| condition.text()));
     }
 }
 
@@ -416,7 +368,7 @@ struct Canonical(Sha256);
 impl Canonical {
     fn new() -> Self {
         let mut canonical = Self(Sha256::new());
-        canonical.text("portreeve-image-policy-v1");
+        canonical.text("portreeve-image-policy-v2");
         canonical
     }
 

@@ -1,24 +1,33 @@
 //! The `spec` of an ImagePolicy as people write it. What the format has and this version does not do is refused by
 //! name at its place: a condition that is dropped in silence would be a condition that is never checked.
 
+mod attestations;
+mod authorities;
+mod roots;
+
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use portreeve_policies::image::Digest;
-use portreeve_reports::source::{Fields, Node, Place};
+use portreeve_reports::source::{Fields, Place};
 
 use super::pattern::{ImagePattern, NamespacePattern};
-use super::{KeyBytes, Mode, NoMatch, StaticAllow, tied, ties};
+use super::{FileBytes, Mode, NoMatch, StaticAllow, tied, ties};
 
-/// A decoded policy, its key files named but not read. One with mistakes is decoded as far as it can be, so that what
-/// its keys and rules say together is told with them; a policy is never built of it. See [`super::ImagePolicy::build`].
+pub(super) use attestations::AttestationSpec;
+pub(super) use authorities::{AuthoritiesSpec, AuthoritySpec, KeySpec, KeylessSpec, TrustSpec};
+pub(super) use roots::{RootSource, TrustRootSpec};
+
+/// A decoded policy, its files named but not read. One with mistakes is decoded as far as it can be, so that what
+/// its files and rules say together is told with them; a policy is never built of it. See [`super::ImagePolicy::build`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImagePolicySpec {
     pub(super) file: String,
     pub(super) mode: Mode,
     pub(super) no_match: NoMatch,
+    pub(super) trust_roots: Vec<TrustRootSpec>,
     pub(super) rules: Vec<RuleSpec>,
     /// Whether it has no mistakes so far.
     pub(super) is_sound: bool,
@@ -34,6 +43,7 @@ pub(super) struct RuleSpec {
     pub(super) mode: Option<Mode>,
     /// `None` after a mistake.
     pub(super) basis: Option<BasisSpec>,
+    pub(super) attestations: Vec<AttestationSpec>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,39 +53,22 @@ pub(super) enum BasisSpec {
     Deny { reason: String },
 }
 
+/// Where bytes are that a policy goes by.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct AuthoritiesSpec {
-    pub(super) place: Place,
-    /// `None` after a mistake.
-    pub(super) threshold: Option<usize>,
-    pub(super) list: Vec<AuthoritySpec>,
-    /// How many are written, those with mistakes included.
-    pub(super) written: usize,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct AuthoritySpec {
-    /// Empty when it is missing, which is a mistake.
-    pub(super) name: String,
-    pub(super) required: bool,
-    pub(super) key: KeySpec,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct KeySpec {
-    pub(super) place: Place,
-    pub(super) source: KeySource,
-    pub(super) not_before: Option<Timestamp>,
-    pub(super) not_after: Option<Timestamp>,
-}
-
-/// Where the bytes of a key are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum KeySource {
+pub(super) enum Bytes {
     /// In a file beside the policy's.
     File(String),
-    /// In the policy itself, as PEM.
+    /// In the policy itself.
     Data(String),
+}
+
+impl Bytes {
+    fn file(&self) -> Option<&str> {
+        match self {
+            Self::File(file) => Some(file),
+            Self::Data(_) => None,
+        }
+    }
 }
 
 /// Most patterns of one policy, and of policies that are in force together: ties are looked for in all pairs.
@@ -85,37 +78,46 @@ impl ImagePolicySpec {
     /// Decodes the `spec` map. Problems go to the file's [`portreeve_reports::source::Problems`], all at once.
     pub fn decode(fields: &mut Fields<'_, '_>) -> Option<Self> {
         let before = fields.problems().list().len();
-        not_supported(fields, &["trustRoots"]);
         let mode = fields.optional_parsed("mode", Mode::parse).unwrap_or(Mode::Enforce);
         let no_match = fields.optional_parsed("noMatch", NoMatch::parse).unwrap_or(NoMatch::Deny);
+        let trust_roots = roots::decode(fields);
+        let names: Vec<&str> = trust_roots.iter().map(|root| root.name.as_str()).collect();
         fields.required("rules");
-        let rules = fields.maps("rules", decode_rule);
+        let rules = fields.maps("rules", |fields| decode_rule(fields, &names));
         let file = fields.problems().file().to_owned();
-        let mut spec = Self { file, mode, no_match, rules, is_sound: true };
+        let mut spec = Self { file, mode, no_match, trust_roots, rules, is_sound: true };
         spec.check_names(fields);
         spec.check_ties(fields);
         spec.is_sound = fields.problems().list().len() == before;
         Some(spec)
     }
 
-    /// The key files to read for [`super::ImagePolicy::build`], as written, relative to the policy's file.
-    pub fn key_files(&self) -> BTreeSet<&str> {
-        self.keys().filter_map(KeySpec::file).collect()
+    /// The files to read for [`super::ImagePolicy::build`], as written, relative to the policy's file.
+    pub fn files(&self) -> BTreeSet<&str> {
+        self.bytes().filter_map(Bytes::file).collect()
     }
 
-    /// The key files of a policy that has no file beside which they could lie (a custom resource), each as what cannot
-    /// be read: it must not name files of whoever reads it.
-    pub fn no_key_files(&self) -> KeyBytes {
-        let why = "a policy of the cluster has no files; write the key as 'data'";
-        self.key_files().into_iter().map(|file| (file.to_owned(), Err(why.to_owned()))).collect()
+    /// The files of a policy that has no file beside which they could lie (a custom resource), each as what cannot be
+    /// read: it must not name files of whoever reads it.
+    pub fn no_files(&self) -> FileBytes {
+        let why = "a policy of the cluster has no files; write a key as 'data', a trust root as 'trustedRootData'";
+        self.files().into_iter().map(|file| (file.to_owned(), Err(why.to_owned()))).collect()
     }
 
-    fn keys(&self) -> impl Iterator<Item = &KeySpec> {
+    fn bytes(&self) -> impl Iterator<Item = &Bytes> {
         let lists = self.rules.iter().filter_map(|rule| match &rule.basis {
             Some(BasisSpec::Authorities(authorities)) => Some(&authorities.list),
             Some(BasisSpec::Allow(_) | BasisSpec::Deny { .. }) | None => None,
         });
-        lists.flatten().map(|authority| &authority.key)
+        let keys = lists.flatten().filter_map(|authority| match &authority.trust {
+            TrustSpec::Key(key) => Some(&key.source),
+            TrustSpec::Keyless(_) => None,
+        });
+        let roots = self.trust_roots.iter().filter_map(|root| match &root.source {
+            RootSource::Bytes(bytes) => Some(bytes),
+            RootSource::Embedded(_) => None,
+        });
+        keys.chain(roots)
     }
 
     /// Why the two policies cannot both be in force: rules of both could be the one that counts.
@@ -160,15 +162,27 @@ fn not_supported(fields: &mut Fields<'_, '_>, keys: &[&'static str]) {
     }
 }
 
-fn decode_rule(fields: &mut Fields<'_, '_>) -> Option<RuleSpec> {
-    not_supported(fields, &["attestations"]);
+fn decode_rule(fields: &mut Fields<'_, '_>, roots: &[&str]) -> Option<RuleSpec> {
     decode_platforms(fields);
     let name = fields.required_str("name").map(str::to_owned);
     let images = decode_images(fields);
     let namespaces = decode_namespaces(fields);
     let mode = fields.optional_parsed("mode", Mode::parse);
-    let basis = decode_basis(fields);
-    Some(RuleSpec { place: fields.place(), name: name.unwrap_or_default(), images, namespaces, mode, basis })
+    let basis = decode_basis(fields, roots);
+    let names: Option<Vec<&str>> = match &basis {
+        Some(BasisSpec::Authorities(spec)) => Some(spec.list.iter().map(|authority| authority.name.as_str()).collect()),
+        Some(BasisSpec::Allow(_) | BasisSpec::Deny { .. }) | None => None,
+    };
+    let attestations = attestations::decode(fields, names.as_deref());
+    Some(RuleSpec {
+        place: fields.place(),
+        name: name.unwrap_or_default(),
+        images,
+        namespaces,
+        mode,
+        basis,
+        attestations,
+    })
 }
 
 fn decode_platforms(fields: &mut Fields<'_, '_>) {
@@ -215,7 +229,7 @@ fn parsed_list<T, E: std::fmt::Display>(
     parsed
 }
 
-fn decode_basis(fields: &mut Fields<'_, '_>) -> Option<BasisSpec> {
+fn decode_basis(fields: &mut Fields<'_, '_>, roots: &[&str]) -> Option<BasisSpec> {
     let (has_authorities, has_static) = (fields.optional("authorities").is_some(), fields.optional("static").is_some());
     let place = fields.place();
     match (has_authorities, has_static) {
@@ -225,86 +239,9 @@ fn decode_basis(fields: &mut Fields<'_, '_>) -> Option<BasisSpec> {
         }
         (true, false) | (false, true) => {}
     }
-    let authorities = fields.optional_map("authorities", decode_authorities);
+    let authorities = fields.optional_map("authorities", |fields| authorities::decode(fields, roots));
     let fixed = fields.optional_map("static", decode_static);
     authorities.map(BasisSpec::Authorities).or(fixed)
-}
-
-fn decode_authorities(fields: &mut Fields<'_, '_>) -> Option<AuthoritiesSpec> {
-    let place = fields.place();
-    let threshold = fields.optional_int("threshold").unwrap_or(1);
-    let threshold = usize::try_from(threshold).ok().filter(|threshold| *threshold > 0);
-    if threshold.is_none() {
-        let message = format!("'{}' must be 1 or more", fields.path_of("threshold"));
-        fields.problem(place, message);
-    }
-    fields.required("list");
-    let before = fields.problems().list().len();
-    let list = fields.maps("list", decode_authority);
-    if list.is_empty() && fields.problems().list().len() == before {
-        let message = format!("'{}' needs at least one authority", fields.path_of("list"));
-        fields.problem(place, message);
-    }
-    let written = fields.optional("list").and_then(Node::as_list).map_or(0, <[Node]>::len);
-    let mut seen = BTreeSet::new();
-    let named = list.iter().filter(|authority| !authority.name.is_empty());
-    for authority in named.filter(|authority| !seen.insert(&authority.name)) {
-        fields.problem(authority.key.place, format!("two authorities have the name '{}'", authority.name));
-    }
-    Some(AuthoritiesSpec { place, threshold, list, written })
-}
-
-fn decode_authority(fields: &mut Fields<'_, '_>) -> Option<AuthoritySpec> {
-    let others = ["keyless", "certificate", "notary", "github"];
-    not_supported(fields, &others);
-    let name = fields.required_str("name").map(str::to_owned);
-    let required = fields.optional_bool("required").unwrap_or(false);
-    // An authority of another kind has been refused already: that it has no key is not a second mistake.
-    if others.iter().any(|other| fields.optional(other).is_some()) && fields.optional("key").is_none() {
-        return None;
-    }
-    fields.required("key");
-    let key = fields.optional_map("key", decode_key);
-    Some(AuthoritySpec { name: name.unwrap_or_default(), required, key: key? })
-}
-
-impl KeySpec {
-    fn file(&self) -> Option<&str> {
-        match &self.source {
-            KeySource::File(file) => Some(file),
-            KeySource::Data(_) => None,
-        }
-    }
-}
-
-fn decode_key(fields: &mut Fields<'_, '_>) -> Option<KeySpec> {
-    let place = fields.place();
-    let source = decode_key_source(fields);
-    fields.optional_parsed("log", |text| match text {
-        "optional" => Ok(()),
-        "required" => Err("'required' is not supported yet; 'optional' is".to_owned()),
-        _ => Err(format!("'{text}' is not one of required, optional")),
-    });
-    let not_before = fields.optional_parsed("notBefore", |text| instant(text, DayEdge::Start));
-    let not_after = fields.optional_parsed("notAfter", |text| instant(text, DayEdge::End));
-    if let (Some(before), Some(after)) = (not_before, not_after)
-        && before > after
-    {
-        fields.problem(place, "'notAfter' is before 'notBefore'; the key would never be trusted");
-    }
-    Some(KeySpec { place, source: source?, not_before, not_after })
-}
-
-fn decode_key_source(fields: &mut Fields<'_, '_>) -> Option<KeySource> {
-    let (has_file, has_data) = (fields.optional("file").is_some(), fields.optional("data").is_some());
-    if has_file && has_data {
-        let place = fields.place();
-        fields.problem(place, "a key has either 'file' or 'data', not both");
-    }
-    if has_data && !has_file {
-        return fields.required_str("data").map(|data| KeySource::Data(data.to_owned()));
-    }
-    fields.required_str("file").map(|file| KeySource::File(file.to_owned()))
 }
 
 fn decode_static(fields: &mut Fields<'_, '_>) -> Option<BasisSpec> {

@@ -3,6 +3,7 @@ use portreeve_reports::source::{Fields, Limits, yaml};
 use sigstore_crypto::KeyPair;
 
 use super::*;
+use crate::authority::Authority;
 
 const DIGEST: &str = "sha256:9ae97d36d26566ff84e8893c64a6dc4fe8ca6d1144bf5b87b2b85a32def253c7";
 
@@ -24,7 +25,7 @@ fn sound() -> Problems {
 }
 
 /// All that is told of a policy and its key files.
-fn round(text: &str, keys: &KeyBytes) -> String {
+fn round(text: &str, keys: &FileBytes) -> String {
     let document = yaml::read(text.as_bytes(), &Limits::default()).remove(0).unwrap();
     let mut problems = sound();
     let spec = Fields::of(&document, "spec", &mut problems).and_then(|map| map.finish_with(ImagePolicySpec::decode));
@@ -85,7 +86,7 @@ rules:
 #[test]
 fn what_this_version_supports_is_decoded() {
     let spec = decode(SUPPORTED).unwrap();
-    assert_eq!(spec.key_files(), BTreeSet::from(["a.pub", "b.pub"]));
+    assert_eq!(spec.files(), BTreeSet::from(["a.pub", "b.pub"]));
     let policy = built(SUPPORTED);
     assert_eq!(chosen(&policy, "quay.io/nebari/hub:1", Some("jhub")), "platform images");
     assert_eq!(chosen(&policy, "busybox", Some("jhub")), "pinned");
@@ -94,9 +95,12 @@ fn what_this_version_supports_is_decoded() {
     else {
         panic!("no rule")
     };
-    let Basis::Keys(authorities) = rule.basis() else { panic!("no keys") };
+    let Basis::Authorities(authorities) = rule.basis() else { panic!("no authorities") };
     assert_eq!((authorities.threshold(), rule.mode()), (2, Mode::Warn));
-    let [first, second] = authorities.list() else { panic!("two authorities") };
+    let [Authority { trust: Trust::Key(first), .. }, Authority { trust: Trust::Key(second), .. }] = authorities.list()
+    else {
+        panic!("two keys")
+    };
     let times = [first.not_before, first.not_after, second.not_after].map(|time| time.unwrap().to_string());
     assert_eq!(times, ["2026-01-01T00:00:00Z", "2027-06-30T23:59:59.999999999Z", "2027-06-30T12:00:00Z"]);
 }
@@ -106,26 +110,178 @@ fn what_the_format_has_and_this_version_has_not_is_refused_at_its_place() {
     let text = r#"
 mode: enforce
 trustRoots:
-  - {name: public, embedded: sigstore}
+  - {name: public, tuf: {url: https://tuf.example}}
 rules:
   - name: a
     images: ["quay.io/a/**"]
     platforms: index-or-child
-    attestations:
-      - {name: provenance}
     authorities:
       list:
         - name: k
-          key: {file: a.pub, log: required}
+          certificate: {file: ca.pem}
         - name: w
-          keyless: {issuer: https://issuer.example}
+          notary: {trustStore: ca}
 "#;
     insta::assert_snapshot!(problems(text), @r"
-    policy.yaml:4:3: 'spec.trustRoots' is not supported yet
+    policy.yaml:4:25: 'spec.trustRoots[0].tuf' is not supported yet
     policy.yaml:8:16: 'spec.rules[0].platforms': 'index-or-child' is not supported yet; 'index' is
-    policy.yaml:10:7: 'spec.rules[0].attestations' is not supported yet
-    policy.yaml:14:35: 'spec.rules[0].authorities.list[0].key.log': 'required' is not supported yet; 'optional' is
-    policy.yaml:16:20: 'spec.rules[0].authorities.list[1].keyless' is not supported yet
+    policy.yaml:12:24: 'spec.rules[0].authorities.list[0].certificate' is not supported yet
+    policy.yaml:14:19: 'spec.rules[0].authorities.list[1].notary' is not supported yet
+    ");
+}
+
+const KEYLESS: &str = r#"
+trustRoots:
+  - {name: public, embedded: sigstore}
+rules:
+  - name: workflow
+    images: ["quay.io/nebari/**"]
+    authorities:
+      list:
+        - name: release workflow
+          keyless:
+            issuer: https://token.actions.githubusercontent.com
+            subjectRegexp: 'https://github\.com/nebari-dev/x/\.github/workflows/build\.yml@refs/tags/.+'
+            claims: {sourceRepositoryOwner: nebari-dev}
+            trustRoot: public
+        - {name: key, key: {file: a.pub, log: required, trustRoot: public}}
+"#;
+
+#[test]
+fn identities_and_logs_of_a_trust_root_are_decoded_and_change_the_digest() {
+    let policy = built(KEYLESS);
+    for (from, to) in [
+        ("embedded: sigstore", "embedded: sigstore-staging"),
+        ("actions", "action"),
+        ("issuer:", "issuerRegexp:"),
+        ("build", "release"),
+        ("nebari-dev}", "nebari}"),
+        ("sourceRepositoryOwner:", "sourceRepositoryRef:"),
+        ("trustRoot: public\n", "trustRoot: public\n            log: optional\n"),
+        ("trustRoot: public\n", "trustRoot: public\n            sct: optional\n"),
+        ("log: required", "log: optional"),
+    ] {
+        assert!(KEYLESS.contains(from), "{from}");
+        let one = |text: &str| {
+            let keys = BTreeMap::from([("a.pub".to_owned(), Ok(SAME_KEY.as_bytes().to_vec()))]);
+            ImagePolicy::build(&decode(text).unwrap(), &keys, sound()).unwrap().digest().to_owned()
+        };
+        assert_ne!(one(KEYLESS), one(&KEYLESS.replacen(from, to, 1)), "{to}");
+    }
+    assert_eq!(chosen(&policy, "quay.io/nebari/hub", None), "workflow");
+}
+
+#[test]
+fn mistakes_of_attestations_are_told_at_once_with_their_places() {
+    let text = r#"
+rules:
+  - name: a
+    images: ["quay.io/a/**"]
+    authorities: {list: [{name: k, key: {file: a.pub}}]}
+    attestations:
+      - {name: one, predicateType: slsaprovenance1, authorities: [l], maxAge: soon, cel: predicat.x == 1}
+      - {name: one, predicateType: "https://slsa.dev/provenance/v1", authorities: [], maxAge: 0s, cel: "predicate ="}
+      - {}
+  - {name: b, images: ["quay.io/b"], static: {deny: true, reason: r}, attestations: [{name: x, predicateType: "a:b"}]}
+"#;
+    insta::assert_snapshot!(problems(text), @r"
+    policy.yaml:7:36: 'spec.rules[0].attestations[0].predicateType': 'slsaprovenance1' is not a URI; write https://slsa.dev/provenance/v1
+    policy.yaml:7:66: 'spec.rules[0].attestations[0].authorities': the rule has no authority 'l' (did you mean 'k'?)
+    policy.yaml:7:79: 'spec.rules[0].attestations[0].maxAge': 'soon' is not a duration such as 90d or 12h
+    policy.yaml:7:90: 'spec.rules[0].attestations[0].cel': there is no variable 'predicat'; did you mean 'predicate'?
+    policy.yaml:8:9: two attestations have the name 'one'
+    policy.yaml:8:83: 'spec.rules[0].attestations[1].authorities' needs at least one name; leave it out for all of the rule's
+    policy.yaml:8:95: 'spec.rules[0].attestations[1].maxAge': '0s' is not a duration such as 90d or 12h
+    policy.yaml:8:104: 'spec.rules[0].attestations[1].cel': this is no CEL expression: ERROR: <input>:1:11: Syntax error: token recognition error at: '='
+    | predicate =
+    | ..........^
+    policy.yaml:9:9: 'spec.rules[0].attestations[2].name' is missing
+    policy.yaml:9:9: 'spec.rules[0].attestations[2].predicateType' is missing
+    policy.yaml:10:85: 'spec.rules[1].attestations' needs 'authorities' beside it: somebody must have made them
+    ");
+}
+
+#[test]
+fn attestations_change_the_digest() {
+    let rule = |attestation: &str| {
+        let text = format!(
+            "rules:\n- name: a\n  images: ['**']\n  authorities: {{list: [{{name: k, key: {{file: a.pub}}}}, {{name: l, key: {{file: b.pub}}}}]}}\n  attestations: [{{{attestation}}}]\n"
+        );
+        let keys = BTreeMap::from([
+            ("a.pub".to_owned(), Ok(SAME_KEY.as_bytes().to_vec())),
+            ("b.pub".to_owned(), Ok(SAME_KEY.as_bytes().to_vec())),
+        ]);
+        ImagePolicy::build(&decode(&text).unwrap(), &keys, sound()).unwrap().digest().to_owned()
+    };
+    let written = "name: p, predicateType: 'a:b', authorities: [k], maxAge: 90d, cel: predicate.x == 1";
+    for (from, to) in [
+        ("name: p", "name: q"),
+        ("a:b", "a:c"),
+        ("[k]", "[l]"),
+        (", authorities: [k]", ""),
+        ("90d", "91d"),
+        (", maxAge: 90d", ""),
+        ("== 1", "== 2"),
+        (", cel: predicate.x == 1", ""),
+    ] {
+        assert!(written.contains(from), "{from}");
+        assert_ne!(rule(written), rule(&written.replacen(from, to, 1)), "{to}");
+    }
+}
+
+/// Any key; the public-good log's.
+const SAME_KEY: &str = "-----BEGIN PUBLIC KEY-----
+MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE2G2Y+2tabdTV5BcGiBIx0a9fAFwr
+kBbmLSGtks4L3qX6yYY0zufBnhC8Ur/iy55GhWP/9A/bY2LhC30M9+RYtw==
+-----END PUBLIC KEY-----
+";
+
+#[test]
+fn mistakes_of_identities_and_trust_roots_are_told_at_once_with_their_places() {
+    let text = r#"
+trustRoots:
+  - {name: public, embedded: public}
+  - {name: github, embedded: github}
+  - {name: corp, trustedRootFile: root.json, embedded: sigstore}
+  - {name: corp, trustedRootFile: gone.json}
+  - {name: none}
+rules:
+  - name: a
+    images: ["quay.io/a/**"]
+    authorities:
+      list:
+        - name: both
+          key: {file: a.pub}
+          keyless: {issuer: i, subject: s, trustRoot: github}
+        - {name: neither}
+        - {name: open, keyless: {issuerRegexp: '.*', subject: '', trustRoot: githob, log: maybe}}
+        - {name: half, keyless: {issuer: i, issuerRegexp: i, claims: {sourceRepositoryOwnr: x, buildTrigger: 1}}}
+        - {name: lacking, keyless: {issuer: i, subject: s, trustRoot: github}}
+        - {name: unlogged, key: {file: a.pub, log: required}}
+        - {name: logless, key: {file: a.pub, log: required, trustRoot: broken}}
+        - {name: lost, keyless: {issuer: i, subject: s, trustRoot: corp}}
+"#;
+    let files = FileBytes::from([("a.pub".to_owned(), Ok(key())), ("root.json".to_owned(), Ok(b"{}".to_vec()))]);
+    insta::assert_snapshot!(round(text, &files), @r"
+    policy.yaml:3:30: 'spec.trustRoots[0].embedded': 'public' is not one of sigstore, sigstore-staging, github
+    policy.yaml:5:5: 'spec.trustRoots[2]' needs one of 'embedded', 'trustedRootFile', 'trustedRootData'
+    policy.yaml:6:5: two trust roots have the name 'corp'
+    policy.yaml:6:5: trust root file 'gone.json' could not be read
+    policy.yaml:7:5: 'spec.trustRoots[4]' needs one of 'embedded', 'trustedRootFile', 'trustedRootData'
+    policy.yaml:13:11: an authority has either 'key' or 'keyless', not both
+    policy.yaml:16:11: 'spec.rules[0].authorities.list[1]' needs 'key' or 'keyless'
+    policy.yaml:17:48: 'spec.rules[0].authorities.list[2].keyless.issuerRegexp': it matches everything; say whose word counts
+    policy.yaml:17:63: 'spec.rules[0].authorities.list[2].keyless.subject': it is empty and would match nobody
+    policy.yaml:17:78: 'spec.rules[0].authorities.list[2].keyless.trustRoot': 'trustRoots' has no 'githob' (did you mean 'github'?)
+    policy.yaml:17:91: 'spec.rules[0].authorities.list[2].keyless.log': 'maybe' is not one of required, optional
+    policy.yaml:18:33: an identity has either 'issuer' or 'issuerRegexp', not both
+    policy.yaml:18:33: 'spec.rules[0].authorities.list[3].keyless.subject' is missing; or 'subjectRegexp'
+    policy.yaml:18:33: 'spec.rules[0].authorities.list[3].keyless.trustRoot' is missing
+    policy.yaml:18:71: 'spec.rules[0].authorities.list[3].keyless.claims': no certificate has a claim 'sourceRepositoryOwnr' (did you mean 'sourceRepositoryOwner'?)
+    policy.yaml:18:110: 'spec.rules[0].authorities.list[3].keyless.claims.buildTrigger' must be a string that is not empty
+    policy.yaml:19:36: trust root 'github' names no transparency log, and this authority needs one
+    policy.yaml:20:33: 'spec.rules[0].authorities.list[5].key.trustRoot' is missing: 'log: required' needs a log to check against
+    policy.yaml:21:72: 'spec.rules[0].authorities.list[6].key.trustRoot': 'trustRoots' has no 'broken'
     ");
 }
 
@@ -160,13 +316,13 @@ rules:
   - {name: f, images: ["quay.io/a"]}
   - {name: g, images: ["quay.io/g"], authorities: {threshold: 3, list: [{name: k, key: {file: garbage.pub}}]}}
 "#;
-    let keys = KeyBytes::from([
+    let keys = FileBytes::from([
         ("good.pub".to_owned(), Ok(key())),
         ("garbage.pub".to_owned(), Ok(b"garbage".to_vec())),
         ("missing.pub".to_owned(), Err("it is not there".to_owned())),
     ]);
     insta::assert_snapshot!(round(text, &keys), @r"
-    policy.yaml:3:51: rule 'a': a threshold of 2 cannot be met by 1 different key(s)
+    policy.yaml:3:51: rule 'a': a threshold of 2 cannot be met by 1 different authority
     policy.yaml:4:5: two rules have the name 'a'
     policy.yaml:4:5: rules 'a' and 'a' are equally specific and both can match: 'quay.io/a' and 'quay.io/a'
     policy.yaml:4:74: key file 'missing.pub': it is not there
@@ -185,7 +341,7 @@ rules:
     policy.yaml:12:5: a rule needs 'authorities' or 'static'; without either it would trust nobody
     policy.yaml:12:5: rules 'a' and 'f' are equally specific and both can match: 'quay.io/a' and 'quay.io/a'
     policy.yaml:12:5: rules 'a' and 'f' are equally specific and both can match: 'quay.io/a' and 'quay.io/a'
-    policy.yaml:13:51: rule 'g': a threshold of 3 cannot be met by 1 different key(s)
+    policy.yaml:13:51: rule 'g': a threshold of 3 cannot be met by 1 different authority
     policy.yaml:13:88: key file 'garbage.pub': it holds no PEM block; a public key reads '-----BEGIN PUBLIC KEY-----' …
     ");
 }
@@ -195,7 +351,7 @@ fn a_policy_with_mistakes_is_not_built_even_by_who_lost_them() {
     let document = yaml::read(b"rules: [{name: a, images: [quay.io/a]}]", &Limits::default()).remove(0).unwrap();
     let mut lost = sound();
     let spec = Fields::of(&document, "spec", &mut lost).and_then(|map| map.finish_with(ImagePolicySpec::decode));
-    assert!(ImagePolicy::build(&spec.unwrap(), &KeyBytes::new(), sound()).is_err());
+    assert!(ImagePolicy::build(&spec.unwrap(), &FileBytes::new(), sound()).is_err());
 }
 
 #[test]
@@ -270,10 +426,13 @@ fn a_policy_is_not_built_without_its_keys() {
     let same = key();
     let twice = BTreeMap::from([("a.pub".to_owned(), Ok(same.clone())), ("b.pub".to_owned(), Ok(same))]);
     let said = ImagePolicy::build(&spec, &twice, sound()).unwrap_err().to_string();
-    assert_eq!(said, "policy.yaml:11:7: rule 'platform images': a threshold of 2 cannot be met by 1 different key(s)");
-    assert!(matches!(ImagePolicy::for_keys(&BTreeMap::new(), 1), Err(InvalidKeys::NoKey)));
-    let one = BTreeMap::from([("a.pub".to_owned(), key())]);
-    assert!(matches!(ImagePolicy::for_keys(&one, 0), Err(InvalidKeys::Threshold { .. })));
+    assert_eq!(
+        said,
+        "policy.yaml:11:7: rule 'platform images': a threshold of 2 cannot be met by 1 different authority"
+    );
+    assert!(matches!(ImagePolicy::given(Given::default(), 1), Err(InvalidAuthorities::Nobody)));
+    let one = Given { keys: BTreeMap::from([("a.pub".to_owned(), key())]), ..Given::default() };
+    assert!(matches!(ImagePolicy::given(one, 0), Err(InvalidAuthorities::Threshold { .. })));
 }
 
 #[test]
@@ -338,9 +497,9 @@ fn a_key_stands_in_a_file_or_in_the_policy_and_policies_without_files_refuse_the
     let data = serde_json::to_string(&pem).unwrap();
     let spec = decode(&with(&format!("{{data: {data}}}"))).unwrap();
     assert!(ImagePolicy::build(&spec, &BTreeMap::new(), sound()).is_ok());
-    assert!(spec.no_key_files().is_empty());
+    assert!(spec.no_files().is_empty());
     let named = decode(&with("{file: /etc/passwd}")).unwrap();
-    let said = ImagePolicy::build(&named, &named.no_key_files(), sound()).unwrap_err().to_string();
+    let said = ImagePolicy::build(&named, &named.no_files(), sound()).unwrap_err().to_string();
     assert!(said.contains("key file '/etc/passwd': a policy of the cluster has no files"), "{said}");
     assert!(problems(&with(&format!("{{file: a.pub, data: {data}}}"))).contains("not both"));
     let broken = decode(&with("{data: nothing}")).unwrap();

@@ -7,6 +7,7 @@ use portreeve_reports::source::{Fields, Limits, Problems, yaml};
 
 use super::*;
 use crate::evidence::{ImageEvidence, Lookup, Referrer, ReferrerContent, SignatureLayer};
+use crate::policy::Given;
 use crate::policy::{ImagePolicy, ImagePolicySpec};
 use crate::sign::{SigningKey, sign_v2};
 use crate::verify::judge;
@@ -42,6 +43,7 @@ fn nothing() -> ImageEvidence {
         repository: "quay.io/nebari/hub".into(),
         digest: Digest::parse(DIGEST).unwrap(),
         tag_signatures: Lookup::Absent,
+        tag_attestations: None,
         referrers: Lookup::Absent,
     }
 }
@@ -59,7 +61,7 @@ fn signed_by(key: &SigningKey) -> ImageEvidence {
 
 fn judgement(key: &SigningKey, evidence: &ImageEvidence) -> ImageJudgement {
     let keys = BTreeMap::from([("release.pub".to_owned(), key.public_key_pem().unwrap().into_bytes())]);
-    let policy = ImagePolicy::for_keys(&keys, 1).unwrap();
+    let policy = ImagePolicy::given(Given { keys, ..Given::default() }, 1).unwrap();
     let image = ImageReference::parse("quay.io/nebari/hub").unwrap().pinned(evidence.digest.clone());
     judge(&policy, &image, None, Some(evidence), Timestamp::UNIX_EPOCH)
 }
@@ -103,24 +105,25 @@ fn the_list_of_codes_is_reviewed_when_it_changes() {
     PR-1001 high image is signed
     PR-1002 critical image is signed by whom the policy trusts
     PR-1003 high image is as the policy wants it
+    PR-1004 high image has the attestations that the policy wants
     ");
 }
 
 #[test]
-fn every_outcome_answers_all_three_questions() {
+fn every_outcome_answers_all_questions() {
     use Verdict::{Fail, NotApplicable, Pass, Unknown};
     let [key, stranger] = [(); 2].map(|()| SigningKey::generate().unwrap());
     let late = ImageEvidence { referrers: Lookup::Indeterminate(Cause::TimedOut, "x".into()), ..nothing() };
     for (judgement, expected) in [
-        (judgement(&key, &signed_by(&key)), [Pass, Pass, Pass]),
-        (judgement(&key, &nothing()), [Fail, NotApplicable, NotApplicable]),
-        (judgement(&key, &signed_by(&stranger)), [Pass, Fail, NotApplicable]),
-        (by_policy("{noMatch: deny, rules: []}"), [NotApplicable, NotApplicable, Fail]),
-        (by_policy("{noMatch: allow, rules: []}"), [NotApplicable; 3]),
-        (judgement(&key, &late), [Unknown; 3]),
+        (judgement(&key, &signed_by(&key)), [Pass, Pass, Pass, NotApplicable]),
+        (judgement(&key, &nothing()), [Fail, NotApplicable, NotApplicable, NotApplicable]),
+        (judgement(&key, &signed_by(&stranger)), [Pass, Fail, NotApplicable, NotApplicable]),
+        (by_policy("{noMatch: deny, rules: []}"), [NotApplicable, NotApplicable, Fail, NotApplicable]),
+        (by_policy("{noMatch: allow, rules: []}"), [NotApplicable; 4]),
+        (judgement(&key, &late), [Unknown, Unknown, Unknown, NotApplicable]),
     ] {
         let findings = findings(&hub(), &judgement).unwrap();
-        let codes = ["PR-1001", "PR-1002", "PR-1003"].map(str::to_owned);
+        let codes = ["PR-1001", "PR-1002", "PR-1003", "PR-1004"].map(str::to_owned);
         assert_eq!(verdicts(&findings), codes.into_iter().zip(expected).collect::<Vec<_>>());
         for finding in findings {
             assert_eq!(finding.cause, (finding.verdict == Unknown).then_some(Cause::TimedOut));
@@ -157,8 +160,13 @@ fn findings_of_two_digests_of_one_repository_become_one_with_the_worst_verdict()
     assert_eq!(merged, merge(vec![bad, good]));
     assert_eq!(
         verdicts(&merged),
-        [("PR-1001", Verdict::Fail), ("PR-1002", Verdict::Pass), ("PR-1003", Verdict::Pass)]
-            .map(|(code, verdict)| (code.to_owned(), verdict))
+        [
+            ("PR-1001", Verdict::Fail),
+            ("PR-1002", Verdict::Pass),
+            ("PR-1003", Verdict::Pass),
+            ("PR-1004", Verdict::NotApplicable)
+        ]
+        .map(|(code, verdict)| (code.to_owned(), verdict))
     );
     let references: Vec<&str> =
         merged[0].evidence.iter().filter(|told| told.name == "reference").map(|told| &*told.value).collect();
@@ -182,7 +190,7 @@ fn merging_keeps_the_strongest_effect_of_the_worst_verdict() {
     let [weak, strong] = ["audit", "enforce"].map(|mode| by_policy(&format!("{{mode: {mode}, rules: []}}")));
     for order in [[&weak, &strong], [&strong, &weak]] {
         let merged = merge(order.iter().map(|judgement| findings(&hub(), judgement).unwrap()).collect());
-        assert_eq!((merged.len(), merged[2].verdict, merged[2].effect), (3, Verdict::Fail, Effect::Block));
+        assert_eq!((merged.len(), merged[2].verdict, merged[2].effect), (4, Verdict::Fail, Effect::Block));
     }
 }
 

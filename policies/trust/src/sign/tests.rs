@@ -3,7 +3,7 @@ use portreeve_reports::Cause;
 
 use super::*;
 use crate::evidence::{ImageEvidence, Lookup, Referrer, ReferrerContent, SignatureLayer};
-use crate::policy::ImagePolicy;
+use crate::policy::{Given, ImagePolicy};
 use crate::verify::judge;
 
 const COSIGN_KEY: &[u8] = include_bytes!("../../tests/fixtures/signer.key");
@@ -19,7 +19,7 @@ fn subject() -> Descriptor {
 
 fn judged(key: &SigningKey, evidence: &ImageEvidence) -> ImageFact {
     let keys = BTreeMap::from([("key.pub".to_owned(), key.public_key_pem().unwrap().into_bytes())]);
-    let policy = ImagePolicy::for_keys(&keys, 1).unwrap();
+    let policy = ImagePolicy::given(Given { keys, ..Given::default() }, 1).unwrap();
     let image = image().pinned(evidence.digest.clone());
     judge(&policy, &image, None, Some(evidence), Timestamp::UNIX_EPOCH).fact()
 }
@@ -29,6 +29,7 @@ fn nothing() -> ImageEvidence {
         repository: image().repository.to_string(),
         digest: subject().digest,
         tag_signatures: Lookup::Absent,
+        tag_attestations: None,
         referrers: Lookup::Absent,
     }
 }

@@ -3,8 +3,8 @@ use std::collections::BTreeMap;
 use portreeve_reports::source::{Fields, Limits, Problems, yaml};
 
 use super::*;
-use crate::evidence::SignatureLayer;
-use crate::policy::ImagePolicySpec;
+use crate::evidence::{Lookup, SignatureLayer};
+use crate::policy::{Given, ImagePolicySpec};
 use crate::sign::{SigningKey, sign_v2};
 
 const DIGEST: &str = "sha256:9ae97d36d26566ff84e8893c64a6dc4fe8ca6d1144bf5b87b2b85a32def253c7";
@@ -40,6 +40,7 @@ fn signed_by(keys: &[&SigningKey]) -> ImageEvidence {
     ImageEvidence {
         repository: image().repository.to_string(),
         tag_signatures: Lookup::Found(layers.collect()),
+        tag_attestations: None,
         referrers: Lookup::Absent,
         digest,
     }
@@ -62,7 +63,7 @@ rules:
 #[test]
 fn a_static_allow_verifies_its_digest_without_evidence_until_it_expires() {
     let policy = policy(ALLOW, &[]);
-    assert!(!needs_evidence(&policy, &image().repository, None));
+    assert_eq!(needs(&policy, &image().repository, None), Needs::Nothing);
     let judgement = judge(&policy, &image(), None, None, at("2027-03-01T23:59:00Z"));
     let token = judgement.verified().unwrap();
     assert_eq!(token.digest().as_str(), DIGEST);
@@ -139,7 +140,7 @@ fn reasons_say_who_signed_and_what_is_missing() {
     assert_eq!(
         reasons,
         [
-            "signed by 'b', 'again b', of 2 keys needed; 'a' must sign",
+            "signed by 'b', 'again b', of 2 signers needed; 'a' must sign",
             "signature tag, layer 1: signed by 'c', whose key is trusted from 2026-01-01T00:00:00Z to \
          2026-12-31T23:59:59.999999999Z only",
         ]
@@ -154,7 +155,7 @@ fn reasons_say_who_signed_and_what_is_missing() {
 fn log_entries_and_timestamps_are_named_as_not_checked() {
     let key = SigningKey::generate().unwrap();
     let keys = BTreeMap::from([("k".to_owned(), key.public_key_pem().unwrap().into_bytes())]);
-    let policy = ImagePolicy::for_keys(&keys, 1).unwrap();
+    let policy = ImagePolicy::given(Given { keys, ..Given::default() }, 1).unwrap();
     let mut evidence = signed_by(&[&key]);
     if let Lookup::Found(layers) = &mut evidence.tag_signatures {
         layers[0].annotations.insert("dev.sigstore.cosign/bundle".into(), "{}".into());
@@ -169,7 +170,7 @@ fn log_entries_and_timestamps_are_named_as_not_checked() {
 fn a_keyless_signature_is_refused_by_name_where_keys_are_trusted() {
     let [signer, stranger] = [(); 2].map(|()| SigningKey::generate().unwrap());
     let keys = BTreeMap::from([("k".to_owned(), signer.public_key_pem().unwrap().into_bytes())]);
-    let policy = ImagePolicy::for_keys(&keys, 1).unwrap();
+    let policy = ImagePolicy::given(Given { keys, ..Given::default() }, 1).unwrap();
     let mut evidence = signed_by(&[&stranger]);
     if let Lookup::Found(layers) = &mut evidence.tag_signatures {
         layers[0].annotations.insert("dev.sigstore.cosign/certificate".into(), "-----BEGIN".into());

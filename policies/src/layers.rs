@@ -36,6 +36,10 @@ pub struct Caps {
     pub ratio_from: u64,
     /// Bytes of a name.
     pub name_bytes: usize,
+    /// Folders in one another.
+    pub depth: usize,
+    /// Bytes of all names, folders that no layer describes included.
+    pub table_bytes: usize,
     /// Bytes of a file that is looked into.
     pub file_bytes: u64,
     /// Bytes of all files that are kept.
@@ -52,6 +56,8 @@ impl Default for Caps {
             ratio: 500,
             ratio_from: 64 << 20,
             name_bytes: 4096,
+            depth: 256,
+            table_bytes: 512 << 20,
             file_bytes: 4 << 20,
             kept_bytes: 64 << 20,
         }
@@ -83,9 +89,27 @@ impl Problem {
 impl From<std::io::Error> for Problem {
     /// Sources and decoders put a [`Problem`] inside where they know the cause.
     fn from(error: std::io::Error) -> Self {
-        match error.get_ref().and_then(|inner| inner.downcast_ref::<Self>()) {
+        match Self::inside(&error) {
             Some(known) => known.clone(),
             None => Self::unreadable(format!("the layer breaks off or is damaged: {error}")),
+        }
+    }
+}
+
+impl Problem {
+    /// The problem that an error carries, however deep decoders have wrapped it.
+    fn inside(error: &std::io::Error) -> Option<&Self> {
+        let mut error: &(dyn std::error::Error + 'static) = error.get_ref()?;
+        loop {
+            if let Some(problem) = error.downcast_ref() {
+                return Some(problem);
+            }
+            // An I/O error passes over what it wraps.
+            let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+            error = match wrapped {
+                Some(wrapped) => wrapped,
+                None => error.source()?,
+            };
         }
     }
 }
@@ -160,7 +184,16 @@ impl<'a, I: Inspector> Layers<'a, I> {
             if self.entries > self.caps.entries {
                 return Err(Problem::too_large(format!("there are more than {} files", self.caps.entries)));
             }
+            if tree::depth(&header.name) > self.caps.depth {
+                return Err(Problem::too_large(format!(
+                    "folders lie in one another more than {} deep",
+                    self.caps.depth
+                )));
+            }
             self.entry(layer, &header, &mut archive)?;
+            if self.tree.table_bytes() > self.caps.table_bytes {
+                return Err(Problem::too_large(format!("all names have more than {} bytes", self.caps.table_bytes)));
+            }
         }
         let read = archive.into_inner().finish()?;
         self.bytes += read.bytes;
@@ -171,7 +204,7 @@ impl<'a, I: Inspector> Layers<'a, I> {
     fn entry<R: Read>(&mut self, layer: usize, header: &Header, archive: &mut Archive<R>) -> Result<(), Problem> {
         let Some(path) = self.tree.place(&header.name) else { return Ok(()) };
         if let Some(whiteout) = tree::whiteout(&path) {
-            self.tree.white_out(&whiteout, &header.name);
+            self.tree.white_out(whiteout, &header.name);
             return Ok(());
         }
         let node = match &header.kind {

@@ -7,7 +7,7 @@ use portreeve_policies::image_contract::codes::READABLE;
 use portreeve_policies::image_contract::contents::ImageContents;
 use portreeve_policies::image_contract::findings;
 use portreeve_policies::image_contract::inspect::{Detector, Noticed};
-use portreeve_policies::image_contract::packages::{Manager, Package, Packages};
+use portreeve_policies::image_contract::packages::{Manager, Package};
 use portreeve_policies::image_contract::rules::Wanted;
 use portreeve_reports::report::ImageReport;
 use portreeve_reports::{Evidence, Finding, FindingBuilder, Fingerprint, Location, Subject, Verdict};
@@ -61,8 +61,7 @@ pub struct Inventory {
 impl Inventory {
     /// Of what was read.
     pub fn of(looked: &Looked, image: &ImageContents) -> Self {
-        let packages = Packages::of(&image.tree);
-        let packages = packages.list().map(|(manager, package)| (manager, package.clone())).collect();
+        let packages = image.packages.list().map(|(manager, package)| (manager, package.clone())).collect();
         Self { reference: looked.reference.clone(), platform: image.platform.to_string(), packages }
     }
 }
@@ -108,8 +107,8 @@ fn evidence(image: &ImageContents, wanted: &Wanted) -> Vec<Evidence> {
         evidence.extend((!image.platform.os.is_empty()).then(|| told("platform", image.platform.to_string())));
         evidence.push(told("layers", format!("{} of {} read", image.layers.len(), image.layer_count)));
     }
-    let counts = Packages::of(&image.tree);
-    evidence.extend(counts.counts().map(|(manager, count)| told(manager.as_str(), format!("{count} packages"))));
+    evidence
+        .extend(image.packages.counts().map(|(manager, count)| told(manager.as_str(), format!("{count} packages"))));
     evidence
 }
 

@@ -64,7 +64,7 @@ impl Blobs for PulledImage<'_> {
         // Only what is a digest gets into a URL.
         let digest = Digest::parse(&blob.digest).map_err(|error| Problem::unreadable(error.to_string()))?;
         let target = self.target().map_err(problem)?;
-        let is_manifest = ANY_MANIFEST.contains(blob.media_type.as_str()) && !blob.media_type.is_empty();
+        let is_manifest = ANY_MANIFEST.split(", ").any(|kind| kind == blob.media_type);
         let request = if is_manifest {
             let cap = usize::try_from(DOCUMENT_BYTES).unwrap_or(usize::MAX);
             Request::get(target.url(&format!("manifests/{digest}")), ANY_MANIFEST, Cap::of(cap))

@@ -2,7 +2,7 @@
 
 use portreeve_reports::finding::BuildError;
 use portreeve_reports::{
-    Cause, CodeEntry, Confidence, Evidence, Finding, FindingBuilder, Fix, Location, Severity, Subject, Verdict,
+    Cause, CodeEntry, Confidence, Evidence, Finding, FindingBuilder, Location, Severity, Subject, Verdict,
 };
 
 use super::contents::ImageContents;
@@ -198,9 +198,6 @@ impl Answer {
             .message(self.sentence(image));
         if let Some(cause) = self.0.cause {
             builder = builder.cause(cause);
-        }
-        if self.0.verdict == Verdict::Fail {
-            builder = builder.fix(Fix::default());
         }
         if self.0.seen.is_empty() {
             builder = builder.location(Location::default());

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde::de::Deserializer;
 
 use super::inspect::Sightings;
+use super::packages::Packages;
 use crate::layers::tree::Tree;
 use crate::layers::{LayerSummary, Problem};
 
@@ -27,6 +28,8 @@ pub struct ImageContents {
     pub layer_count: usize,
     /// The files of those that were read.
     pub tree: Tree,
+    /// What package managers say is in them.
+    pub packages: Packages,
     /// What was noticed in files of any layer, hidden ones included.
     pub sightings: Sightings,
     /// What kept the layers from being read to their end; `None` when all of them were.

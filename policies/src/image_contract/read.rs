@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::contents::{Config, ImageContents, Layer, Platform, or_default};
 use super::inspect::{Detector, Inspection};
+use super::packages::Packages;
 use crate::layers::{Caps, Layers, Problem};
 
 /// Largest index, manifest or configuration.
@@ -190,6 +191,7 @@ pub fn contents(
         has_config: true,
         layers: read,
         layer_count: manifest.layers.len(),
+        packages: Packages::of(&tree),
         tree,
         sightings: inspection.into_sightings(),
         problem,

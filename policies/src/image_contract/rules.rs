@@ -102,7 +102,7 @@ pub struct Wanted {
 pub struct Case<'a> {
     image: &'a ImageContents,
     wanted: &'a Wanted,
-    packages: Packages,
+    packages: &'a Packages,
 }
 
 /// A question.
@@ -150,9 +150,9 @@ pub const ALL: &[Rule] = &[
 ];
 
 impl<'a> Case<'a> {
-    /// An image, its packages read.
+    /// This image, asked for this.
     pub fn new(image: &'a ImageContents, wanted: &'a Wanted) -> Self {
-        Self { image, wanted, packages: Packages::of(&image.tree) }
+        Self { image, wanted, packages: &image.packages }
     }
 
     /// All files; an answer where they could not all be read.

@@ -241,6 +241,10 @@ fn every_cap_holds_at_below_and_above() {
         Tar::default().raw((b'L', b"long"), (0, 0), name.as_bytes(), b"").file("x", 0o644, "").end()
     };
     at_cap(|length| (Caps { name_bytes: 200, ..caps() }, vec![long(length)]), 200);
+    at_cap(|depth| (Caps { depth: 4, ..caps() }, vec![Tar::default().file(&"d/".repeat(depth), 0o644, "").end()]), 4);
+    // A file in a folder that no entry describes: both names count.
+    let named = |length: usize| Tar::default().file(&format!("d/{}", "n".repeat(length - 3)), 0o644, "").end();
+    at_cap(|length| (Caps { table_bytes: 20, ..caps() }, vec![named(length)]), 20);
 }
 
 #[test]
@@ -252,6 +256,39 @@ fn a_bomb_ends_early_in_both_compressions() {
     }
     let from_later = Caps { ratio_from: 2 << 20, ..caps };
     assert!(read_with(&from_later, &[gzip(&zeros)]).is_ok());
+}
+
+#[test]
+fn whiteouts_and_links_without_end_cost_no_more_than_once() {
+    let files = (0..20_000).fold(Tar::default(), |tar, index| tar.file(&format!("d/{index}"), 0o644, ""));
+    let many = (0..20_000).fold(files, |tar, _| tar.file("d/.wh..wh..opq", 0o600, "").file(".wh.d", 0o600, ""));
+    let started = std::time::Instant::now();
+    assert_eq!(read(&[many.end()]).iter().count(), 20_001);
+    let far = format!("l/{}", "x/../".repeat(18));
+    let links =
+        (0..2_000).fold(Tar::default().link("l", &far), |tar, index| tar.file(&format!("l/{index}/x"), 0o644, ""));
+    assert_eq!(oddities(&read(&[links.end()]))[0], Oddity::Circle);
+    assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
+}
+
+#[test]
+fn the_cause_of_a_source_is_kept_through_every_decoder() {
+    struct Failing<'a>(&'a [u8]);
+    impl Read for Failing<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            if self.0.is_empty() {
+                return Err(Problem { cause: Cause::TimedOut, message: "late".to_owned() }.into());
+            }
+            self.0.read(buffer)
+        }
+    }
+    let plain = Tar::default().file("a", 0o644, vec![b'x'; 3_000]).end();
+    for stored in [plain.clone(), gzip(&plain), zstd(&plain)] {
+        let caps = Caps::default();
+        let mut reading = Layers::new(&caps, Everything::default());
+        let problem = reading.add(Failing(&stored[..stored.len() - 8])).unwrap_err();
+        assert_eq!(problem.cause, Cause::TimedOut, "{problem}");
+    }
 }
 
 #[test]

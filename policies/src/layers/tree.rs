@@ -1,12 +1,14 @@
 //! The files of an image: what its layers come to, one over the other (OCI image-spec, layer.md). Links are followed
 //! inside the image only, as a runtime does that unpacks it; a name that leads out of it is an oddity and goes nowhere.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
 /// Most links on the way to a file (`ELOOP`).
 const HOPS: usize = 40;
+/// Most names on the way to a file, those of links included.
+const STEPS: usize = 1024;
 /// Most oddities that are told; all are counted.
 const TOLD: usize = 100;
 
@@ -82,6 +84,10 @@ pub struct Tree {
     untold: usize,
     /// The folder of the entry before and where it is: most entries are in it, too.
     parent: Option<(Path, Path)>,
+    /// Whiteouts of this layer: one that comes again hides nothing more.
+    hidden: BTreeSet<Whiteout>,
+    /// Bytes of all names that were ever put here.
+    bytes: usize,
 }
 
 /// What is above the root.
@@ -94,7 +100,7 @@ enum Above {
 }
 
 /// How a name is hidden.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Whiteout {
     /// This path of the layers below.
     One(Path),
@@ -124,6 +130,12 @@ impl Tree {
     pub(super) fn begin_layer(&mut self, layer: usize) {
         self.layer = layer;
         self.parent = None;
+        self.hidden.clear();
+    }
+
+    /// Bytes of all names that were ever put here.
+    pub(super) fn table_bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Notes what does not belong into a layer.
@@ -170,6 +182,8 @@ impl Tree {
             self.parent = None;
         }
         entry.layer = self.layer;
+        let target = if let Node::Link(target) = &entry.node { target.len() } else { 0 };
+        self.bytes += path.len() + target;
         self.entries.insert(path, entry);
     }
 
@@ -185,8 +199,11 @@ impl Tree {
     }
 
     /// Hides what the layers below have; what is of this layer stays, in whatever order they come.
-    pub(super) fn white_out(&mut self, whiteout: &Whiteout, name: &[u8]) {
-        match whiteout {
+    pub(super) fn white_out(&mut self, whiteout: Whiteout, name: &[u8]) {
+        if self.hidden.contains(&whiteout) {
+            return;
+        }
+        match &whiteout {
             Whiteout::One(path) => {
                 self.remove_below(path);
                 if self.entries.get(path).is_some_and(|entry| entry.layer < self.layer) {
@@ -197,6 +214,8 @@ impl Tree {
             Whiteout::Escape => self.odd(Oddity::Escape, name),
         }
         self.parent = None;
+        self.bytes += name.len();
+        self.hidden.insert(whiteout);
     }
 
     fn remove_below(&mut self, folder: &[u8]) {
@@ -212,6 +231,7 @@ impl Tree {
         for at in path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at) {
             let folder = &path[..at];
             if !self.entries.get(folder).is_some_and(|entry| entry.node == Node::Directory) {
+                self.bytes += folder.len();
                 self.entries.insert(folder.into(), Entry::folder(self.layer));
             }
         }
@@ -284,8 +304,12 @@ impl Tree {
         let mut todo: Vec<Vec<u8>> = components(path).map(<[u8]>::to_vec).collect();
         todo.reverse();
         let mut at: Vec<u8> = Vec::new();
-        let mut hops = 0;
+        let (mut hops, mut steps) = (0, 0);
         while let Some(component) = todo.pop() {
+            steps += 1;
+            if steps > STEPS {
+                return Err(Oddity::Circle);
+            }
             if component == b".." {
                 if at.is_empty() && above == Above::Escapes {
                     return Err(Oddity::Escape);
@@ -318,6 +342,11 @@ impl Entry {
         let node = Node::Directory;
         Self { layer, mode: 0o755, uid: 0, gid: 0, size: 0, has_capabilities: false, node, content: None }
     }
+}
+
+/// How deep a name lies.
+pub(super) fn depth(name: &[u8]) -> usize {
+    components(name).count()
 }
 
 fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {

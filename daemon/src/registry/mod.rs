@@ -21,6 +21,7 @@ mod discover;
 mod endpoint;
 mod failure;
 mod layout;
+mod names;
 mod options;
 mod ping;
 mod pull;

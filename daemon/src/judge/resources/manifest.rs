@@ -63,8 +63,8 @@ fn problems(object: &Object) -> Result<(), Problems> {
             let spec = decoded.and_then(|fields| fields.finish_with(ImagePolicySpec::decode));
             match spec {
                 // Key files lie beside a policy that the configuration names, and are read where it is used.
-                Some(spec) if spec.key_files().is_empty() => {
-                    ImagePolicy::build(&spec, &spec.no_key_files(), problems).map(drop)
+                Some(spec) if spec.files().is_empty() => {
+                    ImagePolicy::build(&spec, &spec.no_files(), problems).map(drop)
                 }
                 _ => problems.into_result(()),
             }

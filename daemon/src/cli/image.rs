@@ -35,7 +35,7 @@ pub(super) struct ImageArgs {
 
 #[derive(Debug, Subcommand)]
 enum ImageCommand {
-    Check(check::CheckArgs),
+    Check(Box<check::CheckArgs>),
     Sign(SignArgs),
 }
 

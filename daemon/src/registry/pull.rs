@@ -95,7 +95,7 @@ struct Pieces<'a> {
     runtime: &'a Runtime,
     deadline: Deadline,
     name: String,
-    response: Response,
+    response: Box<Response>,
     piece: Bytes,
 }
 

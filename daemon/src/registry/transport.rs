@@ -109,7 +109,7 @@ pub(super) struct Answer {
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
     /// What has the body of a streamed request.
-    pub(super) stream: Option<Response>,
+    pub(super) stream: Option<Box<Response>>,
     /// Where it came from, after redirects.
     pub(super) url: Url,
 }
@@ -261,7 +261,7 @@ async fn read(request: &Request<'_>, url: &Url, mut response: Response) -> Resul
     let is_wanted = status.is_success() && request.method != Method::HEAD;
     let url = url.clone();
     if is_wanted && request.is_streamed {
-        return Ok(Answer { status, headers, body: Bytes::new(), stream: Some(response), url });
+        return Ok(Answer { status, headers, body: Bytes::new(), stream: Some(Box::new(response)), url });
     }
     let body = if is_wanted { read_body(request, response).await? } else { Bytes::new() };
     Ok(Answer { status, headers, body, stream: None, url })

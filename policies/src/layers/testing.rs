@@ -57,7 +57,7 @@ impl Tar {
             let rest = format!(" {key}={value}\n");
             let length =
                 (1..).map(|digits| rest.len() + digits).find(|length| length.to_string().len() + rest.len() == *length);
-            text.push_str(&format!("{}{rest}", length.unwrap()));
+            text.push_str(&format!("{}{rest}", length.unwrap_or_default()));
         }
         self.raw((b'x', b"pax"), (0o644, 0), text.as_bytes(), b"")
     }
@@ -76,8 +76,8 @@ impl Tar {
 
 pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
+    // A vector takes everything.
+    encoder.write_all(bytes).and_then(|()| encoder.finish()).unwrap_or_default()
 }
 
 pub(crate) fn zstd(bytes: &[u8]) -> Vec<u8> {

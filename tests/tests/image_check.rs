@@ -90,7 +90,7 @@ fn good_lab() -> Image {
     ];
     let named =
         |layer: Layer, name: &&str| layer.file(&format!("{PACKAGES}/{name}.dist-info/METADATA"), 0o644, "Name: x\n");
-    let conda = packages.iter().fold(Layer::default(), |layer, name| named(layer, name));
+    let conda = packages.iter().fold(Layer::default(), named);
     let conda = conda
         .file("opt/conda/envs/default/bin/jupyterhub-singleuser", 0o755, "#!/opt/conda/envs/default/bin/python\n")
         .file("opt/conda/envs/default/bin/python", 0o755, "ELF");

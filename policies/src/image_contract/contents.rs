@@ -79,7 +79,7 @@ impl Platform {
 
     /// How attestations beside the images of an index say that they are none.
     pub fn is_unknown(&self) -> bool {
-        self.os == "unknown" || self.architecture == "unknown"
+        self.os == "unknown" && self.architecture == "unknown"
     }
 }
 

@@ -79,11 +79,14 @@ impl Descriptor {
         INDEXES.contains(&self.media_type.as_str())
     }
 
-    /// Attestations and other referrers lie beside the images of an index.
-    fn is_image(&self) -> bool {
-        let is_attestation = self.annotations.contains_key("vnd.docker.reference.type");
-        let is_unknown = self.platform.as_ref().is_some_and(Platform::is_unknown);
-        MANIFESTS.contains(&self.media_type.as_str()) && self.artifact_type.is_none() && !is_attestation && !is_unknown
+    fn is_manifest(&self) -> bool {
+        MANIFESTS.contains(&self.media_type.as_str())
+    }
+
+    /// Attestations and other referrers lie beside the images of an index. Only what no runtime chooses is left out:
+    /// runtimes go by the platform, whatever else an entry says of itself.
+    fn is_beside(&self) -> bool {
+        self.platform.as_ref().map_or(self.artifact_type.is_some(), Platform::is_unknown)
     }
 }
 
@@ -132,7 +135,13 @@ fn collect(blobs: &dyn Blobs, root: &Descriptor, depth: usize, found: &mut Vec<D
     for descriptor in index.manifests {
         if descriptor.is_index() {
             collect(blobs, &descriptor, depth - 1, found)?;
-        } else if descriptor.is_image() {
+        } else if !descriptor.is_beside() {
+            if !descriptor.is_manifest() {
+                let (kind, digest) = (shown(&descriptor.media_type), short(&descriptor.digest));
+                let message =
+                    format!("the index lists {digest} of type '{kind}', and nobody knows what runtimes make of it");
+                return Err(Problem::unreadable(message));
+            }
             found.push(descriptor);
         }
         if found.len() > IMAGES {
@@ -149,7 +158,7 @@ fn collect(blobs: &dyn Blobs, root: &Descriptor, depth: usize, found: &mut Vec<D
 pub fn manifest(blobs: &dyn Blobs, descriptor: &Descriptor) -> Result<Manifest, Problem> {
     let manifest: Manifest = document(blobs, descriptor, "manifest")?;
     if !CONFIGS.contains(&manifest.config.media_type.as_str()) {
-        let kind: String = manifest.config.media_type.chars().take(100).collect();
+        let kind = shown(&manifest.config.media_type);
         return Err(Problem::unreadable(format!("this is no container image: its configuration is of type '{kind}'")));
     }
     Ok(manifest)
@@ -293,6 +302,11 @@ fn history_of_layers(config: &Config, layers: usize) -> Vec<usize> {
     let made: Vec<usize> =
         config.history.iter().enumerate().filter(|(_, step)| !step.empty_layer).map(|(index, _)| index).collect();
     if made.len() == layers { made } else { Vec::new() }
+}
+
+/// A media type as written, not at any length.
+fn shown(media_type: &str) -> String {
+    media_type.chars().take(100).collect()
 }
 
 fn short(digest: &str) -> String {

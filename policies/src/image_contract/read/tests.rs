@@ -94,6 +94,36 @@ fn an_index_gives_its_images_and_leaves_out_what_is_none() {
 }
 
 #[test]
+fn an_entry_that_a_runtime_would_choose_is_an_image_whatever_it_says_of_itself() {
+    let listed = |entry: serde_json::Value| {
+        let mut memory = Memory::default();
+        let good = json!({"mediaType": MANIFESTS[0], "digest": "sha256:1", "size": 2,
+            "platform": {"os": "linux", "architecture": "arm64"}});
+        let mut bad = json!({"mediaType": MANIFESTS[0], "digest": "sha256:0", "size": 2,
+            "platform": {"os": "linux", "architecture": "amd64"}});
+        entry.as_object().unwrap().iter().for_each(|(key, value)| bad[key] = value.clone());
+        let index = memory.put(INDEXES[0], json!({"manifests": [bad, good]}).to_string().into_bytes());
+        images(&memory, &index).map(|found| found.len())
+    };
+    for disguise in [
+        json!({"annotations": {"vnd.docker.reference.type": "x"}}),
+        json!({"artifactType": "application/spdx+json"}),
+        json!({"platform": {"os": "linux", "architecture": "unknown"}}),
+        json!({"platform": null}),
+        json!({"platform": null, "annotations": {"vnd.docker.reference.type": "x"}}),
+    ] {
+        assert_eq!(listed(disguise.clone()), Ok(2), "{disguise}");
+    }
+    for kind in ["application/x-odd", ""] {
+        for platform in [json!({"os": "linux", "architecture": "amd64"}), json!(null)] {
+            let problem = listed(json!({"mediaType": kind, "platform": platform})).unwrap_err();
+            assert_eq!(problem.cause, Cause::Unreadable);
+            assert!(problem.message.contains(&format!("of type '{kind}'")), "{problem}");
+        }
+    }
+}
+
+#[test]
 fn indexes_that_are_too_many_or_too_deep_are_refused() {
     let mut memory = Memory::default();
     let listed = |count: usize| {

@@ -1,5 +1,5 @@
 //! The files of an image: what its layers come to, one over the other (OCI image-spec, layer.md). Links are followed
-//! inside the image only, as a runtime does that unpacks it; a name that leads out of it is an oddity and goes nowhere.
+//! inside the image only, as a runtime does that unpacks it; a name that leads out of it is an oddity.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 const HOPS: usize = 40;
 /// Most names on the way to a file, those of links included.
 const STEPS: usize = 1024;
-/// Most oddities that are told; all are counted.
+/// Most oddities of a kind that are told; all are counted.
 const TOLD: usize = 100;
 
 /// A path in the image, without a slash in front: its bytes, because names need not be text.
@@ -80,8 +80,8 @@ pub struct Tree {
     entries: BTreeMap<Path, Entry>,
     layer: usize,
     oddities: Vec<(Oddity, usize, Path)>,
-    /// Oddities that are not told.
-    untold: usize,
+    /// How many there are of each kind. Each kind is told for itself, so that many of one hide none of another.
+    odd: BTreeMap<Oddity, usize>,
     /// The folder of the entry before and where it is: most entries are in it, too.
     parent: Option<(Path, Path)>,
     /// Whiteouts of this layer: one that comes again hides nothing more.
@@ -140,37 +140,57 @@ impl Tree {
 
     /// Notes what does not belong into a layer.
     pub(super) fn odd(&mut self, oddity: Oddity, name: &[u8]) {
-        match self.oddities.len() < TOLD {
-            true => self.oddities.push((oddity, self.layer, name.into())),
-            false => self.untold += 1,
+        let count = self.odd.entry(oddity).or_default();
+        *count += 1;
+        if *count <= TOLD {
+            self.oddities.push((oddity, self.layer, name.into()));
         }
     }
 
-    /// Where an entry of this name goes; `None` for the root itself and for what goes nowhere.
+    /// Where an entry of this name goes; `None` for the root itself and for what goes nowhere. What leads out of the
+    /// image is told, and goes where runtimes put it that do not refuse it: their root is the top.
     pub(super) fn place(&mut self, name: &[u8]) -> Option<Path> {
         if name.starts_with(b"/") {
             self.odd(Oddity::Absolute, name);
         }
-        if components(name).any(|component| component == b"..") {
-            self.odd(Oddity::Escape, name);
-            return None;
+        let mut plain: Vec<&[u8]> = Vec::new();
+        let mut leads_out = false;
+        for component in components(name) {
+            match component {
+                b".." => {
+                    leads_out = true;
+                    plain.pop();
+                }
+                component => plain.push(component),
+            }
         }
-        let plain: Vec<&[u8]> = components(name).collect();
+        if leads_out {
+            self.odd(Oddity::Escape, name);
+        }
         let (last, folders) = plain.split_last()?;
         let folder = folders.join(&b'/');
         match &self.parent {
             Some((known, at)) if **known == *folder => return Some(joined(at, last)),
             _ => {}
         }
-        let at = match self.resolve(&folder, true, Above::Escapes) {
-            Ok(at) => at,
-            Err(oddity) => {
-                self.odd(oddity, name);
-                return None;
-            }
-        };
-        self.parent = Some((folder.into(), at.clone()));
+        let (at, escapes) = self.resolve_in(&folder, true, name, leads_out)?;
+        // Who comes by the same way out is told, too.
+        self.parent = (!escapes).then(|| (folder.into(), at.clone()));
         Some(joined(&at, last))
+    }
+
+    /// Where a path leads and whether it led out of the image; what is odd about it is told, unless it is already.
+    fn resolve_in(&mut self, path: &[u8], follow_last: bool, name: &[u8], is_told: bool) -> Option<(Path, bool)> {
+        match self.resolve(path, follow_last, Above::Escapes) {
+            Ok(at) => Some((at, false)),
+            Err(oddity) => {
+                if oddity != Oddity::Escape || !is_told {
+                    self.odd(oddity, name);
+                }
+                // A circle is one from every root.
+                self.resolve(path, follow_last, Above::IsRoot).ok().map(|at| (at, true))
+            }
+        }
     }
 
     /// Lays an entry over what is there.
@@ -189,12 +209,13 @@ impl Tree {
 
     pub(super) fn hard_link(&mut self, path: &[u8], target: &[u8], name: &[u8]) {
         let leads_out = components(target).any(|component| component == b"..");
-        let found = if leads_out { Err(Oddity::Escape) } else { self.resolve(target, false, Above::Escapes) };
-        let entry = found.and_then(|at| self.entries.get(&at).cloned().ok_or(Oddity::DeadLink));
-        match entry {
-            Ok(entry) if entry.node != Node::Directory => self.put(path.into(), entry),
-            Ok(_) => self.odd(Oddity::DeadLink, name),
-            Err(oddity) => self.odd(oddity, name),
+        if leads_out {
+            self.odd(Oddity::Escape, name);
+        }
+        let Some((at, _)) = self.resolve_in(target, false, name, leads_out) else { return };
+        match self.entries.get(&at) {
+            Some(entry) if entry.node != Node::Directory => self.put(path.into(), entry.clone()),
+            _ => self.odd(Oddity::DeadLink, name),
         }
     }
 
@@ -294,9 +315,13 @@ impl Tree {
         entry.lets(user, bits) && folders.filter_map(|folder| self.entries.get(folder)).all(|f| f.lets(user, 1))
     }
 
-    /// What does not belong into a layer: what it is, the layer, the name as written; and how many are not told.
-    pub fn oddities(&self) -> (&[(Oddity, usize, Path)], usize) {
-        (&self.oddities, self.untold)
+    /// What does not belong into a layer, of these kinds: what it is, the layer, the name as written; and how many are
+    /// not told, none where none is told.
+    pub fn oddities(&self, kinds: &[Oddity]) -> (Vec<&(Oddity, usize, Path)>, usize) {
+        let told: Vec<_> = self.oddities.iter().filter(|(oddity, ..)| kinds.contains(oddity)).collect();
+        let all: usize = kinds.iter().filter_map(|kind| self.odd.get(kind)).sum();
+        let untold = all - told.len();
+        (told, untold)
     }
 
     /// Where a path leads, links on the way followed, the last one only where `follow_last`.

@@ -542,6 +542,12 @@ fn what_leads_out_of_the_image() {
     assert_eq!(of(Tar::default().raw((b'4', b"dev/sda"), (0o600, 0), b"", b""))[1], "devices fail");
     assert_eq!(of(Tar::default().hard_link("a", "b"))[2], "links fail");
     assert_eq!(of(Tar::default().file("/a", 0o644, ""))[3], "absolute fail");
+    let hidden = || {
+        let harmless = (0..100).fold(Tar::default(), |tar, index| tar.file(&format!("/a{index}"), 0o644, ""));
+        harmless.file("x/../usr/bin/su2", 0o4755, "")
+    };
+    assert_eq!(of(hidden())[0], "names fail", "harmless oddities hide no other");
+    assert_eq!(generic(with(hidden()), user::setuid)[0], "own fail");
     let unread = Image::new().unread();
     assert!(all(&answers(&unread, whole::inside, &wanted(Kind::Generic)), &[Verdict::Unknown]));
 }

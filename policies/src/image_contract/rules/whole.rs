@@ -26,19 +26,15 @@ pub(super) fn readable(case: &Case<'_>) -> Vec<Answer> {
 }
 
 pub(super) fn inside(case: &Case<'_>) -> Vec<Answer> {
-    let (oddities, untold) = case.image.tree.oddities();
-    let seen = |wanted: &[Oddity]| -> Vec<Seen> {
-        let found = oddities.iter().filter(|(oddity, ..)| wanted.contains(oddity));
-        found.map(|(oddity, layer, name)| Seen::file(name, *layer, what(*oddity))).collect()
-    };
     let answer = |check: &'static str, severity: Severity, wanted: &[Oddity], failure: &str| {
-        let seen = seen(wanted);
-        let failed = !seen.is_empty();
-        match (&case.image.problem, failed) {
-            (Some(problem), false) => Answer::unread(&INSIDE, problem),
+        let (told, untold) = case.image.tree.oddities(wanted);
+        let seen: Vec<Seen> =
+            told.into_iter().map(|(oddity, layer, name)| Seen::file(name, *layer, what(*oddity))).collect();
+        match &case.image.problem {
+            Some(problem) if seen.is_empty() => Answer::unread(&INSIDE, problem),
             _ => Answer::of(&INSIDE, seen, failure, "no entry of a layer does"),
         }
-        .unseen(if failed { untold } else { 0 })
+        .unseen(untold)
         .severity(severity)
         .check(check)
         .shown_by(case.wanted.detector)

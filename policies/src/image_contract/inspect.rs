@@ -135,6 +135,11 @@ pub fn is_jupyter_config(path: &str) -> bool {
     (is_named || is_part) && is_read
 }
 
+/// Whether Jupyter programs read configuration in a folder of this name, or in one of its own.
+pub fn has_jupyter_config(folder: &str) -> bool {
+    ["jupyter_config.py", "jupyter/jupyter_config.py"].iter().any(|name| is_jupyter_config(&format!("{folder}/{name}")))
+}
+
 /// The description of a package right below `node_modules`.
 pub fn is_of_npm(path: &str) -> bool {
     let Some((folder, "package.json")) = path.rsplit_once('/') else { return false };

@@ -3,6 +3,7 @@
 
 mod build;
 mod jupyter;
+mod named;
 mod secrets;
 mod start;
 mod user;

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use portreeve_reports::{Cause, CodeEntry, Severity};
 use regex::Regex;
 
+use super::named::{Wanted, named};
 use super::{Answer, Case, answered, matches, pattern};
 use crate::image::ImageReference;
 use crate::image_contract::answer::Seen;
@@ -126,10 +127,19 @@ struct Setting {
     what: &'static str,
 }
 
+const CONDA: &[&str] = &[".condarc", "condarc"];
+const PIP: &[&str] = &["pip.conf"];
+const NPM: &[&str] = &[".npmrc", "npmrc"];
+
+fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+fn is_settings(path: &str) -> bool {
+    [CONDA, PIP, NPM].iter().any(|names| names.contains(&file_name(path)))
+}
+
 fn settings() -> [Setting; 6] {
-    const CONDA: &[&str] = &[".condarc", "condarc"];
-    const PIP: &[&str] = &["pip.conf"];
-    const NPM: &[&str] = &[".npmrc", "npmrc"];
     // What this machine answers is nobody else's.
     [
         Setting {
@@ -163,23 +173,15 @@ pub(super) fn channels(case: &Case<'_>) -> Vec<Answer> {
     let answers = || {
         let config = &case.config(&CHANNELS)?.config;
         let mut seen: Vec<Seen> = config.env.iter().filter_map(|pair| variable(pair)).collect();
-        let mut unread = None;
+        let files = named(case, &Wanted { is_read: is_settings, is_searched: |_| false });
         let settings = settings();
-        for (path, entry) in case.image.tree.iter().filter(|(_, entry)| entry.node == Node::File) {
-            let Ok(path) = std::str::from_utf8(path) else { continue };
-            let name = path.rsplit('/').next().unwrap_or(path);
-            let asked: Vec<&Setting> = settings.iter().filter(|setting| setting.files.contains(&name)).collect();
-            if asked.is_empty() {
-                continue;
-            }
-            match case.content(path, entry) {
-                Ok(text) => seen.extend(found(path, entry, &text, &asked)),
-                Err(answer) => unread = Some(answer),
-            }
+        for (path, entry, text) in &files.texts {
+            let asked = settings.iter().filter(|setting| setting.files.contains(&file_name(path)));
+            seen.extend(found(path, entry, text, &asked.collect::<Vec<_>>()));
         }
         if seen.is_empty() {
             case.files(&CHANNELS)?;
-            unread.map_or(Ok(()), Err)?;
+            files.unread.map_or(Ok(()), Err)?;
         }
         let answer = Answer::of(&CHANNELS, seen, "packages come unchecked", "packages come over TLS");
         Ok(vec![answer.shown_by(case.wanted.detector)])

@@ -3,12 +3,13 @@
 use portreeve_reports::{Cause, CodeEntry, Severity};
 use serde_json::Value;
 
+use super::named::{Wanted, named};
 use super::{Answer, Case, Kind, PLATFORM_USER, answered, matches, pattern};
 use crate::image_contract::answer::Seen;
 use crate::image_contract::codes::{
     COMPANIONS, DASK, HUB, HUB_VERSION, JUPYTER_CONFIG, MOUNTS, NSS_WRAPPER, SERVER, SINGLEUSER,
 };
-use crate::image_contract::inspect::is_jupyter_config;
+use crate::image_contract::inspect::{has_jupyter_config, is_jupyter_config};
 use crate::image_contract::packages::major_minor;
 use crate::layers::tree::{Node, Tree};
 
@@ -24,20 +25,14 @@ pub(super) fn config(case: &Case<'_>) -> Vec<Answer> {
             let settings = words.iter().filter_map(|word| argument(word));
             seen.extend(settings.map(|what| Seen::field(place, what)));
         }
-        let mut unread = None;
-        for (path, entry) in case.image.tree.iter().filter(|(_, entry)| entry.node == Node::File) {
-            let Some(path) = std::str::from_utf8(path).ok().filter(|path| is_jupyter_config(path)) else { continue };
-            match case.content(path, entry) {
-                Ok(text) => {
-                    let settings = if path.ends_with(".json") { of_json(&text) } else { of_python(&text) };
-                    seen.extend(settings.into_iter().map(|what| Seen::entry(path.as_bytes(), entry, what)));
-                }
-                Err(answer) => unread = Some(answer),
-            }
+        let found = named(case, &Wanted { is_read: is_jupyter_config, is_searched: has_jupyter_config });
+        for (path, entry, text) in &found.texts {
+            let settings = if path.ends_with(".json") { of_json(text) } else { of_python(text) };
+            seen.extend(settings.into_iter().map(|what| Seen::entry(path.as_bytes(), entry, what)));
         }
         if seen.is_empty() {
             case.files(&JUPYTER_CONFIG)?;
-            unread.map_or(Ok(()), Err)?;
+            found.unread.map_or(Ok(()), Err)?;
         }
         let answer =
             Answer::of(&JUPYTER_CONFIG, seen, "Jupyter is configured unsafely", "no setting of Jupyter is unsafe");

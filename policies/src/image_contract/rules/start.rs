@@ -27,6 +27,8 @@ const OF_SYSTEM: [&str; 13] = [
     "/opt/conda",
     "/var/run",
 ];
+/// Libraries that the loader loads into every program.
+const PRELOAD: &str = "etc/ld.so.preload";
 /// Ports of remote shells and desktops.
 const SHELL_PORTS: [u16; 4] = [22, 23, 2222, 3389];
 
@@ -153,8 +155,12 @@ fn preload(case: &Case<'_>) -> Result<Answer, Answer> {
     if seen.is_empty() {
         case.files(&SEARCH_PATH)?;
     }
-    if let Some(entry) = case.image.tree.entry("etc/ld.so.preload").filter(|entry| entry.size > 0) {
-        seen.push(Seen::entry(b"etc/ld.so.preload", entry, ""));
+    let tree = &case.image.tree;
+    match (tree.get(PRELOAD), tree.entry(PRELOAD)) {
+        (Some((path, entry)), _) if entry.size > 0 => seen.push(Seen::entry(&path, entry, "")),
+        // Anybody may put a file there.
+        (None, Some(link)) => seen.push(Seen::entry(PRELOAD.as_bytes(), link, "a link to what is not in the image")),
+        _ => {}
     }
     let answer = Answer::of(
         &SEARCH_PATH,

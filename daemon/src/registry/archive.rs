@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Seek as _, SeekFrom};
 use std::path::Path;
 
-use portreeve_policies::image_contract::read::{Blobs, DOCUMENT_BYTES, Descriptor, Manifest};
+use portreeve_policies::image_contract::read::{self, Blobs, DOCUMENT_BYTES, Descriptor, Manifest};
 use portreeve_policies::layers::archive::{Archive, Kind};
 use portreeve_policies::layers::compression::Stream;
 use portreeve_policies::layers::{Caps, Problem};
@@ -18,8 +18,8 @@ use crate::runtime::files;
 
 /// Most members of an archive.
 const MEMBERS: usize = 20_000;
-/// Annotation of ours with the member that a descriptor is read from.
-const MEMBER: &str = "dev.portreeve.member";
+/// What `docker save` writes, and `docker load` reads.
+const LIST: &str = "manifest.json";
 const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
 
 /// An archive with images.
@@ -76,33 +76,78 @@ impl ImageArchive {
         Ok(Self { file, members })
     }
 
-    /// The images, of this name where one is given. Where an archive has both forms, the one with digests is believed.
+    /// The images. Where an archive has both forms, the one with digests is judged and the other must mean the same.
     ///
     /// # Errors
-    /// When it has no list of images that can be read.
-    pub fn images(&self, name: Option<&str>) -> Result<Vec<ArchivedImage>, Problem> {
+    /// When it has no list of images that can be read, or two that do not agree.
+    pub fn images(&self) -> Result<Vec<ArchivedImage>, Problem> {
+        let has_list = self.members.contains_key(LIST);
         if self.members.contains_key("index.json") && self.members.contains_key("oci-layout") {
-            let listed = layout::listed(&self.document("index.json")?, name)?;
+            let listed = layout::listed(&self.document("index.json")?, None)?;
+            if has_list {
+                self.check_list(&listed)?;
+            }
             let described = |image: Descriptor| {
                 let name = layout::image_name(&image);
                 ArchivedImage::Described(image, name)
             };
             return Ok(listed.into_iter().map(described).collect());
         }
-        if !self.members.contains_key("manifest.json") {
+        if !has_list {
             return Err(Problem::unreadable("it has neither index.json nor manifest.json, and so no image"));
         }
-        let saved: Vec<Saved> = serde_json::from_slice(&self.document("manifest.json")?).map_err(|error| {
+        Ok(self.saved()?.into_iter().map(Saved::image).collect())
+    }
+
+    /// The images of `manifest.json`.
+    fn saved(&self) -> Result<Vec<Saved>, Problem> {
+        let saved: Vec<Saved> = serde_json::from_slice(&self.document(LIST)?).map_err(|error| {
             let (line, column) = (error.line(), error.column());
-            Problem::unreadable(format!(
-                "manifest.json is not the JSON that it should be (line {line} column {column})"
-            ))
+            Problem::unreadable(format!("{LIST} is not the JSON that it should be (line {line} column {column})"))
         })?;
         if saved.len() > IMAGES {
             return Err(Problem::too_large(format!("the archive has more than {IMAGES} images")));
         }
-        let is_meant = |saved: &Saved| name.is_none_or(|name| saved.repo_tags.iter().flatten().any(|tag| tag == name));
-        Ok(saved.into_iter().filter(is_meant).map(Saved::image).collect())
+        Ok(saved)
+    }
+
+    /// What `docker load` reads of an archive must be what is judged: each image of `manifest.json` has the
+    /// configuration and the layers of one that `index.json` leads to.
+    fn check_list(&self, listed: &[Descriptor]) -> Result<(), Problem> {
+        let mut judged = Vec::new();
+        for root in listed {
+            // An image that is listed and not there is told where it is judged.
+            let images = read::images(self, root).unwrap_or_default();
+            let manifests = images.iter().filter_map(|image| read::manifest(self, &image.descriptor).ok());
+            judged.extend(manifests.filter_map(|manifest| self.places(&manifest)));
+        }
+        for (index, saved) in self.saved()?.iter().enumerate() {
+            if !self.places(&saved.manifest()).is_some_and(|places| judged.contains(&places)) {
+                let message = format!(
+                    "image {} of {LIST} is none of index.json: what is loaded depends on the reader",
+                    index + 1
+                );
+                return Err(Problem::unreadable(message));
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the configuration and the layers of an image lie; `None` where one is not there.
+    fn places(&self, manifest: &Manifest) -> Option<Vec<(u64, u64)>> {
+        let blobs = std::iter::once(&manifest.config).chain(&manifest.layers);
+        blobs.map(|blob| self.find(&member_of(blob).ok()?)).collect()
+    }
+
+    /// Offset and size of a member.
+    fn find(&self, member: &str) -> Option<(u64, u64)> {
+        // `docker save` links layers that are the same; a link to a link is nobody's.
+        let found = match self.members.get(member) {
+            Some(Member::Link(target)) => self.members.get(target),
+            found => found,
+        };
+        let Some(Member::At { offset, size }) = found else { return None };
+        Some((*offset, *size))
     }
 
     fn document(&self, member: &str) -> Result<Vec<u8>, Problem> {
@@ -115,38 +160,39 @@ impl ImageArchive {
     }
 
     fn read(&self, member: &str) -> Result<Box<dyn Read + '_>, Problem> {
-        // `docker save` links layers that are the same; a link to a link is nobody's.
-        let found = match self.members.get(member) {
-            Some(Member::Link(target)) => self.members.get(target),
-            found => found,
-        };
-        let Some(Member::At { offset, size }) = found else { return Err(Problem::missing()) };
+        let (offset, size) = self.find(member).ok_or_else(Problem::missing)?;
         let mut file = &self.file;
-        file.seek(SeekFrom::Start(*offset)).map_err(of_file)?;
-        Ok(Box::new(file.take(*size)))
+        file.seek(SeekFrom::Start(offset)).map_err(of_file)?;
+        Ok(Box::new(file.take(size)))
     }
+}
+
+/// The member with the bytes of a blob.
+fn member_of(blob: &Descriptor) -> Result<String, Problem> {
+    blob.member.clone().map_or_else(|| blob_path(&blob.digest), Ok)
 }
 
 impl Blobs for ImageArchive {
     fn open(&self, blob: &Descriptor) -> Result<Box<dyn Read + '_>, Problem> {
-        match blob.annotations.get(MEMBER) {
-            Some(member) => self.read(member),
-            None => self.read(&blob_path(&blob.digest)?),
-        }
+        self.read(&member_of(blob)?)
     }
 }
 
 impl Saved {
     fn image(self) -> ArchivedImage {
+        let name = self.repo_tags.iter().flatten().next().cloned();
+        ArchivedImage::Listed(self.manifest(), name)
+    }
+
+    fn manifest(&self) -> Manifest {
         let of = |media_type: &str, digest: &str, member: &str| {
-            let annotations = BTreeMap::from([(MEMBER.to_owned(), plain(member))]);
-            Descriptor { annotations, ..Descriptor::of(media_type, digest, None) }
+            let member = Some(plain(member));
+            Descriptor { member, ..Descriptor::of(media_type, digest, None) }
         };
         let config = of(DOCKER_CONFIG, &digest_in(&self.config), &self.config);
         // What a layer is called says nothing that all writers mean alike; the configuration says what it must hold.
         let layers = self.layers.iter().map(|member| of("", "", member)).collect();
-        let name = self.repo_tags.into_iter().flatten().next();
-        ArchivedImage::Listed(Manifest { config, layers }, name)
+        Manifest { config, layers }
     }
 }
 
@@ -225,21 +271,4 @@ fn of_archive(problem: Problem) -> Problem {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_of_configurations_tell_their_digest_and_other_names_tell_none() {
-        let hex = "ab".repeat(32);
-        for member in [format!("sha256:{hex}"), format!("{hex}.json"), format!("blobs/sha256/{hex}")] {
-            assert_eq!(digest_in(&member), format!("sha256:{hex}"));
-        }
-        assert_eq!(digest_in("config.json"), "");
-    }
-
-    #[test]
-    fn paths_of_members_stay_in_the_archive() {
-        assert_eq!(plain("./a/../b//c"), "b/c");
-        assert_eq!(plain("../../etc/passwd"), "etc/passwd");
-    }
-}
+mod tests;

@@ -5,8 +5,8 @@ use std::io::Read;
 
 use portreeve_reports::Cause;
 use portreeve_reports::digest::sha256;
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer};
 
 use super::contents::{Config, ImageContents, Layer, Platform, or_default};
 use super::inspect::{Detector, Inspection};
@@ -47,7 +47,8 @@ pub struct Descriptor {
     /// What kind of bytes.
     #[serde(default)]
     pub media_type: String,
-    /// Their digest; empty where an archive does not say it.
+    /// Their digest. A document always says it; the members of an archive need not have one.
+    #[serde(deserialize_with = "some_digest")]
     pub digest: String,
     /// How many.
     pub size: Option<u64>,
@@ -60,6 +61,15 @@ pub struct Descriptor {
     /// Words beside it.
     #[serde(default, deserialize_with = "or_default")]
     pub annotations: std::collections::BTreeMap<String, String>,
+    /// The member of an archive that it is, where the archive tells by names and not by digests. No document says it.
+    #[serde(skip)]
+    pub member: Option<String>,
+}
+
+/// Without a digest, bytes would be believed that nobody has named.
+fn some_digest<'de, D: Deserializer<'de>>(data: D) -> Result<String, D::Error> {
+    let digest = String::deserialize(data)?;
+    if digest.is_empty() { Err(D::Error::custom("an empty digest")) } else { Ok(digest) }
 }
 
 impl Descriptor {
@@ -72,6 +82,7 @@ impl Descriptor {
             platform: None,
             artifact_type: None,
             annotations: std::collections::BTreeMap::new(),
+            member: None,
         }
     }
 

@@ -234,7 +234,7 @@ impl Check<'_> {
     fn archive(&mut self, file: &Path) -> Result<Nothing, Failure> {
         let place = repository_path(file, repository_root().as_deref());
         let opened = ImageArchive::open(file, &self.caps);
-        let listed = opened.and_then(|archive| archive.images(None).map(|images| (archive, images)));
+        let listed = opened.and_then(|archive| archive.images().map(|images| (archive, images)));
         let (archive, images) = match listed {
             Ok(listed) => listed,
             Err(problem) => {

@@ -124,6 +124,18 @@ fn an_entry_that_a_runtime_would_choose_is_an_image_whatever_it_says_of_itself()
 }
 
 #[test]
+fn no_document_names_a_blob_without_its_digest_or_a_member_of_an_archive() {
+    let parsed = |value: serde_json::Value| serde_json::from_value::<Descriptor>(value);
+    assert!(parsed(json!({"digest": "", "size": 2})).is_err());
+    assert!(parsed(json!({"size": 2})).is_err());
+    assert_eq!(parsed(json!({"digest": "sha256:0", "member": "x"})).unwrap().member, None);
+    let mut memory = Memory::default();
+    let config = json!({"mediaType": CONFIGS[0], "digest": "", "size": 2});
+    let image = memory.put(MANIFESTS[0], json!({"config": config, "layers": []}).to_string().into_bytes());
+    assert_eq!(manifest(&memory, &image).unwrap_err().cause, Cause::Unreadable);
+}
+
+#[test]
 fn indexes_that_are_too_many_or_too_deep_are_refused() {
     let mut memory = Memory::default();
     let listed = |count: usize| {

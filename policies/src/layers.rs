@@ -38,9 +38,9 @@ pub struct Caps {
     pub name_bytes: usize,
     /// Folders in one another.
     pub depth: usize,
-    /// Bytes of all names, folders that no layer describes included.
+    /// Bytes of the table of all entries and their names, folders that no layer describes included.
     pub table_bytes: usize,
-    /// Bytes of a file that is looked into.
+    /// Bytes of a file that are looked into, and of one that is kept.
     pub file_bytes: u64,
     /// Bytes of all files that are kept.
     pub kept_bytes: u64,
@@ -124,8 +124,8 @@ impl From<Problem> for std::io::Error {
 pub trait Inspector {
     /// Whether the content of this file is kept in the table.
     fn keeps(&self, path: &[u8]) -> bool;
-    /// A file of at most [`Caps::file_bytes`], as its layer has it.
-    fn look(&mut self, layer: usize, path: &[u8], content: &[u8]);
+    /// The first [`Caps::file_bytes`] of a file as its layer has it, and whether that is all of it.
+    fn look(&mut self, layer: usize, path: &[u8], content: &[u8], is_whole: bool);
 }
 
 /// What a layer was.
@@ -192,7 +192,10 @@ impl<'a, I: Inspector> Layers<'a, I> {
             }
             self.entry(layer, &header, &mut archive)?;
             if self.tree.table_bytes() > self.caps.table_bytes {
-                return Err(Problem::too_large(format!("all names have more than {} bytes", self.caps.table_bytes)));
+                return Err(Problem::too_large(format!(
+                    "all entries and names have more than {} bytes",
+                    self.caps.table_bytes
+                )));
             }
         }
         let read = archive.into_inner().finish()?;
@@ -244,12 +247,10 @@ impl<'a, I: Inspector> Layers<'a, I> {
         header: &Header,
         archive: &mut Archive<R>,
     ) -> Result<Option<Arc<[u8]>>, Problem> {
-        if header.size > self.caps.file_bytes {
-            return Ok(None);
-        }
-        let content = archive.content()?;
-        self.inspector.look(layer, path, content);
-        if !self.inspector.keeps(path) || self.kept + header.size > self.caps.kept_bytes {
+        let is_whole = header.size <= self.caps.file_bytes;
+        let content = archive.start(self.caps.file_bytes)?;
+        self.inspector.look(layer, path, content, is_whole);
+        if !is_whole || !self.inspector.keeps(path) || self.kept + header.size > self.caps.kept_bytes {
             return Ok(None);
         }
         self.kept += header.size;

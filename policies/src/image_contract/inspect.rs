@@ -50,6 +50,8 @@ pub struct Sightings {
     pub told: Vec<Sighting>,
     /// How many more there are.
     pub untold: usize,
+    /// Files that were too large to be searched to their end.
+    pub cut_off: usize,
 }
 
 /// Looks at files, and knows which are kept for the rules.
@@ -84,7 +86,8 @@ impl Inspector for Inspection {
         std::str::from_utf8(path).is_ok_and(is_kept) || self.started.iter().any(is_started)
     }
 
-    fn look(&mut self, layer: usize, path: &[u8], content: &[u8]) {
+    fn look(&mut self, layer: usize, path: &[u8], content: &[u8], is_whole: bool) {
+        self.sightings.cut_off += usize::from(!is_whole);
         let name = String::from_utf8_lossy(path);
         for noticed in (self.detector.of_file)(&name, content) {
             let told = &mut self.sightings.told;

@@ -118,12 +118,21 @@ impl<R: Read> Archive<R> {
     /// # Errors
     /// When the archive breaks off.
     pub fn content(&mut self) -> Result<&[u8], Problem> {
+        self.start(u64::MAX)
+    }
+
+    /// The content of the current entry, so many bytes of it.
+    ///
+    /// # Errors
+    /// When the archive breaks off.
+    pub fn start(&mut self, most: u64) -> Result<&[u8], Problem> {
         self.buffer.clear();
-        let read = (&mut self.source).take(self.left).read_to_end(&mut self.buffer)? as u64;
-        if read != self.left {
+        let wanted = self.left.min(most);
+        let read = (&mut self.source).take(wanted).read_to_end(&mut self.buffer)? as u64;
+        if read != wanted {
             return Err(broken("a file that breaks off"));
         }
-        self.left = 0;
+        self.left -= wanted;
         Ok(&self.buffer)
     }
 

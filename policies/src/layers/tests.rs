@@ -1,18 +1,18 @@
 use super::testing::{Tar, gzip, zstd};
-use super::tree::{Entry, Node, Oddity, Tree};
+use super::tree::{ENTRY_BYTES, Entry, Node, Oddity, Tree};
 use super::*;
 
 /// Keeps everything, and remembers what it was shown.
 #[derive(Default)]
-struct Everything(Vec<(usize, String, usize)>);
+struct Everything(Vec<(usize, String, usize, bool)>);
 
 impl Inspector for Everything {
     fn keeps(&self, _: &[u8]) -> bool {
         true
     }
 
-    fn look(&mut self, layer: usize, path: &[u8], content: &[u8]) {
-        self.0.push((layer, String::from_utf8_lossy(path).into_owned(), content.len()));
+    fn look(&mut self, layer: usize, path: &[u8], content: &[u8], is_whole: bool) {
+        self.0.push((layer, String::from_utf8_lossy(path).into_owned(), content.len(), is_whole));
     }
 }
 
@@ -250,9 +250,17 @@ fn every_cap_holds_at_below_and_above() {
     };
     at_cap(|length| (Caps { name_bytes: 200, ..caps() }, vec![long(length)]), 200);
     at_cap(|depth| (Caps { depth: 4, ..caps() }, vec![Tar::default().file(&"d/".repeat(depth), 0o644, "").end()]), 4);
-    // A file in a folder that no entry describes: both names count.
+    // A file in a folder that no entry describes: both names count, and what two entries cost.
     let named = |length: usize| Tar::default().file(&format!("d/{}", "n".repeat(length - 3)), 0o644, "").end();
-    at_cap(|length| (Caps { table_bytes: 20, ..caps() }, vec![named(length)]), 20);
+    at_cap(|length| (Caps { table_bytes: 20 + 2 * ENTRY_BYTES, ..caps() }, vec![named(length)]), 20);
+    // Chains of folders that no entry describes, each with a short name and many entries.
+    let chains = |count: usize| {
+        let chain = |tar: Tar, index: usize| tar.file(&format!("{index}/{}f", "d/".repeat(8)), 0o644, "");
+        (0..count).fold(Tar::default(), chain).end()
+    };
+    let names: usize = (0..9).map(|depth| 1 + 2 * depth).sum::<usize>() + 19;
+    let of_one = 10 * ENTRY_BYTES + names;
+    at_cap(|count| (Caps { table_bytes: 5 * of_one, ..caps() }, vec![chains(count)]), 5);
 }
 
 #[test]
@@ -319,8 +327,10 @@ fn files_are_looked_into_and_kept_within_bounds() {
     let mut reading = Layers::new(&caps, Everything::default());
     reading.add(layer.end().as_slice()).unwrap();
     let (tree, seen) = reading.finish();
-    let names: Vec<&str> = seen.0.iter().map(|(_, name, _)| name.as_str()).collect();
-    assert_eq!(names, ["a", "c", "d"], "what is too large is not looked into");
+    let seen: Vec<(&str, usize, bool)> =
+        seen.0.iter().map(|(_, name, length, is_whole)| (name.as_str(), *length, *is_whole)).collect();
+    let expected = [("a", 4, true), ("b", 4, false), ("c", 2, true), ("d", 1, true)];
+    assert_eq!(seen, expected, "what is too large is looked into at its start");
     let is_kept = |path: &str| tree.entry(path).is_some_and(|entry| entry.content.is_some());
     assert_eq!(["a", "b", "c", "d"].map(is_kept), [true, false, true, false]);
 }

@@ -9,6 +9,8 @@ use std::sync::Arc;
 const HOPS: usize = 40;
 /// Most names on the way to a file, those of links included.
 const STEPS: usize = 1024;
+/// Bytes that an entry costs beside its name.
+pub(super) const ENTRY_BYTES: usize = 160;
 /// Most oddities of a kind that are told; all are counted.
 const TOLD: usize = 100;
 
@@ -86,7 +88,7 @@ pub struct Tree {
     parent: Option<(Path, Path)>,
     /// Whiteouts of this layer: one that comes again hides nothing more.
     hidden: BTreeSet<Whiteout>,
-    /// Bytes of all names that were ever put here.
+    /// Bytes of all entries that were ever put here.
     bytes: usize,
 }
 
@@ -133,7 +135,7 @@ impl Tree {
         self.hidden.clear();
     }
 
-    /// Bytes of all names that were ever put here.
+    /// Bytes of all entries that were ever put here, with their names.
     pub(super) fn table_bytes(&self) -> usize {
         self.bytes
     }
@@ -203,7 +205,7 @@ impl Tree {
         }
         entry.layer = self.layer;
         let target = if let Node::Link(target) = &entry.node { target.len() } else { 0 };
-        self.bytes += path.len() + target;
+        self.bytes += ENTRY_BYTES + path.len() + target;
         self.entries.insert(path, entry);
     }
 
@@ -235,7 +237,7 @@ impl Tree {
             Whiteout::Escape => self.odd(Oddity::Escape, name),
         }
         self.parent = None;
-        self.bytes += name.len();
+        self.bytes += ENTRY_BYTES + name.len();
         self.hidden.insert(whiteout);
     }
 
@@ -252,7 +254,7 @@ impl Tree {
         for at in path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at) {
             let folder = &path[..at];
             if !self.entries.get(folder).is_some_and(|entry| entry.node == Node::Directory) {
-                self.bytes += folder.len();
+                self.bytes += ENTRY_BYTES + folder.len();
                 self.entries.insert(folder.into(), Entry::folder(self.layer));
             }
         }

@@ -8,6 +8,8 @@ use crate::image_contract::codes::{CREDENTIAL, ENVIRONMENT, HISTORY_SECRET, PRIV
 use crate::image_contract::inspect::Sighting;
 use crate::image_contract::words;
 
+/// What is said of files that are larger than what is looked into.
+const CUT_OFF: &str = "large files searched at their start only";
 /// Folders into which packages come that everybody has.
 const OF_PACKAGES: [&str; 6] =
     ["/site-packages/", "/dist-packages/", "/node_modules/", "/usr/share/", "/conda/pkgs/", "/usr/lib/python3"];
@@ -42,7 +44,11 @@ fn in_layers(case: &Case<'_>, entry: &'static CodeEntry, is_key: bool) -> Vec<An
             }
             _ => Answer::of(entry, seen, failure, format!("no layer holds {noun}")),
         };
-        answer.unseen(untold).check(check).shown_by(case.wanted.detector)
+        let answer = answer.unseen(untold).check(check).shown_by(case.wanted.detector);
+        match sightings.cut_off {
+            0 => answer,
+            count => answer.evidence(CUT_OFF, count.to_string()),
+        }
     };
     let mut answers = vec![answer(seen(plain), format!("a layer holds {noun}"), "own")];
     if is_key {

@@ -260,6 +260,18 @@ fn keys_and_credentials_in_layers_hidden_ones_included() {
     let found = found.iter().find(|f| f.code.as_str() == "PR-2031" && &*f.check == "own").unwrap();
     assert_eq!(found.verdict, Verdict::Fail);
     assert!(found.evidence[0].value.contains("hidden by a later layer") && found.evidence[0].value.contains("layer 1"));
+    let large = |start: &str| {
+        let mut content = start.as_bytes().to_vec();
+        content.resize(5 << 20, b'x');
+        with(Tar::default().file("large.pem", 0o600, content)).contents()
+    };
+    let own = |image: &ImageContents| {
+        let found = findings(&subject(), image, &wanted(Kind::Generic)).unwrap();
+        let found = found.into_iter().find(|f| f.code.as_str() == "PR-2030" && &*f.check == "own").unwrap();
+        (found.verdict, found.evidence.last().map(|evidence| evidence.value.clone()))
+    };
+    assert_eq!(own(&large("!KEY!")), (Verdict::Fail, Some("1".to_owned())), "the start of a large file is searched");
+    assert_eq!(own(&large("plain")), (Verdict::Pass, Some("1".to_owned())), "what was cut off is counted");
     let unread = with(Tar::default().file("x", 0o600, "!TOKEN!")).unread();
     assert_eq!(told(&answers(&unread, secrets::credentials, &wanted(Kind::Generic)))[0], "own fail");
     let many = (0..250).fold(Tar::default(), |tar, index| tar.file(&format!("k{index}"), 0o600, "!KEY!"));

@@ -40,6 +40,8 @@ pub struct Caps {
     pub depth: usize,
     /// Bytes of the table of all entries and their names, folders that no layer describes included.
     pub table_bytes: usize,
+    /// Names that are looked up to put all entries into the table.
+    pub steps: usize,
     /// Bytes of a file that are looked into, and of one that is kept.
     pub file_bytes: u64,
     /// Bytes of all files that are kept.
@@ -58,6 +60,7 @@ impl Default for Caps {
             name_bytes: 4096,
             depth: 256,
             table_bytes: 512 << 20,
+            steps: 50_000_000,
             file_bytes: 4 << 20,
             kept_bytes: 64 << 20,
         }
@@ -196,6 +199,10 @@ impl<'a, I: Inspector> Layers<'a, I> {
                     "all entries and names have more than {} bytes",
                     self.caps.table_bytes
                 )));
+            }
+            if self.tree.steps() > self.caps.steps {
+                let message = format!("names lead through more than {} folders and links", self.caps.steps);
+                return Err(Problem::too_large(message));
             }
         }
         let read = archive.into_inner().finish()?;

@@ -50,7 +50,8 @@ pub struct Descriptor {
     /// Their digest. A document always says it; the members of an archive need not have one.
     #[serde(deserialize_with = "some_digest")]
     pub digest: String,
-    /// How many.
+    /// How many. A document always says it; the members of an archive have no other than their own.
+    #[serde(deserialize_with = "some_size")]
     pub size: Option<u64>,
     /// For which platform, in an index.
     #[serde(default)]
@@ -70,6 +71,10 @@ pub struct Descriptor {
 fn some_digest<'de, D: Deserializer<'de>>(data: D) -> Result<String, D::Error> {
     let digest = String::deserialize(data)?;
     if digest.is_empty() { Err(D::Error::custom("an empty digest")) } else { Ok(digest) }
+}
+
+fn some_size<'de, D: Deserializer<'de>>(data: D) -> Result<Option<u64>, D::Error> {
+    u64::deserialize(data).map(Some)
 }
 
 impl Descriptor {
@@ -233,7 +238,7 @@ fn layer(
 ) -> Result<crate::layers::LayerSummary, Problem> {
     let source = blobs.open(descriptor)?;
     let summary = match descriptor.size {
-        Some(size) => layers.add(Sized { source, left: size }),
+        Some(size) => layers.add(Bounded { source, left: size }),
         None => layers.add(source),
     }?;
     check_digest(descriptor, &summary.digest, summary.stored)?;
@@ -245,12 +250,12 @@ fn layer(
 }
 
 /// A blob that is longer than it is said to be is not read to its end.
-struct Sized<R> {
+struct Bounded<R> {
     source: R,
     left: u64,
 }
 
-impl<R: Read> Read for Sized<R> {
+impl<R: Read> Read for Bounded<R> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let count = self.source.read(buffer)?;
         match self.left.checked_sub(count as u64) {

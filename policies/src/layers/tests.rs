@@ -253,6 +253,12 @@ fn every_cap_holds_at_below_and_above() {
     // A file in a folder that no entry describes: both names count, and what two entries cost.
     let named = |length: usize| Tar::default().file(&format!("d/{}", "n".repeat(length - 3)), 0o644, "").end();
     at_cap(|length| (Caps { table_bytes: 20 + 2 * ENTRY_BYTES, ..caps() }, vec![named(length)]), 20);
+    // Three names to a folder behind a link, two on the way to a file in it.
+    let through = |count: usize| {
+        let name = |tar: Tar, index: usize| tar.file(&format!("l/{index}/f"), 0o644, "");
+        (0..count).fold(Tar::default().link("l", "d"), name).end()
+    };
+    at_cap(|count| (Caps { steps: 4 * 5, ..caps() }, vec![through(count)]), 4);
     // Chains of folders that no entry describes, each with a short name and many entries.
     let chains = |count: usize| {
         let chain = |tar: Tar, index: usize| tar.file(&format!("{index}/{}f", "d/".repeat(8)), 0o644, "");

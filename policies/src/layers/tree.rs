@@ -90,6 +90,8 @@ pub struct Tree {
     hidden: BTreeSet<Whiteout>,
     /// Bytes of all entries that were ever put here.
     bytes: usize,
+    /// Names that were looked up to put them here.
+    steps: usize,
 }
 
 /// What is above the root.
@@ -140,6 +142,11 @@ impl Tree {
         self.bytes
     }
 
+    /// Names that were looked up to put all entries here.
+    pub(super) fn steps(&self) -> usize {
+        self.steps
+    }
+
     /// Notes what does not belong into a layer.
     pub(super) fn odd(&mut self, oddity: Oddity, name: &[u8]) {
         let count = self.odd.entry(oddity).or_default();
@@ -183,16 +190,17 @@ impl Tree {
 
     /// Where a path leads and whether it led out of the image; what is odd about it is told, unless it is already.
     fn resolve_in(&mut self, path: &[u8], follow_last: bool, name: &[u8], is_told: bool) -> Option<(Path, bool)> {
-        match self.resolve(path, follow_last, Above::Escapes) {
-            Ok(at) => Some((at, false)),
-            Err(oddity) => {
-                if oddity != Oddity::Escape || !is_told {
-                    self.odd(oddity, name);
-                }
-                // A circle is one from every root.
-                self.resolve(path, follow_last, Above::IsRoot).ok().map(|at| (at, true))
-            }
+        let mut steps = 0;
+        let mut found = self.walk(path, follow_last, Above::Escapes, &mut steps);
+        let odd = found.as_ref().err().copied();
+        if odd == Some(Oddity::Escape) {
+            found = self.walk(path, follow_last, Above::IsRoot, &mut steps);
         }
+        self.steps += steps;
+        if let Some(oddity) = odd.filter(|oddity| *oddity != Oddity::Escape || !is_told) {
+            self.odd(oddity, name);
+        }
+        found.ok().map(|at| (at, odd.is_some()))
     }
 
     /// Lays an entry over what is there.
@@ -253,6 +261,7 @@ impl Tree {
     fn make_way(&mut self, path: &[u8], is_leaf: bool) {
         for at in path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at) {
             let folder = &path[..at];
+            self.steps += 1;
             if !self.entries.get(folder).is_some_and(|entry| entry.node == Node::Directory) {
                 self.bytes += ENTRY_BYTES + folder.len();
                 self.entries.insert(folder.into(), Entry::folder(self.layer));
@@ -306,7 +315,7 @@ impl Tree {
 
     /// The same for a path that need not be text.
     pub fn get_bytes(&self, path: &[u8]) -> Option<(Path, &Entry)> {
-        let at = self.resolve(path, true, Above::IsRoot).ok()?;
+        let at = self.walk(path, true, Above::IsRoot, &mut 0).ok()?;
         self.entries.get(&at).map(|entry| (at, entry))
     }
 
@@ -327,14 +336,15 @@ impl Tree {
     }
 
     /// Where a path leads, links on the way followed, the last one only where `follow_last`.
-    fn resolve(&self, path: &[u8], follow_last: bool, above: Above) -> Result<Path, Oddity> {
+    fn walk(&self, path: &[u8], follow_last: bool, above: Above, steps: &mut usize) -> Result<Path, Oddity> {
         let mut todo: Vec<Vec<u8>> = components(path).map(<[u8]>::to_vec).collect();
         todo.reverse();
         let mut at: Vec<u8> = Vec::new();
-        let (mut hops, mut steps) = (0, 0);
+        let mut hops = 0;
+        let most = *steps + STEPS;
         while let Some(component) = todo.pop() {
-            steps += 1;
-            if steps > STEPS {
+            *steps += 1;
+            if *steps > most {
                 return Err(Oddity::Circle);
             }
             if component == b".." {

@@ -30,6 +30,8 @@ fn archive(members: &[(String, Vec<u8>)]) -> ImageArchive {
         let mut header = tar::Header::new_gnu();
         header.set_size(bytes.len() as u64);
         header.set_mode(0o644);
+        header.set_uid(0);
+        header.set_gid(0);
         writer.append_data(&mut header, name, bytes.as_slice()).unwrap();
     }
     writer.finish().unwrap();

@@ -128,7 +128,9 @@ fn no_document_names_a_blob_without_its_digest_or_a_member_of_an_archive() {
     let parsed = |value: serde_json::Value| serde_json::from_value::<Descriptor>(value);
     assert!(parsed(json!({"digest": "", "size": 2})).is_err());
     assert!(parsed(json!({"size": 2})).is_err());
-    assert_eq!(parsed(json!({"digest": "sha256:0", "member": "x"})).unwrap().member, None);
+    assert!(parsed(json!({"digest": "sha256:0"})).is_err(), "nor without its size");
+    assert!(parsed(json!({"digest": "sha256:0", "size": null})).is_err());
+    assert_eq!(parsed(json!({"digest": "sha256:0", "size": 2, "member": "x"})).unwrap().member, None);
     let mut memory = Memory::default();
     let config = json!({"mediaType": CONFIGS[0], "digest": "", "size": 2});
     let image = memory.put(MANIFESTS[0], json!({"config": config, "layers": []}).to_string().into_bytes());

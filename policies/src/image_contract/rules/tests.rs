@@ -133,6 +133,11 @@ fn users() {
     assert_eq!(generic(user("jovyan"), user::user), ["root pass", "numeric fail"]);
     assert_eq!(generic(user("toor"), user::user), ["root fail", "numeric fail"]);
     assert_eq!(generic(user("nobody-knows"), user::user), ["root fail", "numeric fail"]);
+    for line in [" jovyan:x:0:0::/:/bin/sh", "jovyan:x:many:0::/:/bin/sh", "jovyan"] {
+        let passwd = format!("{line}\njovyan:x:1000:100::/home:/bin/sh\n");
+        let image = with(Tar::default().file("etc/passwd", 0o644, passwd)).config("User", json!("jovyan"));
+        assert_eq!(generic(image, user::user)[0], "root fail", "runtimes take '{line}' for root");
+    }
     let unread = user("jovyan").unread();
     assert_eq!(told(&answers(&unread, user::user, &wanted(Kind::Generic))), ["root unknown", "numeric fail"]);
 }
@@ -149,6 +154,7 @@ fn accounts() {
     assert_eq!(accounts("root:x:0:0::/:/bin/sh\n", "me::1:0:\n"), ["fail"]);
     assert_eq!(accounts("root:x:0:0::/:\nadmin:x:0:0::/:\n", ""), ["fail"]);
     assert_eq!(accounts("root::0:0::/:/bin/sh\n", ""), ["fail"]);
+    assert_eq!(accounts("root:x:0:0::/:\nodd:x:12a:0::/:\n", ""), ["fail"]);
     let large = with(Tar::default().file("etc/shadow", 0o640, vec![b'x'; 5 << 20]));
     assert_eq!(generic(large, user::accounts), ["unknown"]);
 }

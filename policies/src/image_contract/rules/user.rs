@@ -40,15 +40,16 @@ const SKELETON: [&str; 6] = [".bashrc", ".profile", ".bash_logout", ".bash_profi
 struct Account<'a> {
     name: &'a str,
     password: &'a str,
-    uid: Option<u64>,
+    uid: u64,
 }
 
+/// The accounts as runtimes read them: blanks around a line are none of it, and what is no number is 0.
 fn accounts_of(text: &str) -> impl Iterator<Item = Account<'_>> {
-    text.lines().filter(|line| !line.starts_with('#') && line.contains(':')).map(|line| {
+    text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).map(|line| {
         let mut fields = line.split(':');
         let mut next = || fields.next().unwrap_or_default();
         let (name, password, uid) = (next(), next(), next());
-        Account { name, password, uid: uid.parse().ok() }
+        Account { name, password, uid: uid.parse().unwrap_or(0) }
     })
 }
 
@@ -87,7 +88,7 @@ pub(super) fn user(case: &Case<'_>) -> Vec<Answer> {
 fn named_user(case: &Case<'_>, name: &str) -> Result<Answer, Answer> {
     case.files(&USER)?;
     let text = case.text("etc/passwd")?.map(|(_, text)| text).unwrap_or_default();
-    let uid = accounts_of(&text).find(|account| account.name == name).and_then(|account| account.uid);
+    let uid = accounts_of(&text).find(|account| account.name == name).map(|account| account.uid);
     let seen = vec![Seen::field("config.User", format!("'{name}'"))];
     Ok(match uid {
         Some(0) => Answer::fail(&USER, "the user is root by another name").seen(seen),
@@ -104,7 +105,7 @@ pub(super) fn accounts(case: &Case<'_>) -> Vec<Answer> {
             let found = |what: String| Seen::entry(b"etc/passwd", entry, what);
             for account in accounts_of(&text) {
                 let name: String = account.name.chars().take(40).collect();
-                if account.uid == Some(0) && account.name != "root" {
+                if account.uid == 0 && account.name != "root" {
                     seen.push(found(format!("{name} has user id 0")));
                 }
                 if account.password.is_empty() {

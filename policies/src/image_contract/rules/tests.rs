@@ -6,6 +6,9 @@ use super::super::testing::{Image, all, answers, told, wanted};
 use super::*;
 use crate::layers::testing::Tar;
 
+mod servers;
+mod users;
+
 fn with(files: Tar) -> Image {
     Image::new().layer("RUN make files", files)
 }
@@ -118,84 +121,6 @@ fn a_finding_names_the_layer_its_digest_and_the_line_that_did_it() {
     let found = found.iter().find(|finding| finding.code.as_str() == "PR-2012" && &*finding.check == "own").unwrap();
     assert_eq!(found.locations[0].object_path, "/opt/tool");
     assert_eq!(found.evidence[0].value, format!("setuid of 0:0, mode 4755; layer 1 {digest}; by: RUN make files"));
-}
-
-#[test]
-fn users() {
-    let user = |user: &str| {
-        let passwd = "root:x:0:0::/root:/bin/sh\ntoor:x:0:0::/:/bin/sh\njovyan:x:1000:100::/home:/bin/sh\n";
-        with(Tar::default().file("etc/passwd", 0o644, passwd)).config("User", json!(user))
-    };
-    for root in ["", "0", "0:0", "root", "root:users", "00"] {
-        assert_eq!(generic(user(root), user::user), ["root fail", "numeric not-applicable"], "{root:?}");
-    }
-    assert_eq!(generic(user("1000:100"), user::user), ["root pass", "numeric pass"]);
-    assert_eq!(generic(user("jovyan"), user::user), ["root pass", "numeric fail"]);
-    assert_eq!(generic(user("toor"), user::user), ["root fail", "numeric fail"]);
-    assert_eq!(generic(user("nobody-knows"), user::user), ["root fail", "numeric fail"]);
-    for line in [" jovyan:x:0:0::/:/bin/sh", "jovyan:x:many:0::/:/bin/sh", "jovyan"] {
-        let passwd = format!("{line}\njovyan:x:1000:100::/home:/bin/sh\n");
-        let image = with(Tar::default().file("etc/passwd", 0o644, passwd)).config("User", json!("jovyan"));
-        assert_eq!(generic(image, user::user)[0], "root fail", "runtimes take '{line}' for root");
-    }
-    let unread = user("jovyan").unread();
-    assert_eq!(told(&answers(&unread, user::user, &wanted(Kind::Generic))), ["root unknown", "numeric fail"]);
-}
-
-#[test]
-fn accounts() {
-    let accounts = |passwd: &str, shadow: &str| {
-        generic(
-            with(Tar::default().file("etc/passwd", 0o644, passwd).file("etc/shadow", 0o640, shadow)),
-            user::accounts,
-        )
-    };
-    assert_eq!(accounts("root:x:0:0::/:/bin/sh\n", "root:*:1:0:\nme:!:1:0:\n"), ["pass"]);
-    assert_eq!(accounts("root:x:0:0::/:/bin/sh\n", "me::1:0:\n"), ["fail"]);
-    assert_eq!(accounts("root:x:0:0::/:\nadmin:x:0:0::/:\n", ""), ["fail"]);
-    assert_eq!(accounts("root::0:0::/:/bin/sh\n", ""), ["fail"]);
-    assert_eq!(accounts("root:x:0:0::/:\nodd:x:12a:0::/:\n", ""), ["fail"]);
-    let large = with(Tar::default().file("etc/shadow", 0o640, vec![b'x'; 5 << 20]));
-    assert_eq!(generic(large, user::accounts), ["unknown"]);
-}
-
-#[test]
-fn programs_with_more_rights() {
-    let files = |tar: Tar| generic(with(tar), user::setuid);
-    assert_eq!(files(Tar::default().file("usr/bin/su", 0o4755, "")), ["own pass", "distribution fail"]);
-    assert_eq!(files(Tar::default().file("usr/local/bin/su", 0o4755, "")), ["own fail", "distribution pass"]);
-    assert_eq!(
-        files(Tar::default().raw((b'0', b"usr/bin/su"), (0o4755, 1000), b"", b"")),
-        ["own fail", "distribution pass"]
-    );
-    assert_eq!(files(Tar::default().file("opt/x", 0o2755, "")), ["own fail", "distribution pass"]);
-    let capable = Tar::default().pax(&[("SCHILY.xattr.security.capability", "\u{1}")]).file("opt/x", 0o755, "");
-    assert_eq!(files(capable), ["own fail", "distribution pass"]);
-    assert_eq!(files(Tar::default().folder("var/mail", 0o2775)), ["own pass", "distribution pass"]);
-    let gone =
-        with(Tar::default().file("opt/x", 0o4755, "")).layer("RUN rm", Tar::default().file("opt/.wh.x", 0o600, ""));
-    assert_eq!(generic(gone, user::setuid), ["own pass", "distribution pass"]);
-}
-
-#[test]
-fn what_everybody_can_write() {
-    let files = |tar: Tar| generic(with(tar), user::writable);
-    assert_eq!(files(Tar::default().folder("tmp", 0o1777).file("a", 0o664, "").link("b", "a")), ["pass"]);
-    assert_eq!(files(Tar::default().folder("tmp", 0o777)), ["fail"]);
-    assert_eq!(files(Tar::default().file("opt/x", 0o666, "")), ["fail"]);
-    assert_eq!(files(Tar::default().raw((b'0', b"dev/null"), (0o666, 0), b"", b"")), ["pass"]);
-}
-
-#[test]
-fn home_and_access() {
-    assert_eq!(lab(with(Tar::default().file("home/jovyan/.bashrc", 0o644, "")), user::home), ["pass"]);
-    assert_eq!(lab(with(Tar::default().file("home/jovyan/work/x.ipynb", 0o644, "")), user::home), ["fail"]);
-    assert_eq!(generic(with(Tar::default().file("home/me/x", 0o644, "")), user::home), ["not-applicable"]);
-    let closed = |mode| {
-        let files = Tar::default().folder("usr/bin", 0o755).file("usr/bin/jupyterhub-singleuser", mode, "");
-        lab(with(files), user::access)
-    };
-    assert_eq!((closed(0o755), closed(0o750)), (vec!["pass".to_owned()], vec!["fail".to_owned()]));
 }
 
 #[test]
@@ -393,125 +318,6 @@ fn channels() {
     {
         assert_eq!(generic(Image::new().config("Env", json!([bad])), build::channels), ["fail"], "{bad}");
     }
-}
-
-#[test]
-fn configuration_of_jupyter() {
-    let path = "etc/jupyter/jupyter_server_config.py";
-    let python = |text: &str| generic(with(Tar::default().file(path, 0o644, text)), jupyter::config);
-    for bad in [
-        "c.ServerApp.allow_root = True",
-        "c.NotebookApp.token = ''",
-        "c.ServerApp.password = u\"\"",
-        "c.ServerApp.disable_check_xsrf = True",
-        "c.ServerApp.allow_origin = '*'",
-        "    c.ServerApp.allow_origin_pat = '.*'",
-        "c.IdentityProvider.token = \"\"",
-    ] {
-        assert_eq!(python(bad), ["fail"], "{bad}");
-    }
-    for good in [
-        "# c.ServerApp.allow_root = True",
-        "c.ServerApp.allow_root = False",
-        "c.ServerApp.allow_origin = 'https://x'",
-        "c.ServerApp.token = 'x'",
-    ] {
-        assert_eq!(python(good), ["pass"], "{good}");
-    }
-    let json_path = "usr/local/etc/jupyter/jupyter_server_config.json";
-    let of_json = |text: &str| generic(with(Tar::default().file(json_path, 0o644, text)), jupyter::config);
-    assert_eq!(of_json(r#"{"ServerApp": {"allow_root": true}}"#), ["fail"]);
-    assert_eq!(of_json(r#"{"ServerApp": {"allow_root": false, "token": "x"}}"#), ["pass"]);
-    let cmd = |word: &str| generic(Image::new().config("Cmd", json!(["jupyter", "lab", word])), jupyter::config);
-    assert_eq!(cmd("--allow-root"), ["fail"]);
-    assert_eq!(cmd("--NotebookApp.token=''"), ["fail"]);
-    assert_eq!(cmd("--ip=0.0.0.0"), ["pass"]);
-}
-
-#[test]
-fn versions_of_the_hub() {
-    let version = |version: &str| {
-        let files = Tar::default().file(
-            &format!("usr/lib/python3/dist-packages/jupyterhub-{version}.dist-info/METADATA"),
-            0o644,
-            "",
-        );
-        let image = with(files).contents();
-        answers(&image, jupyter::hub_version, &wanted(Kind::Jupyterlab)).remove(0)
-    };
-    assert_eq!(version("5.3.1").verdict(), Verdict::Pass);
-    for (text, severity) in [("5.2.0", Severity::Low), ("4.1.0", Severity::High)] {
-        let answer = version(text);
-        let found = answer.finding(&subject(), &Image::new().contents()).unwrap();
-        assert_eq!((found.verdict, found.severity), (Verdict::Fail, severity), "{text}");
-    }
-    assert_eq!(lab(Image::new(), jupyter::hub_version), ["fail"]);
-    let unasked = Wanted { hub_version: None, ..wanted(Kind::Jupyterlab) };
-    assert_eq!(told(&answers(&good_lab().contents(), jupyter::hub_version, &unasked)), ["unknown"]);
-    // Another environment's version is not the one that is started.
-    let two = good_lab().layer(
-        "RUN pip",
-        Tar::default().file("usr/lib/python3/dist-packages/jupyterhub-4.0.0.dist-info/METADATA", 0o644, ""),
-    );
-    assert_eq!(lab(two, jupyter::hub_version), ["pass"]);
-    let by_conda = with(Tar::default().file("opt/conda/conda-meta/jupyterhub-base-5.3.0-py_0.json", 0o644, "{}"));
-    assert_eq!(lab(by_conda, jupyter::hub_version), ["pass"]);
-}
-
-#[test]
-fn what_a_server_needs() {
-    assert_eq!(lab(Image::new(), jupyter::singleuser), ["fail"]);
-    let not_executable = with(Tar::default().file("usr/bin/jupyterhub-singleuser", 0o644, ""));
-    assert_eq!(lab(not_executable, jupyter::singleuser), ["fail"]);
-    assert_eq!(lab(Image::new(), jupyter::server), ["server fail", "lab fail"]);
-    let old = with(Tar::default().file(&format!("{SITE}/jupyter_server-1.24.0.dist-info/METADATA"), 0o644, ""));
-    assert_eq!(lab(old, jupyter::server)[0], "server fail");
-    assert_eq!(lab(Image::new(), jupyter::companions), ["fail"]);
-    assert_eq!(generic(Image::new(), jupyter::singleuser), ["not-applicable"]);
-    assert_eq!(lab(Image::new(), jupyter::nss_wrapper), ["library fail", "libc pass"]);
-    let linked = Tar::default().link("usr/lib64/libnss_wrapper.so", "libnss_wrapper.so.0").file(
-        "usr/lib64/libnss_wrapper.so.0",
-        0o755,
-        "",
-    );
-    assert_eq!(lab(with(linked), jupyter::nss_wrapper)[0], "library pass");
-    let elsewhere = with(Tar::default().file("opt/conda/lib/libnss_wrapper.so", 0o644, ""));
-    assert_eq!(lab(elsewhere, jupyter::nss_wrapper)[0], "library fail");
-    let alpine =
-        with(Tar::default().file("lib/ld-musl-x86_64.so.1", 0o755, "").file("usr/lib/libnss_wrapper.so", 0o755, ""));
-    assert_eq!(lab(alpine, jupyter::nss_wrapper), ["library pass", "libc fail"]);
-}
-
-#[test]
-fn mounts_are_not_blocked() {
-    assert_eq!(lab(with(Tar::default().folder("etc/dask", 0o755)), jupyter::mounts), ["pass"]);
-    assert_eq!(lab(with(Tar::default().file("etc/dask", 0o644, "")), jupyter::mounts), ["fail"]);
-    assert_eq!(lab(with(Tar::default().file("opt/conda/envs", 0o644, "")), jupyter::mounts), ["fail"]);
-    assert_eq!(
-        lab(with(Tar::default().link("etc/dask", "/srv/dask").folder("srv/dask", 0o755)), jupyter::mounts),
-        ["pass"]
-    );
-}
-
-#[test]
-fn hub_and_dask() {
-    let package = |tar: Tar, name: &str| {
-        tar.file(&format!("usr/lib/python3/dist-packages/{name}-1.0.dist-info/METADATA"), 0o644, "")
-    };
-    let of = |names: &[&str], files: Tar| with(names.iter().fold(files, |tar, name| package(tar, name)));
-    let hub = ["jupyterhub", "jupyterhub_kubespawner", "oauthenticator", "jupyterhub_idle_culler"];
-    let writable = || Tar::default().raw((b'5', b"srv/jupyterhub"), (0o755, 1000), b"", b"");
-    assert_eq!(of(&hub, writable()).asked(jupyter::hub, Kind::Jupyterhub), ["packages pass", "files pass"]);
-    assert_eq!(of(&hub[..2], Tar::default()).asked(jupyter::hub, Kind::Jupyterhub), ["packages fail", "files fail"]);
-    let closed = Tar::default().folder("srv/jupyterhub", 0o755);
-    assert_eq!(of(&hub, closed).asked(jupyter::hub, Kind::Jupyterhub)[1], "files fail");
-    let scripts =
-        |mode| Tar::default().file("opt/conda-run-worker", mode, "").file("opt/conda-run-scheduler", 0o755, "");
-    assert_eq!(
-        of(&["dask_gateway", "distributed"], scripts(0o755)).asked(jupyter::dask, Kind::DaskWorker),
-        ["packages pass", "files pass"]
-    );
-    assert_eq!(of(&[], scripts(0o644)).asked(jupyter::dask, Kind::DaskWorker), ["packages fail", "files fail"]);
 }
 
 #[test]

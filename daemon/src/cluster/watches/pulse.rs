@@ -159,9 +159,10 @@ impl Pulse {
     }
 }
 
-/// Whether the API server answers at all.
+/// Whether the API server can answer what it is asked. Its version it knows without its etcd.
 pub(super) async fn is_there(client: &Client) -> bool {
-    within_time(PATIENCE, client.apiserver_version()).await.is_ok()
+    let Ok(request) = http::Request::get("/readyz").body(Vec::new()) else { return false };
+    within_time(PATIENCE, client.request_text(request)).await.is_ok()
 }
 
 /// Asks for one object of the kind. A refusal is an answer, too: the watch is told what is refused.
@@ -181,6 +182,26 @@ pub(super) async fn ask(client: &Client, kind: &ApiResource) -> Result<(), Strin
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn an_api_server_that_only_knows_its_version_is_not_there() {
+        for (code, is_ready) in [(500, false), (200, true)] {
+            let version = async || r#"{"major": "1", "minor": "34", "gitVersion": "v1.34.0"}"#;
+            let ready = async move || (http::StatusCode::from_u16(code).unwrap(), "etcd");
+            let app = axum::Router::new()
+                .route("/version", axum::routing::get(version))
+                .route("/readyz", axum::routing::get(ready));
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+            // Without a provider there is no client, even for http.
+            drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+            let client = Client::try_from(kube::Config::new(url)).unwrap();
+            tokio::select! {
+                is_there = is_there(&client) => assert_eq!(is_there, is_ready, "{code}"),
+                _ended = axum::serve(listener, app) => panic!("the server ended"),
+            }
+        }
+    }
 
     #[test]
     fn failures_are_told_after_the_grace_once_of_a_kind_that_is_known() {

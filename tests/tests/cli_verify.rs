@@ -52,10 +52,17 @@ async fn what_cosign_signs_verifies_in_both_storages_and_registries_and_only_wit
             signer.sign(&image, storage);
             let json = ["--format", "json", "--all-verdicts", image.as_str()];
             let verified = verify(&registry, &[&signer.public_key()], &json).expect_exit(0).json();
-            assert_eq!(verdicts(&verified), ["PR-1001 pass", "PR-1002 pass", "PR-1003 pass"], "{storage:?}");
+            assert_eq!(
+                verdicts(&verified),
+                ["PR-1001 pass", "PR-1002 pass", "PR-1003 pass", "PR-1004 not-applicable"],
+                "{storage:?}"
+            );
             assert!(image.ends_with(verified["images"][0]["digest"].as_str().unwrap()));
             let untrusted = verify(&registry, &[&stranger.public_key()], &json).expect_exit(12).json();
-            assert_eq!(verdicts(&untrusted), ["PR-1001 pass", "PR-1002 fail", "PR-1003 not-applicable"]);
+            assert_eq!(
+                verdicts(&untrusted),
+                ["PR-1001 pass", "PR-1002 fail", "PR-1003 not-applicable", "PR-1004 not-applicable"]
+            );
         }
     }
 }

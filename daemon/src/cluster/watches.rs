@@ -78,7 +78,7 @@ enum Restart {
     Absent,
     /// The kind cannot be read.
     Hidden(Cause, String),
-    /// What was seen last is given up: the API server answers, but not to the watch.
+    /// The API server answers, but not the watch.
     Again,
     /// The API server is back after an outage that was told.
     Back,

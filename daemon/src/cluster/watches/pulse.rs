@@ -45,7 +45,7 @@ enum State {
 pub(super) enum Next {
     /// Nothing.
     Wait,
-    /// The watch begins anew, as if nothing were known of versions.
+    /// The watch begins anew, with a list.
     Again,
     /// The same, after an outage that was told.
     Back,

@@ -71,6 +71,9 @@ pub(super) fn run(args: &VerifyArgs, global: &GlobalArgs) -> Outcome {
     let policy_file = args.image_policy.clone().or_else(|| loaded.config.image_policy.clone());
     let given = args.given()?;
     let is_given = !given.keys.is_empty() || given.identity.is_some();
+    if !is_given && (given.trust_root.is_some() || args.threshold != 1) {
+        return Err(Failure::usage("--trusted-root and --threshold are about --key and --certificate-identity; name one"));
+    }
     let rules = match &policy_file {
         _ if is_given => Rules::given(given, args.threshold).map_err(|error| Failure::usage_by(&error))?,
         Some(file) => {

@@ -289,14 +289,6 @@ fn explain_says_why_how_to_fix_and_how_to_except_and_the_exception_is_accepted_a
     except("C-0057.yaml").expect_exit(0);
     let said = except("PR-1001.yaml").expect_exit(10).stdout;
     assert!(!said.contains("PR-000"), "valid, and about what is not asked here: {said}");
-    desk.file("broken.yaml", "kind: [");
-    let said = desk.run(&["explain", "PR-0001"]).expect_exit(0).stdout;
-    let (_, template) = said.split_once("apiVersion:").unwrap();
-    let filled =
-        template.replace("CHOOSE-A-NAME", "a").replace("2027-01-31", "2999-01-31").replace("PATH", "broken.yaml");
-    desk.file("PR-0001.yaml", format!("apiVersion:{filled}"));
-    desk.run(&["check", "broken.yaml"]).expect_exit(5);
-    desk.run(&["check", "--exceptions", "PR-0001.yaml", "broken.yaml"]).expect_exit(0);
     for (code, subjects) in [
         ("PR-3001", "kinds: [File], names: [PATH]"),
         ("PR-4001", "kinds: [Credential], names: [NAMESPACE/KIND/NAME]"),
@@ -305,8 +297,8 @@ fn explain_says_why_how_to_fix_and_how_to_except_and_the_exception_is_accepted_a
         let said = desk.run(&["explain", code]).expect_exit(0).stdout;
         assert!(said.contains("kind: ClusterException\n") && said.contains(subjects), "{said}");
     }
-    for code in ["PR-0002", "PR-0003", "PR-0004", "PR-0005", "PR-0007", "PR-0008"] {
-        let said = desk.run(&["explain", code]).expect_exit(0).stdout;
+    for code in (1..=8).map(|number| format!("PR-000{number}")) {
+        let said = desk.run(&["explain", &code]).expect_exit(0).stdout;
         assert!(said.ends_with("\nExcept: no exception reaches it; the fix resolves it.\n"), "{said}");
     }
     let unknown = desk.run(&["explain", "C-057"]).expect_exit(2);

@@ -3,7 +3,7 @@
 use clap::Args;
 use portreeve_policies::control::builtin_controls;
 use portreeve_reports::Code;
-use portreeve_reports::code::{CLUSTER_NOT_READ, Topic, UNREADABLE_INPUT};
+use portreeve_reports::code::Topic;
 use portreeve_reports::gate::ExitCode;
 use portreeve_reports::source::decode::did_you_mean;
 
@@ -69,11 +69,10 @@ fn selected(code: &str) -> Option<(&'static str, &'static str, &'static str)> {
     // What is no object belongs to no namespace. An image, a file, a credential, a component: see `Selector`.
     let of_cluster = |subjects| ("ClusterException", "", subjects);
     Some(match topic {
-        Topic::Input if code == UNREADABLE_INPUT.code => of_cluster("{kinds: [File], names: [PATH]}"),
-        Topic::Input if code == CLUSTER_NOT_READ.code => of_cluster("{kinds: [KIND], names: ['*']}"),
-        // About exceptions, policies and the process itself, which no exception is laid over.
+        // What could not be read is no failure, and what is about exceptions, policies and the process itself none that
+        // exceptions are laid over.
         Topic::Input => return None,
-        Topic::ImageTrust => of_cluster("{kinds: [Image], names: [HOST/REPOSITORY]}"),
+        Topic::ImageTrust | Topic::ImageContract => of_cluster("{kinds: [Image], names: [HOST/REPOSITORY]}"),
         Topic::Secrets => of_cluster("{kinds: [File], names: [PATH]}"),
         Topic::Credentials => of_cluster("{kinds: [Credential], names: [NAMESPACE/KIND/NAME]}"),
         Topic::Platform => of_cluster("{kinds: [Component], names: [PLATFORM/COMPONENT]}"),

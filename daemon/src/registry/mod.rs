@@ -9,18 +9,22 @@
 //!   ([`endpoint`]): the names come from whoever can create a Pod.
 //! * [`ping`] asks whether a registry is there.
 //! * [`push`] writes, for signing only.
+//! * [`pull`] reads whole images, layer by layer; [`layout`] and [`archive`] do so from folders and archives on disk.
 //! * [`transcript`] keeps what was said for `--evidence`, and answers in place of registries for `--from-evidence`.
 
 mod address;
+mod archive;
 mod auth;
 mod client;
 mod credentials;
 mod discover;
 mod endpoint;
 mod failure;
+mod layout;
 mod names;
 mod options;
 mod ping;
+mod pull;
 mod push;
 mod requests;
 mod shelf;
@@ -31,11 +35,14 @@ mod transcript;
 mod transport;
 mod wire;
 
+pub use archive::{ArchivedImage, ImageArchive};
 pub use client::{RegistryClient, ResolvedManifest};
 pub use credentials::{Credentials, DockerConfig, InvalidDockerConfig};
 pub use endpoint::normal_host;
 pub use failure::{Deadline, Failure};
+pub use layout::ImageLayout;
 pub use options::{HostOptions, RegistryError, RegistryOptions};
+pub use pull::PulledImage;
 pub use push::ReferrerManifest;
 pub use shelf::{EvidenceShelf, Shelved};
 pub use statistics::{RequestOutcome, Statistics};

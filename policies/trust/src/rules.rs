@@ -29,8 +29,8 @@ pub const TRUSTED: CodeEntry = CodeEntry {
     severity: Severity::Critical,
     why: "The image carries a signature that none of the policy's authorities made over this digest: a stranger's, a \
           damaged one, or one moved here from another image.",
-    fix: "Find out who signed the image. If the signer should be trusted, add the key to the rule that names the \
-          image; if not, replace the image.",
+    fix: "Find out who signed the image. If the signer should be trusted, add the key or the identity to the rule that \
+          names the image; if not, replace the image.",
 };
 /// Whether it is what the policy lets run.
 pub const ALLOWED: CodeEntry = CodeEntry {
@@ -202,7 +202,9 @@ fn commands(image: &ImageUse, fact: &ImageFact) -> Vec<String> {
             vec![format!("portreeve image sign {pinned} --key KEY"), format!("cosign sign --key KEY {pinned}")]
         }
         ImageFact::Unattested(_) => vec![format!("cosign tree {pinned}")],
-        ImageFact::Untrusted(_) | ImageFact::Unknown(..) => vec![format!("portreeve verify {pinned} --key KEY")],
+        ImageFact::Untrusted(_) | ImageFact::Unknown(..) => {
+            vec![format!("portreeve verify {pinned} --image-policy FILE")]
+        }
         ImageFact::Mismatch(_) | ImageFact::NotAsked(_) | ImageFact::Verified { .. } => Vec::new(),
     }
 }

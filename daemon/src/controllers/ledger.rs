@@ -6,13 +6,15 @@
 //! * A keeper that has not looked yet, and one that there is not, have asked nothing: an exception of theirs is neither
 //!   used nor unused. The audit waits for the first look, so that a restart does not resolve what it is about to say
 //!   again; but a bounded time, since a process that does not lead never looks.
-//! * A question that one subject left without an answer (a component that is suspended was not applied) was not asked.
+//! * A question that one subject left without an answer, or that does not apply to it (a component that is suspended was
+//!   not applied), was not asked.
 //! * What the gate of a component asks is no question of the keeper, and needs exceptions all the same: it comes beside
 //!   what was found, and counts for what is needed alone.
 //! * Subjects are components and files, which belong to no namespace, whatever they write to: only cluster exceptions
 //!   reach them. The right to write in one namespace of a platform is not the right to silence who keeps it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -71,6 +73,8 @@ pub struct Needs {
 #[derive(Default)]
 struct Shared {
     told: Mutex<BTreeMap<Keeper, Told>>,
+    /// Whether the audit has not been asked for since something else was told. It outlives the wait for it.
+    is_owed: AtomicBool,
     news: Notify,
 }
 
@@ -110,18 +114,18 @@ impl Needs {
         self.awaited_until().is_some_and(|until| Instant::now() < until)
     }
 
-    /// Waits until something else is needed, or a first look is not waited for any more. For one task.
+    /// Waits until the audit is owed and no first look is waited for. For one task, which audits then; nothing is lost
+    /// when the wait is cancelled.
     pub(super) async fn news(&self) {
-        let until = self.awaited_until().filter(|until| Instant::now() < *until);
-        let over = async {
-            match until {
-                Some(until) => tokio::time::sleep_until(until).await,
-                None => std::future::pending().await,
+        loop {
+            match self.awaited_until().filter(|until| Instant::now() < *until) {
+                Some(until) => tokio::select! {
+                    () = self.inner.news.notified() => {}
+                    () = tokio::time::sleep_until(until) => {}
+                },
+                None if self.inner.is_owed.swap(false, Ordering::AcqRel) => return,
+                None => self.inner.news.notified().await,
             }
-        };
-        tokio::select! {
-            () = self.inner.news.notified() => {}
-            () = over => {}
         }
     }
 
@@ -141,8 +145,19 @@ impl Needs {
             _ => true,
         };
         if is_news {
-            self.inner.news.notify_one();
+            self.owe();
         }
+    }
+
+    /// A keeper may look from now on.
+    fn await_from(&self, keeper: Keeper, since: Instant) {
+        self.told().insert(keeper, Told::Since(since));
+        self.owe();
+    }
+
+    fn owe(&self) {
+        self.inner.is_owed.store(true, Ordering::Release);
+        self.inner.news.notify_one();
     }
 
     fn told(&self) -> MutexGuard<'_, BTreeMap<Keeper, Told>> {
@@ -181,7 +196,7 @@ struct Entry {
 impl Ledger {
     /// Nothing was looked at yet.
     pub(super) fn new(keeper: Keeper, (judge, recorder): (CurrentJudge, RecorderHandle), needs: Needs) -> Self {
-        needs.told().insert(keeper, Told::Since(Instant::now()));
+        needs.await_from(keeper, Instant::now());
         let version = judge.now().version();
         Self { keeper, judge, recorder, needs, entries: BTreeMap::new(), has_begun: false, is_whole: false, version }
     }
@@ -189,7 +204,7 @@ impl Ledger {
     /// This process may look from now on. The audit waits from here: a follower may lead long after its start.
     pub(super) fn begin(&mut self) {
         if !std::mem::replace(&mut self.has_begun, true) {
-            self.needs.told().insert(self.keeper, Told::Since(Instant::now()));
+            self.needs.await_from(self.keeper, Instant::now());
         }
     }
 
@@ -205,7 +220,8 @@ impl Ledger {
         subject: SubjectKey,
         (found, asked): (Vec<Finding>, impl Iterator<Item = Code>),
     ) -> bool {
-        let answered: BTreeSet<&Code> = found.iter().map(|finding| &finding.code).collect();
+        let is_answer = |finding: &&Finding| finding.verdict != Verdict::NotApplicable;
+        let answered: BTreeSet<&Code> = found.iter().filter(is_answer).map(|finding| &finding.code).collect();
         let unanswered = asked.filter(|code| !answered.contains(code)).collect();
         let before = self.entries.remove(&subject).unwrap_or_default();
         let entry = self.entries.entry(subject.clone()).or_insert(Entry { found, unanswered, ..before });

@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use futures::FutureExt as _;
-use portreeve_api::platform::{CODES, DRIFT, SUSPENDED, UNHEALTHY};
+use portreeve_api::platform::{CODES, DRIFT, NOT_APPLIED, SUSPENDED, UNHEALTHY};
 use portreeve_reports::{FindingBuilder, Location};
 
 use super::*;
@@ -137,6 +137,23 @@ async fn a_question_without_an_answer_or_with_an_unknown_one_makes_no_exception_
 }
 
 #[tokio::test]
+async fn a_question_that_does_not_apply_to_a_component_makes_no_exception_unused() {
+    Site::with(async |site| {
+        let tenure = tenure(1);
+        let leading = tenure.leading().unwrap();
+        site.except("[PR-5003]");
+        let not_applied = |verdict| found(|entry| if entry.code == NOT_APPLIED.code { verdict } else { Verdict::Pass });
+        site.found(&tenure, not_applied(Verdict::NotApplicable)).await;
+        site.ledger.looked(&leading).await;
+        assert_eq!(site.audit(), Verdict::NotApplicable, "what is suspended is not applied");
+        site.found(&tenure, not_applied(Verdict::Pass)).await;
+        site.ledger.looked(&leading).await;
+        assert_eq!(site.audit(), Verdict::Fail);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_the_store_did_not_take_is_known_and_recorded_again() {
     Site::with(async |site| {
         site.store.fence(Epoch::new(5)).await.unwrap();
@@ -158,11 +175,23 @@ async fn the_first_look_of_a_keeper_is_waited_for_a_bounded_time() {
     let needs = Needs::default();
     assert!(!needs.are_awaited(), "there is no keeper");
     let waits_since = Instant::now().checked_sub(FIRST_LOOK - Duration::from_millis(200)).unwrap();
-    needs.told().insert(Keeper::Secrets, Told::Since(waits_since));
+    needs.await_from(Keeper::Secrets, waits_since);
     assert!(needs.are_awaited());
     needs.news().await;
     assert!(!needs.are_awaited(), "it never looks");
     needs.tell(Keeper::Secrets, Need { version: 0, usage: Usage::default(), asked: BTreeSet::new() });
     needs.news().await;
     assert!(needs.news().now_or_never().is_none(), "nothing is new");
+}
+
+#[tokio::test]
+async fn an_audit_that_is_owed_is_not_lost_while_its_task_does_something_else() {
+    let needs = Needs::default();
+    let waits_since = Instant::now().checked_sub(FIRST_LOOK - Duration::from_millis(200)).unwrap();
+    needs.await_from(Keeper::Secrets, waits_since);
+    assert!(needs.news().now_or_never().is_none(), "the first look is waited for");
+    // Another branch of the loop is at work when the time is over.
+    tokio::time::sleep_until(waits_since + FIRST_LOOK).await;
+    assert!(needs.news().now_or_never().is_some());
+    assert!(needs.news().now_or_never().is_none(), "once");
 }

@@ -295,7 +295,7 @@ impl Ledger {
 async fn record((keeper, recorder): (Keeper, &RecorderHandle), record: Record) -> bool {
     let committed = recorder.send_when_room(record).await.committed().await;
     committed
-        .inspect_err(|error| tracing::warn!(%error, "{}: not stored; the next round says it again", keeper.as_str()))
+        .inspect_err(|error| tracing::debug!(%error, "{}: not stored; the next round says it again", keeper.as_str()))
         .is_ok()
 }
 

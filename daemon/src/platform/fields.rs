@@ -301,7 +301,7 @@ mod tests {
         let object = |kind: &str, entries: &[Value]| json!({"apiVersion": "v1", "kind": kind, "metadata": {"managedFields": entries}});
         let texts = json!({"f:stringData": {".": {}, "f:p": {}, "f:more": {}}});
         let mine = entry("portreeve", json!({"f:data": {"f:p": {}}}));
-        let after = |kind: &str| object(kind, &[mine.clone()]);
+        let after = |kind: &str| object(kind, std::slice::from_ref(&mine));
         let theirs = |manager: &str| object("Secret", &[entry(manager, texts.clone())]);
         let taken = taken_over(&theirs("kubectl"), &after("Secret")).unwrap();
         assert_eq!(taken[0]["fieldsV1"], json!({"f:stringData": {"f:more": {}}}));

@@ -382,7 +382,9 @@ impl Shared {
         let writer = StatusWriter { client: client.clone(), heard: heard.clone(), ready, leadership };
         supervisor.spawn(TaskName::Status, writer.run(supervisor.shutdown()));
         let shutdown = supervisor.shutdown();
-        let teller = turn.clone().write(move |recorder, stored| Teller { heard, recorder }.run(stored, shutdown));
+        let (judge, needs) = (self.judge.clone(), self.needs.clone());
+        let teller =
+            turn.clone().write(move |recorder, stored| Teller { heard, recorder, judge, needs }.run(stored, shutdown));
         supervisor.spawn(TaskName::RuleFindings, teller);
         supervisor.spawn(TaskName::Rules, rules.run(events, supervisor.shutdown()));
     }

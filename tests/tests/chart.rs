@@ -342,6 +342,43 @@ fn values_that_the_schema_does_not_know_are_refused() {
     }
 }
 
+#[test]
+fn values_that_the_daemon_or_the_cluster_would_refuse_are_refused_where_they_are_written() {
+    for (at, values) in [
+        ("/posture/frameworks/0", json!({"posture": {"frameworks": ["nsaa"]}})),
+        ("/posture/enforce/0", json!({"posture": {"enforce": ["NSA"]}})),
+        ("rescan.images: ", json!({"rescan": {"images": "hourly"}})),
+        ("rescan.images: ", json!({"rescan": {"images": "0 * * *"}})),
+        ("rescan.posture: ", json!({"rescan": {"posture": "61 2 * * *"}})),
+        ("rescan.posture: ", json!({"rescan": {"posture": "30 25 * * *"}})),
+        ("/store/size", json!({"store": {"size": "1 GB"}})),
+        ("/store/size", json!({"store": {"size": "0"}})),
+        ("/resources/limits/memory", json!({"resources": {"limits": {"memory": "384 MB"}}})),
+        ("/credentials/maxTokenLifetime", json!({"credentials": {"maxTokenLifetime": "1 day"}})),
+        ("/credentials/warnBeforeExpiry", json!({"credentials": {"warnBeforeExpiry": "0d"}})),
+        ("/platform/interval", json!({"platform": {"interval": "60"}})),
+    ] {
+        let output = helm(&values).output().or_fail("running helm");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && said.contains(at), "{values}: {said}");
+    }
+    for values in [
+        json!({"posture": {"frameworks": ["all"]}, "rescan": {"images": "0 */15 0-23/2 ? JAN-DEC MON#1", "posture": "0,30 1 1 1 7"}}),
+        json!({"store": {"size": "0.5Ti"}, "credentials": {"maxTokenLifetime": "1h30m"}}),
+    ] {
+        rendered(&values);
+    }
+}
+
+#[test]
+fn the_chart_knows_the_frameworks_of_the_daemon() {
+    let schema = std::fs::read(portreeve_tests::repository().join("charts/portreeve/values.schema.json"));
+    let schema: Value = serde_json::from_slice(&schema.or_fail("the schema")).or_fail("JSON");
+    let listed = Portreeve::run(["list", "frameworks"]).expect_exit(0).stdout;
+    let ids = listed.lines().filter_map(|line| line.split_whitespace().next());
+    assert_eq!(schema["definitions"]["framework"]["enum"], json!(["all"].into_iter().chain(ids).collect::<Vec<_>>()));
+}
+
 /// With nobody behind the webhook, what is refused is what `enforce` matched; what `Ignore` matched is let in.
 #[tokio::test]
 async fn an_outage_blocks_enforce_namespaces_only_and_never_the_break_glass_group() {

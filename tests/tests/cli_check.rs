@@ -101,6 +101,52 @@ fn files_of_rules_in_a_folder_are_no_manifests_unless_they_may_be_applied() {
 }
 
 #[test]
+fn mistakes_in_our_own_kinds_are_found_among_manifests_by_the_codes_of_the_cluster() {
+    let desk = desk();
+    let ours = |kind: &str, metadata: &str, spec: &str| {
+        format!("---\napiVersion: portreeve.dev/v1alpha1\nkind: {kind}\nmetadata: {{{metadata}}}\nspec: {spec}\n")
+    };
+    let exception = "{codes: [C-0057], owner: o, reason: r, expires: 2099-01-31}";
+    let chart = "{components: [{name: hub, namespace: hub, source: {chart: hub}}]}";
+    let file = [
+        ours("Exception", "name: mistyped", &exception.replace("reason", "reson")),
+        ours("Exception", "name: good", exception),
+        ours("ClusterException", "name: unknown", &exception.replace("C-0057", "C-9999")),
+        ours("ImagePolicy", "name: policy", "{mode: enforce, rulez: []}"),
+        ours("Platform", "name: demo", chart),
+        ours("Platfrom", "name: demo", chart),
+    ];
+    desk.file("ours.yaml", file.concat());
+    let report = desk.run(&with(&ONE, &["ours.yaml"])).expect_exit(10).json();
+    let findings = report["findings"].as_array().or_fail("findings");
+    let said = |finding: &Value| {
+        let [code, message] = ["code", "message"].map(|key| finding[key].as_str().or_fail(key).to_owned());
+        let place = &finding["locations"][0];
+        assert_eq!(place["file"], "ours.yaml");
+        (code, finding["subject"]["name"].to_string(), place["line"].as_u64().or_fail("a line"), message)
+    };
+    let told: Vec<_> = findings.iter().map(said).collect();
+    for (code, name, line, words) in [
+        ("PR-0004", "mistyped", 5, "did you mean 'reason'?"),
+        ("PR-0004", "unknown", 15, "C-9999"),
+        ("PR-0008", "policy", 20, "unknown key 'spec.rulez'"),
+        ("PR-5001", "demo", 25, "'source.chart' is not supported yet"),
+        ("PR-0001", "demo", 28, "did you mean 'Platform'?"),
+    ] {
+        let is_told = told.iter().any(|it| it.0 == code && it.1.contains(name) && it.2 == line && it.3.contains(words));
+        assert!(is_told, "{code} {name} {line} {words}: {told:#?}");
+    }
+    assert_eq!(told.len(), 5, "{told:#?}");
+    let standard_input = desk.run_with(&with(&ONE, &["-"]), &file[0]).expect_exit(10).json();
+    assert_eq!(verdicts(&standard_input), ["PR-0004 fail"]);
+    // A file that the configuration names is read, and told, as one of rules.
+    desk.file("portreeve.yaml", "exceptions: [rules.yaml]\n");
+    desk.file("rules.yaml", ours("Exception", "name: twice, namespace: d", &exception.replace("reason", "reson")));
+    let named = desk.run(&with(&ONE, &["rules.yaml"])).expect_exit(10).json();
+    assert_eq!(verdicts(&named).iter().filter(|it| **it == "PR-0004 fail").count(), 1, "{named:#}");
+}
+
+#[test]
 fn a_pipe_is_read_only_where_the_shell_handed_it_over() {
     let desk = desk();
     run(Command::new("mkfifo").arg(desk.folder().join("pipe.yaml")));

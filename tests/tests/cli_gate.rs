@@ -253,6 +253,10 @@ fn a_ref_that_is_not_there_is_exit_2_with_the_command_that_fetches_it() {
     );
     assert_eq!(said.stdout, "");
     desk.run(&["gate", "web.yaml", "--base", "--output=/etc/passwd"]).expect_exit(2);
+    for blank in ["", " ", "\t"] {
+        let said = desk.run(&["gate", "web.yaml", "--base", blank]).expect_exit(2).stderr;
+        assert!(said.contains("names no ref") && !said.contains("git fetch"), "{said}");
+    }
 }
 
 #[test]
@@ -454,6 +458,13 @@ fn a_secret_in_clear_is_found_where_a_rule_says_to_encrypt_it() {
         let file = desk.file("secrets/s.yaml", secret);
         let clear = found(command, 14);
         assert!(clear.len() == 1 && clear[0].contains("secrets/s.yaml") && clear[0].contains("d/s"), "{clear:?}");
+        // By another name of its folder it is the same file.
+        std::os::unix::fs::symlink("secrets", desk.folder().join("link")).or_fail("a link");
+        for path in ["link", "link/", "./link/s.yaml", "secrets"] {
+            let said = desk.run(&[command, "--format", "json", path]).expect_exit(14).stdout;
+            assert!(said.contains("PR-3013"), "{command} {path}: {said}");
+        }
+        std::fs::remove_file(desk.folder().join("link")).or_fail("the link");
         key.encrypt(secret, &file, &["--encrypted-regex", "^data$"]);
         assert_eq!(found(command, 14).len(), 1, "a sops block alone encrypts nothing");
         key.encrypt(secret, &file, &["--encrypted-regex", "^stringData$"]);

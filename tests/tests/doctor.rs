@@ -204,6 +204,8 @@ fn the_store_is_looked_at_and_nothing_is_made() {
     told("store: {url: 'sqlite://new.db'}\n", "ok", "at the first start");
     assert!(!desk.folder().join("new.db").exists() && !desk.folder().join("new.db.lock").exists());
     told("store: {url: 'sqlite://away/new.db'}\n", "fail", "does not exist");
+    std::os::unix::fs::symlink("gone/portreeve.db", desk.folder().join("link.db")).or_fail("a link");
+    told("store: {url: 'sqlite://link.db'}\n", "fail", "a link that dangles, to gone/portreeve.db");
     desk.file("text.db", "not a database\n");
     told("store: {url: 'sqlite://text.db'}\n", "fail", "text.db");
     told("store: {url: 'postgres://portreeve@127.0.0.1:1/portreeve'}\n", "fail", "connection refused");

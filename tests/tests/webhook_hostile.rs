@@ -21,6 +21,11 @@ const MOST_MEMORY: u64 = 256 << 20;
 const MOST_VALUES: usize = 200_000;
 /// What docs/limits.md says of the shutdown of the webhook, and a little for what comes after it.
 const SHUTDOWN: Duration = Duration::from_secs(15);
+/// What docs/limits.md says of connections.
+const MOST_CONNECTIONS: usize = 512;
+const MOST_STREAMS: u32 = 32;
+/// The series of reviews that are in work.
+const IN_WORK: &str = "portreeve_admission_in_flight";
 /// Ends a request that never comes to its end.
 const ENDLESS: &str = "POST /validate HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100000\r\n\r\n{";
 
@@ -136,8 +141,8 @@ impl Peer {
         peer
     }
 
-    fn say(&mut self, text: &str) {
-        self.0.write_all(text.as_bytes()).and_then(|()| self.0.flush()).or_fail("a word");
+    fn say(&mut self, words: impl AsRef<[u8]>) {
+        self.0.write_all(words.as_ref()).and_then(|()| self.0.flush()).or_fail("a word");
     }
 
     fn heard_until_the_end(&mut self) -> String {
@@ -147,7 +152,7 @@ impl Peer {
 
 fn tcp(port: u16) -> TcpStream {
     let stream = TcpStream::connect(("127.0.0.1", port)).or_fail("a connection");
-    stream.set_read_timeout(Some(PATIENCE)).or_fail("a timeout");
+    stream.set_read_timeout(Some(PATIENCE)).and_then(|()| stream.set_nodelay(true)).or_fail("a socket");
     stream
 }
 
@@ -191,6 +196,25 @@ async fn who_stops_in_the_middle_is_not_waited_for() {
 }
 
 #[tokio::test]
+async fn a_body_that_says_it_is_too_large_is_refused_at_once_and_who_still_writes_it_hears_so() {
+    let cluster = FolderCluster::new("");
+    let _daemon = cluster.serve().await;
+    let announced = format!("POST /validate HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n", 16 << 20);
+    let is_refused = |heard: &str| heard.starts_with("HTTP/1.1 413 ") && heard.contains("more than 8 MiB");
+    // One byte of it comes, and no more: what is known already is not waited for.
+    let mut silent = Peer::connect(&cluster);
+    silent.say(&announced);
+    silent.say("{");
+    let heard = silent.heard_until_the_end();
+    assert!(is_refused(&heard), "{heard}");
+    let mut writing = Peer::connect(&cluster);
+    writing.say(&announced);
+    (0..16).for_each(|_| writing.say(&" ".repeat(1 << 20)));
+    let heard = writing.heard_until_the_end();
+    assert!(is_refused(&heard), "{heard}");
+}
+
+#[tokio::test]
 async fn the_shutdown_waits_for_nobody_who_stopped_in_the_middle() {
     let cluster = FolderCluster::new("");
     let mut daemon = cluster.serve().await;
@@ -201,15 +225,119 @@ async fn the_shutdown_waits_for_nobody_who_stopped_in_the_middle() {
     assert!(daemon.ended(SHUTDOWN).await.success());
 }
 
+/// A frame of HTTP/2 without flags but these.
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).or_fail("a length").to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// What begins HTTP/2, with settings that say nothing.
+fn preface() -> Vec<u8> {
+    [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &frame(4, 0, 0, &[])].concat()
+}
+
+/// The head of a small review whose body does not come: POST, https, and three fields in full.
+fn head_without_body(stream: u32) -> Vec<u8> {
+    let field = |index: &[u8], value: &str| [index, &[value.len() as u8], value.as_bytes()].concat();
+    let (path, length, host) = (field(&[4], "/validate"), field(&[0xf, 13], "262144"), field(&[1], "localhost"));
+    frame(1, 4, stream, &[&[0x83, 0x87][..], &path, &host, &length].concat())
+}
+
+impl Peer {
+    /// A client whose HTTP/2 has begun and to whom the other side answers.
+    fn speaks_http2(cluster: &FolderCluster) -> Self {
+        let mut peer = Self::connect(cluster);
+        peer.say(preface());
+        drop(peer.is_answered());
+        peer
+    }
+
+    /// Waits for the answer to a PING, which nobody who is closed gets; what was said until then.
+    fn is_answered(&mut self) -> Vec<u8> {
+        self.say(frame(6, 0, 0, b"anybody?"));
+        let (answer, mut heard, mut chunk) = (frame(6, 1, 0, b"anybody?"), Vec::new(), [0; 4096]);
+        while !heard.windows(answer.len()).any(|window| window == answer) {
+            let read = self.0.read(&mut chunk).or_fail("an answer to a PING");
+            assert!(read > 0, "the connection was closed");
+            heard.extend_from_slice(&chunk[..read]);
+        }
+        heard
+    }
+}
+
 #[tokio::test]
-async fn connections_beyond_the_cap_are_closed_and_page_and_health_go_on() {
+async fn a_connection_has_few_requests_at_a_time_with_small_heads() {
     let cluster = FolderCluster::new("");
     let _daemon = cluster.serve().await;
-    let held: Vec<TcpStream> = (0..600).map(|_| tcp(cluster.webhook_port())).collect();
+    let mut peer = Peer::connect(&cluster);
+    peer.say(preface());
+    let settings = peer.is_answered();
+    for (what, setting) in [("streams", [0, 3, 0, 0, 0, 32]), ("bytes of a head", [0, 6, 0, 0, 32, 0])] {
+        assert!(settings.windows(6).any(|told| told == setting), "{what}: {settings:?}");
+    }
+    let ca = std::fs::read(cluster.root().join("tls.crt")).or_fail("the certificate");
+    let ca = reqwest::Certificate::from_pem(&ca).or_fail("a certificate");
+    let client =
+        portreeve_tests::api::http_client().http2_prior_knowledge().tls_certs_only([ca]).build().or_fail("a client");
+    for (head, expected) in [(6 << 10, 200), (9 << 10, 431)] {
+        let post = client.post(format!("https://localhost:{}/validate", cluster.webhook_port()));
+        let post = post.header("x-long", "x".repeat(head)).body(review(&json!(1)).to_string());
+        let answer = post.send().await.or_fail("an answer");
+        assert_eq!((answer.version(), answer.status().as_u16()), (reqwest::Version::HTTP_2, expected), "{head}");
+    }
+}
+
+#[tokio::test]
+async fn bodies_that_do_not_come_take_room_from_nobody() {
+    let cluster = FolderCluster::new("");
+    let _daemon = cluster.serve().await;
+    let (connections, streams) = (5, 30);
+    let silent: Vec<Peer> = (0..connections)
+        .map(|_| {
+            let mut peer = Peer::speaks_http2(&cluster);
+            (0..streams).for_each(|stream| peer.say(head_without_body(2 * stream + 1)));
+            peer
+        })
+        .collect();
+    let in_work = f64::from(connections * streams);
+    cluster.doors().until_sample(IN_WORK, |reviews| reviews == in_work).await;
+    let answer = cluster.validate(&review(&json!(1))).await.or_fail("an answer");
+    assert_eq!((answer.status, &answer.json()["response"]["uid"]), (200, &json!("1")));
+    assert_eq!(cluster.doors().sample(IN_WORK).await, in_work, "it waited for those that are silent");
+    drop(silent);
+}
+
+#[tokio::test]
+async fn requests_without_bodies_cost_bounded_memory_however_many_there_are() {
+    let cluster = FolderCluster::new("");
+    let daemon = cluster.serve().await;
+    let heads: Vec<u8> = (0..MOST_STREAMS).flat_map(|stream| head_without_body(2 * stream + 1)).collect();
+    let silent: Vec<Peer> = (0..MOST_CONNECTIONS)
+        .map(|_| {
+            let mut peer = Peer::speaks_http2(&cluster);
+            peer.say(&heads);
+            drop(peer.is_answered());
+            peer
+        })
+        .collect();
+    let answer = cluster.validate(&review(&json!(1))).await.or_fail("an answer");
+    assert_eq!(answer.status, 200);
+    let peak = peak_memory(daemon.id()).or_fail("the memory of the daemon");
+    assert!(peak < MOST_MEMORY, "{peak} bytes");
+    drop(silent);
+}
+
+#[tokio::test]
+async fn connections_that_only_ping_keep_nobody_out_and_page_and_health_go_on() {
+    let cluster = FolderCluster::new("");
+    let _daemon = cluster.serve().await;
+    let mut held: Vec<Peer> = (0..MOST_CONNECTIONS).map(|_| Peer::speaks_http2(&cluster)).collect();
     assert_eq!(cluster.doors().health("/readyz").await.status, 200);
     assert_eq!(cluster.doors().get("/").await.status, 200);
-    drop(held);
-    let answer =
-        portreeve_tests::process::until(PATIENCE, || async { cluster.validate(&review(&json!(1))).await.ok() });
-    assert_eq!(answer.await.or_fail("an answer of the webhook").status, 200);
+    let answer = cluster.validate(&review(&json!(1))).await.or_fail("an answer of the webhook");
+    assert_eq!(answer.status, 200);
+    // Who has said nothing for longest has made room, and nobody else.
+    let mut rest = held.split_off(1);
+    held.iter_mut().for_each(|first| drop(first.heard_until_the_end()));
+    rest.iter_mut().for_each(|other| drop(other.is_answered()));
 }

@@ -100,3 +100,15 @@ namespaceSelector:
       values: [kube-system, {{ .root.Release.Namespace }}]
 {{- end }}
 {{- end }}
+
+{{- /* A cron schedule that the daemon takes: dict key value. A pattern of the schema could not say what is wrong. */ -}}
+{{- define "portreeve.cron" -}}
+{{- $minute := "(\\*|[0-5]?[0-9](-[0-5]?[0-9])?)(/[0-9]+)?" -}}
+{{- $hour := "(\\*|(2[0-3]|[01]?[0-9])(-(2[0-3]|[01]?[0-9]))?)(/[0-9]+)?" -}}
+{{- $minutes := printf "%s(,%s)*" $minute $minute -}}
+{{- $hours := printf "%s(,%s)*" $hour $hour -}}
+{{- if not (regexMatch (printf "^(%s +)?%s +%s( +[0-9A-Za-z*?#/,-]+){3}$" $minutes $minutes $hours) .value) -}}
+{{- fail (printf "%s: '%s' is no cron schedule; it has five fields: minute (0-59), hour (0-23), day of the month, month, day of the week; or six, with seconds before them" .key .value) -}}
+{{- end -}}
+{{- .value -}}
+{{- end }}

@@ -66,8 +66,17 @@ pub fn documents(file: &str, bytes: &[u8], limits: &Limits, codes: &KnownCodes) 
 
 /// One document, of a file or (`None`) of the cluster.
 pub fn document(file: Option<&Arc<str>>, node: &Node, codes: &KnownCodes) -> Result<Document, Problems> {
+    manifest((file, None), node, codes)
+}
+
+/// The same of a manifest that is to be applied: where it names no namespace, who applies it does.
+pub fn manifest(
+    (file, namespace): (Option<&Arc<str>>, Option<&str>),
+    node: &Node,
+    codes: &KnownCodes,
+) -> Result<Document, Problems> {
     let mut problems = Problems::new(file.map_or("cluster", |file| &**file));
-    let decoded = decode(file, node, codes, &mut problems);
+    let decoded = decode((file, namespace), node, codes, &mut problems);
     match (problems.into_result(()), decoded) {
         (Err(problems), _) => Err(problems),
         (Ok(()), Some(document)) => Ok(document),
@@ -82,7 +91,12 @@ fn refuse<T>(file: &str, place: Place, message: impl Into<String>) -> Result<T, 
     Err(problems)
 }
 
-fn decode(file: Option<&Arc<str>>, node: &Node, codes: &KnownCodes, problems: &mut Problems) -> Option<Document> {
+fn decode(
+    (file, namespace): (Option<&Arc<str>>, Option<&str>),
+    node: &Node,
+    codes: &KnownCodes,
+    problems: &mut Problems,
+) -> Option<Document> {
     Fields::of(node, "", problems)?.finish_with(|fields| {
         let header = Header::decode(fields);
         let spec = fields.required("spec");
@@ -93,7 +107,7 @@ fn decode(file: Option<&Arc<str>>, node: &Node, codes: &KnownCodes, problems: &m
         match header.kind {
             "ImagePolicy" => image_policy(&header, spec, fields),
             "Platform" => platform_document(&header, spec, fields),
-            _ => exception((file, codes), header, spec, fields),
+            _ => exception((file, namespace, codes), header, spec, fields),
         }
     })
 }
@@ -131,14 +145,14 @@ fn platform_document(header: &Header<'_>, spec: &Node, fields: &mut Fields<'_, '
 }
 
 fn exception(
-    (file, codes): (Option<&Arc<str>>, &KnownCodes),
+    (file, namespace, codes): (Option<&Arc<str>>, Option<&str>, &KnownCodes),
     header: Header<'_>,
     spec: &Node,
     fields: &mut Fields<'_, '_>,
 ) -> Option<Document> {
     let place = header.place;
     let scoped = match header.kind {
-        "Exception" => namespaced(&header, fields),
+        "Exception" => namespaced(&header, namespace, fields),
         _ => cluster_scoped(&header, fields).map(|name| (Scope::Cluster, name)),
     };
     let spec = ExceptionSpec::decode(spec, codes, fields.problems());
@@ -147,13 +161,13 @@ fn exception(
     Some(Document::Exception(Exception { name, scope, spec: spec?, origin }))
 }
 
-fn namespaced(header: &Header<'_>, fields: &mut Fields<'_, '_>) -> Option<(Scope, String)> {
-    let Some(namespace) = &header.metadata.namespace else {
+fn namespaced(header: &Header<'_>, given: Option<&str>, fields: &mut Fields<'_, '_>) -> Option<(Scope, String)> {
+    let Some(namespace) = header.metadata.namespace.clone().or_else(|| given.map(str::to_owned)) else {
         let message = "'metadata.namespace' is missing: an Exception is for one namespace";
         fields.problem(header.metadata.place, message);
         return None;
     };
-    Some((Scope::Namespace(namespace.clone()), header.metadata.name.clone()))
+    Some((Scope::Namespace(namespace), header.metadata.name.clone()))
 }
 
 fn cluster_scoped(header: &Header<'_>, fields: &mut Fields<'_, '_>) -> Option<String> {

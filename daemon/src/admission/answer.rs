@@ -1,9 +1,11 @@
 //! One review: read, judge, record, answer.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -11,6 +13,7 @@ use axum::response::{IntoResponse as _, Response};
 use jiff::Timestamp;
 use portreeve_reports::{Effect, Finding, Subject, SubjectKey};
 
+use super::connections::Guest;
 use super::intake::{Intake, Refused};
 use crate::cluster::writer::ClusterView;
 use crate::config::valid::AdmissionScope;
@@ -48,20 +51,26 @@ pub(super) struct Door {
 }
 
 /// `POST /mutate`
-pub(super) async fn mutate(State(door): State<Arc<Door>>, body: Body) -> Response {
-    answer(&door, ReviewPath::Mutate, body).await
+pub(super) async fn mutate(State(door): State<Arc<Door>>, guest: Extension<Arc<Guest>>, body: Body) -> Response {
+    answer(&door, ReviewPath::Mutate, (&guest, body)).await
 }
 
 /// `POST /validate`
-pub(super) async fn validate(State(door): State<Arc<Door>>, body: Body) -> Response {
-    answer(&door, ReviewPath::Validate, body).await
+pub(super) async fn validate(State(door): State<Arc<Door>>, guest: Extension<Arc<Guest>>, body: Body) -> Response {
+    answer(&door, ReviewPath::Validate, (&guest, body)).await
 }
 
-async fn answer(door: &Door, path: ReviewPath, body: Body) -> Response {
+async fn answer(door: &Door, path: ReviewPath, (guest, body): (&Guest, Body)) -> Response {
     let started = Instant::now();
+    guest.asks();
     let admission = &door.state.metrics.admission;
     let _in_flight = admission.in_flight();
-    match reviewed(door, path, body).await {
+    let answered = tokio::select! {
+        reviewed = reviewed(door, path, (body, guest.address())) => reviewed,
+        // Who had to make room for others is not worked for.
+        () = guest.gone() => Err(Refused::Broken),
+    };
+    match answered {
         Ok(reviewed) => {
             let label = Decided::of(reviewed.decision.reason);
             admission.answered(Operation::of(reviewed.request.operation), label, started.elapsed());
@@ -76,7 +85,7 @@ async fn answer(door: &Door, path: ReviewPath, body: Body) -> Response {
     }
 }
 
-async fn reviewed(door: &Door, path: ReviewPath, body: Body) -> Result<Reviewed, Refused> {
+async fn reviewed(door: &Door, path: ReviewPath, body: (Body, IpAddr)) -> Result<Reviewed, Refused> {
     let (state, started) = (&door.state, Instant::now());
     let options = JudgeOptions { now: Timestamp::now(), deadline: Deadline::after(state.deadline) };
     if !state.judge.is_settled() {
@@ -84,11 +93,15 @@ async fn reviewed(door: &Door, path: ReviewPath, body: Body) -> Result<Reviewed,
         return Err(Refused::Unsettled);
     }
     let (request, _room) = door.intake.review(body, options.deadline).await?;
-    let (snapshot, judge) = (state.view.snapshot(), state.judge.now());
-    let reviewed = decided(&judge, &snapshot.world, &state.scope, (request, path), &options).await?;
-    count_images(&state.metrics, &reviewed.findings, started.elapsed());
-    record(state, path, &reviewed, options.now).await;
-    Ok(reviewed)
+    // On its own, so that whoever sends no body costs no more than the wait for it.
+    Box::pin(async {
+        let (snapshot, judge) = (state.view.snapshot(), state.judge.now());
+        let reviewed = decided(&judge, &snapshot.world, &state.scope, (request, path), &options).await?;
+        count_images(&state.metrics, &reviewed.findings, started.elapsed());
+        record(state, path, &reviewed, options.now).await;
+        Ok(reviewed)
+    })
+    .await
 }
 
 /// Counts each image of a review; they were verified at the same time.

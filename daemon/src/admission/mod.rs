@@ -8,6 +8,7 @@ mod answer;
 pub mod certificates;
 mod connections;
 mod intake;
+mod room;
 mod server;
 
 pub use answer::{AdmissionState, RECORD_WITHIN};

@@ -41,8 +41,9 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 const WAITING: usize = 64 << 10;
 const WAITING_IN_STREAM: u32 = 64 << 10;
 const WAITING_IN_STREAMS: u32 = 128 << 10;
-/// Requests of one HTTP/2 connection at a time.
-const STREAMS: u32 = 128;
+/// Requests of one HTTP/2 connection at a time, and bytes of the head of one. Who has more requests opens another one.
+const STREAMS: u32 = 32;
+const HEAD: u32 = 8 << 10;
 
 /// Why the webhook cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -207,7 +208,8 @@ fn bound(http: &mut Builder<TokioExecutor>) {
     http.http2()
         .initial_stream_window_size(WAITING_IN_STREAM)
         .initial_connection_window_size(WAITING_IN_STREAMS)
-        .max_concurrent_streams(STREAMS);
+        .max_concurrent_streams(STREAMS)
+        .max_header_list_size(HEAD);
 }
 
 fn router(state: AdmissionState) -> Router {

@@ -128,7 +128,7 @@ fn target_branch(environment: &BTreeMap<String, String>) -> Option<String> {
     ["GITHUB_BASE_REF", "CI_MERGE_REQUEST_TARGET_BRANCH_NAME"]
         .into_iter()
         .filter_map(|name| environment.get(name))
-        .find(|branch| !branch.is_empty())
+        .find(|branch| !branch.trim().is_empty())
         .map(|branch| format!("refs/remotes/origin/{branch}"))
 }
 
@@ -249,6 +249,7 @@ mod tests {
         let environment = |name: &str, value: &str| BTreeMap::from([(name.to_owned(), value.to_owned())]);
         assert_eq!(target_branch(&environment("GITHUB_BASE_REF", "main")).as_deref(), Some("refs/remotes/origin/main"));
         assert_eq!(target_branch(&environment("GITHUB_BASE_REF", "")), None);
+        assert_eq!(target_branch(&environment("GITHUB_BASE_REF", " ")), None);
         assert_eq!(
             target_branch(&environment("CI_MERGE_REQUEST_TARGET_BRANCH_NAME", "dev")).as_deref(),
             Some("refs/remotes/origin/dev")

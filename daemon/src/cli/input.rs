@@ -12,6 +12,7 @@ use super::Failure;
 use crate::cluster::folder::walk;
 use crate::config::Config;
 use crate::judge::content::{Content, is_own, own_files};
+use crate::judge::resources::mistake;
 use crate::judge::secrets::EncryptedFile;
 use crate::judge::source::{repository_path, repository_root};
 
@@ -20,7 +21,7 @@ use crate::judge::source::{repository_path, repository_root};
 pub(super) struct Inputs {
     /// Objects in the order of their files; of an AdmissionReview, the object it asks about.
     pub objects: Vec<Object>,
-    /// What could not be read, as findings.
+    /// What could not be read, and mistakes in our own kinds, as findings.
     pub unreadable: Vec<Finding>,
     /// Files that sops encrypted, manifests among the objects included.
     pub encrypted: Vec<EncryptedFile>,
@@ -42,7 +43,9 @@ pub(super) fn read(paths: &[PathBuf], namespace: &str, config: &Config) -> Resul
             let mut bytes = Vec::new();
             let cap = options.limits.bytes as u64 + 1;
             std::io::stdin().lock().take(cap).read_to_end(&mut bytes).map_err(Failure::other)?;
-            inputs.add(Content::read("stdin", None, &bytes, &options));
+            let content = Content::read("stdin", None, &bytes, &options);
+            inputs.unreadable.extend(content.objects.iter().filter_map(mistake));
+            inputs.add(content);
             continue;
         }
         let metadata = std::fs::metadata(path);
@@ -97,7 +100,14 @@ impl Inputs {
             return;
         }
         match bytes {
-            Ok(bytes) => self.add(Content::read(name, Some(file), &bytes, options)),
+            Ok(bytes) => {
+                let is_named = file.canonicalize().is_ok_and(|file| self.own.contains(&file));
+                let content = Content::read(name, Some(file), &bytes, options);
+                // What the configuration names is read, and said, as rules.
+                let mistakes = content.objects.iter().filter(|_| !is_named).filter_map(mistake);
+                self.unreadable.extend(mistakes);
+                self.add(content);
+            }
             Err((cause, why)) => self.unread(name, cause, &why),
         }
     }

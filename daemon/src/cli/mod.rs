@@ -22,6 +22,7 @@ mod secrets;
 mod seen;
 mod serve;
 mod verify;
+mod verify_bundle;
 
 use std::process::ExitCode;
 
@@ -103,6 +104,7 @@ enum Command {
     Check(check::CheckArgs),
     Gate(gate::GateArgs),
     Verify(verify::VerifyArgs),
+    VerifyBundle(verify_bundle::VerifyBundleArgs),
     Review(review::ReviewArgs),
     Image(image::ImageArgs),
     Platform(platform::PlatformArgs),
@@ -137,6 +139,7 @@ fn dispatch(command: Command, global: &GlobalArgs) -> Result<ExitCode, Failure> 
         Command::Check(args) => check::run(&args, global),
         Command::Gate(args) => gate::run(&args, global),
         Command::Verify(args) => verify::run(&args, global),
+        Command::VerifyBundle(args) => verify_bundle::run(&args),
         Command::Review(args) => review::run(&args, global),
         Command::Image(args) => image::run(&args, global),
         Command::Credentials(args) => credentials::run(&args, global),

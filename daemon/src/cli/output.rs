@@ -171,7 +171,7 @@ pub(super) fn complain(message: &str) {
 
 /// Writes a file whole or not at all: a temporary file beside it, synced, then renamed over it. A link stays and its
 /// target is written; a device or a pipe is written to, never replaced.
-fn write_whole(file: &Path, content: impl Fn(&mut dyn Write) -> std::io::Result<()>) -> Result<(), Failure> {
+pub(super) fn write_whole(file: &Path, content: impl Fn(&mut dyn Write) -> std::io::Result<()>) -> Result<(), Failure> {
     let fail = |error: std::io::Error| Failure::other(format!("{} could not be written: {error}", file.display()));
     let file = &std::fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
     if std::fs::metadata(file).is_ok_and(|there| !there.is_file()) {

@@ -1,6 +1,6 @@
 //! `portreeve verify`: are these images signed by whom they should be?
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use jiff::Timestamp;
@@ -18,7 +18,7 @@ use super::output::{self, OutputArgs};
 use super::{Failure, Outcome, block_on};
 use crate::config::Use;
 use crate::judge::{FileSource, Judge, JudgeOptions, JudgeSettings, Rules, images};
-use crate::registry::Deadline;
+use crate::registry::{Deadline, Recording, RegistryClient};
 
 /// Verify the signatures of images.
 ///
@@ -28,14 +28,16 @@ use crate::registry::Deadline;
 ///   portreeve verify --certificate-identity dev@example.org --certificate-oidc-issuer https://accounts.google.com IMAGE
 ///   portreeve verify --image-policy image-policy.yaml IMAGE       does the policy let it run?
 ///   portreeve verify --plain-http 127.0.0.1:5000 --key k.pub 127.0.0.1:5000/app:1
+///   portreeve verify --key k.pub --evidence app.evidence.json IMAGE      keep what the registry said
+///   portreeve verify --key k.pub --from-evidence app.evidence.json      verify it again, without a registry
 ///
 /// Exit codes: 0 verified · 11 unsigned · 12 signed but not trusted · 13 against the policy · 4 refused ·
 /// 5 could not be checked · 3 no such image, or none that the policy asks about · 2 no authority given.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct VerifyArgs {
-    /// Images.
-    #[arg(required = true, value_name = "IMAGE")]
+    /// Images. Default with --from-evidence: all that the file tells of.
+    #[arg(required_unless_present = "from_evidence", value_name = "IMAGE")]
     images: Vec<String>,
     /// Public key, PEM. Needs no transparency log entry and no timestamp.
     #[arg(long, value_name = "FILE")]
@@ -48,6 +50,13 @@ pub(super) struct VerifyArgs {
     /// Image policy to verify by instead.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["key", "identity"])]
     image_policy: Option<PathBuf>,
+    /// Write all that registries said to a file, from which the same can be verified again offline.
+    #[arg(long, value_name = "FILE", conflicts_with = "from_evidence")]
+    evidence: Option<PathBuf>,
+    /// Verify what such a file tells, and ask no registry. Its signatures are verified anew; what a tag stood for is
+    /// believed, so name images by digest where that matters.
+    #[arg(long, value_name = "FILE")]
+    from_evidence: Option<PathBuf>,
     #[command(flatten)]
     registry: RegistryArgs,
     #[command(flatten)]
@@ -62,6 +71,7 @@ pub(super) fn run(args: &VerifyArgs, global: &GlobalArgs) -> Outcome {
     let policy_file = args.image_policy.clone().or_else(|| loaded.config.image_policy.clone());
     let given = args.given()?;
     let is_given = !given.keys.is_empty() || given.identity.is_some();
+    args.check_use(is_given)?;
     let rules = match &policy_file {
         _ if is_given => Rules::given(given, args.threshold).map_err(|error| Failure::usage_by(&error))?,
         Some(file) => {
@@ -70,13 +80,29 @@ pub(super) fn run(args: &VerifyArgs, global: &GlobalArgs) -> Outcome {
         }
         None => return Err(Failure::usage(NO_AUTHORITY)),
     };
-    let judge = Judge::new(rules, args::registry((&loaded.config, &FileSource::WorkingTree), &args.registry, global)?);
+    let registry = args::registry((&loaded.config, &FileSource::WorkingTree), &args.registry, global)?;
+    let registry = args.replayed(registry)?;
+    let images = if args.images.is_empty() { registry.replayed_references() } else { args.images.clone() };
+    let uses = images.iter().map(|image| parse(image)).collect::<Result<Vec<_>, _>>()?;
+    let (registry, recording) = match &args.evidence {
+        Some(file) => {
+            let (registry, recording) = registry.recording();
+            (registry, Some((file, recording)))
+        }
+        None => (registry, None),
+    };
+    let judge = Judge::new(rules, registry);
     let options = JudgeOptions { now: Timestamp::now(), deadline: Deadline::after(global.timeout()) };
-    let uses = args.images.iter().map(|image| parse(image)).collect::<Result<Vec<_>, _>>()?;
     let verified = block_on(global, async { Ok(verify(&judge, &uses, &options).await) })?;
     // An image has no file: what a reader can open is whose word was asked for.
     let anchor = output::anchor(args.key.first().or(policy_file.as_ref()).map(PathBuf::as_path));
     let mut exits = output::render(&verified.report, &args.output, (global, anchor))?;
+    if let Some((file, recording)) = recording
+        && let Err(failure) = keep(file, &recording)
+    {
+        output::complain(&failure.message);
+        exits.push(failure.exit);
+    }
     exits.push(verified.decide(&args.fail.threshold(&loaded.config)));
     Ok(ExitCode::worst(exits))
 }
@@ -85,6 +111,24 @@ const NO_AUTHORITY: &str = "no authority given: name a public key with --key, an
                             and --certificate-oidc-issuer, or a policy with --image-policy";
 
 impl VerifyArgs {
+    /// Flags that would have no effect are refused: a policy has its own trust roots and thresholds.
+    fn check_use(&self, is_given: bool) -> Result<(), Failure> {
+        let unused = [("--trusted-root", self.identity.trusted_root.is_some()), ("--threshold", self.threshold != 1)];
+        match unused.iter().find(|(_, is_there)| *is_there && !is_given) {
+            Some((flag, _)) => {
+                Err(Failure::usage(format!("{flag} is for --key and --certificate-identity, and neither is given")))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The client that answers from the file of `--from-evidence`, where there is one.
+    fn replayed(&self, registry: RegistryClient) -> Result<RegistryClient, Failure> {
+        let Some(file) = &self.from_evidence else { return Ok(registry) };
+        let bytes = FileSource::WorkingTree.read(file).map_err(Failure::usage)?;
+        registry.replaying(&bytes).map_err(|error| Failure::usage(format!("{}: {error}", file.display())))
+    }
+
     /// The authorities that were named one by one.
     fn given(&self) -> Result<Given, Failure> {
         let read = |file: &PathBuf| {
@@ -95,6 +139,11 @@ impl VerifyArgs {
         let trust_root = self.identity.trusted_root.as_ref().map(read).transpose()?;
         Ok(Given { keys, identity: self.identity.identity()?, trust_root })
     }
+}
+
+fn keep(file: &Path, recording: &Recording) -> Result<(), Failure> {
+    let json = recording.to_json().map_err(|error| Failure::other(error.to_string()))?;
+    output::write_whole(file, |out| out.write_all(&json))
 }
 
 fn parse(image: &str) -> Result<ImageUse, Failure> {

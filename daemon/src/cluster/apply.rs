@@ -47,6 +47,13 @@ pub struct Address {
 }
 
 impl Address {
+    /// The key of the object as it was seen: a custom object that has no namespace stands in its component's until then.
+    pub fn seen(&self, live: &Value) -> ObjectKey {
+        let has_namespace = live.pointer("/metadata/namespace").is_some();
+        let namespace = if has_namespace { Arc::clone(&self.key.namespace) } else { "".into() };
+        ObjectKey { namespace, ..self.key.clone() }
+    }
+
     /// Where an object of a file is.
     pub fn of(object: &Object) -> Self {
         Self { api_version: Arc::clone(&object.api_version), key: ObjectKey::of(object) }
@@ -162,7 +169,8 @@ impl Applier {
         let mut next = String::new();
         loop {
             let path = format!("{collection}?{}", list_query(selector, &next));
-            let mut page = self.read(&path).await?;
+            let page = self.read(&path).await;
+            let mut page = page.map_err(|failure| failure.at(kinds::listing(address, &served)))?;
             let items = page.get_mut("items").and_then(Value::as_array_mut).map(std::mem::take);
             found.extend(items.unwrap_or_default().into_iter().map(|mut item| {
                 item["apiVersion"] = json!(&*address.api_version);

@@ -116,6 +116,7 @@ impl Campaign {
             Ok(read) => read,
             Err(failed) => return self.wait_after(&failed),
         };
+        self.seat.answered(true);
         match self.election.elect(Instant::now(), read.as_ref().map(wire::seen).as_ref()) {
             Action::Take(epoch) => self.take(epoch, read).await,
             Action::Renew => {
@@ -176,6 +177,7 @@ impl Campaign {
         let sent = Instant::now();
         match self.leases.put(&wire::renewed(known), patience).await {
             Ok(lease) => {
+                self.seat.answered(true);
                 let renewed = tenure.renewed(sent);
                 let is_asked = wire::requested_by(&lease).is_some();
                 (self.known, self.renewed_at) = (Some(lease), sent);
@@ -248,6 +250,7 @@ impl Campaign {
     fn wait_after(&mut self, failed: &Failed) -> Duration {
         let why = format!("{failed}{}", wire::hint(failed));
         self.say(&why);
+        self.seat.answered(failed.is_answer());
         if matches!(failed.code(), Some(403 | 404)) {
             self.seat.refused(Some(format!("the lease {} cannot be had: {why}", self.leases.shown())));
         }

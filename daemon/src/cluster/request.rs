@@ -30,6 +30,11 @@ fn said(error: &kube::Error) -> String {
 }
 
 impl Failed {
+    /// Whether the API server answered, be it no.
+    pub fn is_answer(&self) -> bool {
+        matches!(self, Self::Changed) || self.code().is_some_and(|code| code < 500)
+    }
+
     /// The HTTP code of a refusal.
     pub fn code(&self) -> Option<u16> {
         match self {

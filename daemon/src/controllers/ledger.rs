@@ -7,6 +7,8 @@
 //!   used nor unused. The audit waits for the first look, so that a restart does not resolve what it is about to say
 //!   again; but a bounded time, since a process that does not lead never looks.
 //! * A question that one subject left without an answer (a component that is suspended was not applied) was not asked.
+//! * What the gate of a component asks is no question of the keeper, and needs exceptions all the same: it comes beside
+//!   what was found, and counts for what is needed alone.
 //! * Subjects are components and files, which belong to no namespace, whatever they write to: only cluster exceptions
 //!   reach them. The right to write in one namespace of a platform is not the right to silence who keeps it.
 
@@ -36,6 +38,8 @@ pub enum Keeper {
     Platform,
     /// That of declared Secrets.
     Secrets,
+    /// Nobody in particular: mistakes of custom resources are told by who reads them.
+    Resources,
 }
 
 impl Keeper {
@@ -44,6 +48,7 @@ impl Keeper {
         let entries = match self {
             Self::Platform => vec![portreeve_api::platform::CODES],
             Self::Secrets => vec![portreeve_secrets::sops::CODES, portreeve_secrets::sync::CODES],
+            Self::Resources => Vec::new(),
         };
         entries.into_iter().flatten().map(CodeEntry::code).collect()
     }
@@ -52,6 +57,7 @@ impl Keeper {
         match self {
             Self::Platform => "platform",
             Self::Secrets => "declared Secret",
+            Self::Resources => "custom resource",
         }
     }
 }
@@ -119,6 +125,11 @@ impl Needs {
         }
     }
 
+    /// Custom resources with mistakes need this of the exceptions. They are no questions that anybody asks of all.
+    pub(super) fn of_resources(&self, version: u64, usage: Usage) {
+        self.tell(Keeper::Resources, Need { version, usage, asked: BTreeSet::new() });
+    }
+
     fn awaited_until(&self) -> Option<Instant> {
         let since = |told: &Told| if let Told::Since(since) = told { Some(*since + FIRST_LOOK) } else { None };
         self.told().values().filter_map(since).max()
@@ -157,6 +168,8 @@ pub(super) struct Ledger {
 #[derive(Default)]
 struct Entry {
     found: Vec<Finding>,
+    /// What its gate found, as far as exceptions are for it.
+    at_gate: Vec<Finding>,
     /// What was asked of it and not answered.
     unanswered: BTreeSet<Code>,
     usage: Usage,
@@ -178,6 +191,11 @@ impl Ledger {
         if !std::mem::replace(&mut self.has_begun, true) {
             self.needs.told().insert(self.keeper, Told::Since(Instant::now()));
         }
+    }
+
+    /// Notes what the gate of a subject found, before what was found of the subject itself is recorded.
+    pub(super) fn passed_gate(&mut self, subject: &SubjectKey, found: Vec<Finding>) {
+        self.entries.entry(subject.clone()).or_default().at_gate = found;
     }
 
     /// Records what was found of a subject of which these questions are asked; whether the store has it.
@@ -218,6 +236,7 @@ impl Ledger {
         (entry.usage, entry.version) = (judged.usage, judge.version());
         // Who waits for the store may give up.
         entry.is_stored = false;
+        entry.usage.merge(&judge.excepted(entry.at_gate.clone(), Vec::new(), &options).usage);
         for finding in entry.said.news(&judged.findings) {
             let (subject, kept) = (finding.subject.display(), self.keeper.as_str());
             match finding.verdict {

@@ -25,6 +25,7 @@ pub mod workloads;
 
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::cluster::feed::Feed;
 use crate::cluster::writer::ClusterView;
@@ -56,6 +57,14 @@ pub struct Means {
 fn dice() -> u8 {
     let hasher = std::collections::hash_map::RandomState::new().build_hasher();
     u8::try_from(hasher.finish() & 0xff).unwrap_or_default()
+}
+
+/// Within which time of each other all who wait for an API server ask it, when it answers again.
+const SPREAD: Duration = Duration::from_secs(3);
+
+/// When one of them does.
+fn soon() -> Duration {
+    SPREAD * u32::from(dice()) / 255
 }
 
 #[cfg(test)]

@@ -9,14 +9,14 @@ use portreeve_api::platform::{CODES, FORMER_PLATFORM, Gate, PLATFORM_INVALID};
 use portreeve_reports::{CodeEntry, SubjectKey};
 use tokio_util::sync::CancellationToken;
 
-use super::dice;
 use super::ledger::{Keeper, Ledger, Needs};
+use super::{dice, soon};
 use crate::cluster::apply::Applier;
 use crate::config::Config;
 use crate::judge::CurrentJudge;
 use crate::platform::budget::{Budget, pause};
 use crate::platform::build::Validated;
-use crate::platform::clear::GateRules;
+use crate::platform::clear::{self, GateRules};
 use crate::platform::findings;
 use crate::platform::former::Former;
 use crate::platform::keep::{Aim, Look, Outcome, Run, State};
@@ -67,6 +67,8 @@ struct Memory {
     books: Books,
     /// What the log says of a resource that cannot be used.
     refused: Option<String>,
+    /// Whether the last look could not be taken, since the API server did not answer.
+    is_unanswered: bool,
 }
 
 /// What a round writes into, whatever it looks at.
@@ -84,6 +86,8 @@ struct Known {
     drift: BTreeMap<DriftClass, usize>,
     secrets: AppliedSecrets,
     failures: u32,
+    /// Whether the last failure was that of an API server that did not answer.
+    is_unanswered: bool,
     digest: String,
     not_before: Option<Instant>,
     unhealthy_since: Option<Instant>,
@@ -129,19 +133,26 @@ impl PlatformController {
             let soon = pause(SOON, busy_rounds, dice()).min(self.interval);
             let next = if is_busy { soon } else { pause(self.interval, 0, dice()) };
             tokio::select! {
-                () = self.pause(next, &mut memory.books.ledger) => {}
+                () = self.pause(next, &mut memory) => {}
                 () = shutdown.cancelled() => return,
             }
         }
     }
 
-    /// Waits for the next round. Other rules change verdicts at once, and need no look at the cluster for that.
-    async fn pause(&mut self, next: Duration, ledger: &mut Ledger) {
-        let end = tokio::time::Instant::now() + next;
+    /// Waits for the next round. Other rules change verdicts at once, and need no look at the cluster for that; an API
+    /// server that answers again is asked again soon.
+    async fn pause(&mut self, next: Duration, memory: &mut Memory) {
+        let mut end = tokio::time::Instant::now() + next;
+        let ledger = &mut memory.books.ledger;
         loop {
             tokio::select! {
                 () = tokio::time::sleep_until(end) => return,
                 () = self.declaration.changed() => return,
+                () = self.leadership.answered_again() => {
+                    memory.components.values_mut().for_each(Known::answered_again);
+                    end = end.min(tokio::time::Instant::now() + soon());
+                    continue;
+                }
                 () = ledger.rules_changed() => {}
             }
             match self.leadership.now() {
@@ -172,13 +183,14 @@ impl PlatformController {
             self.not_looked_at(Some(State::Invalid), memory);
             return false;
         }
-        let Memory { gate: Some((_, gate)), books, components, .. } = memory else { return false };
+        let Memory { gate: Some((_, gate)), books, components, is_unanswered, .. } = memory else { return false };
         let gate = gate.in_force(self.judge.now().rules());
         let look = match Look::take(&self.applier, &validated, &gate, parts).await {
             Ok(look) => look,
             Err(failure) => {
                 self.declaration.tell(&of, (false, declaration::NOT_LOOKED_AT), failure.to_string());
                 self.whole(leading, books, None, None).await;
+                *is_unanswered = failure.is_unanswered();
                 components.values_mut().for_each(|known| known.not_looked_at(None));
                 for component in &validated.spec.components {
                     let outcome = Outcome::not_looked_at(component, failure.clone());
@@ -189,6 +201,9 @@ impl PlatformController {
                 return false;
             }
         };
+        if std::mem::take(is_unanswered) {
+            components.values_mut().for_each(Known::answered_again);
+        }
         self.whole(leading, books, None, Some(&look.former)).await;
         if books.tidied.as_ref() != Some(&validated.name) && self.forget_others(leading, &mut books.ledger, &look).await
         {
@@ -309,7 +324,11 @@ impl PlatformController {
             tracing::info!(platform, component, objects = applied.written.len(), "applied");
         }
         let asked = CODES.iter().filter(|entry| entry.code != FORMER_PLATFORM.code).map(CodeEntry::code);
-        books.ledger.found(leading, findings::subject(platform, component).key(), (found, asked)).await;
+        let subject = findings::subject(platform, component).key();
+        if let Some(verdicts) = &outcome.verdicts {
+            books.ledger.passed_gate(&subject, clear::failures(verdicts));
+        }
+        books.ledger.found(leading, subject, (found, asked)).await;
         let is_late_or_final = is_late || outcome.stop.is_some();
         let has_written = outcome.applied.as_ref().is_some_and(|applied| !applied.written.is_empty());
         has_written || (matches!(outcome.state, State::Progressing) && !is_late_or_final)
@@ -384,7 +403,7 @@ impl Memory {
         let (judge, recorder) = (controller.judge.clone(), controller.recorder.clone());
         let ledger = Ledger::new(Keeper::Platform, (judge, recorder), controller.needs.clone());
         let books = Books { ledger, budget: Budget::default(), tidied: None };
-        Self { gate: None, components: BTreeMap::new(), writes: 0, books, refused: None }
+        Self { gate: None, components: BTreeMap::new(), writes: 0, books, refused: None, is_unanswered: false }
     }
 }
 
@@ -397,6 +416,13 @@ impl Known {
         self.not_before.is_none_or(|at| now >= at)
     }
 
+    /// The API server answers again: what it did not answer is tried at once.
+    fn answered_again(&mut self) {
+        if std::mem::take(&mut self.is_unanswered) {
+            (self.failures, self.not_before) = (0, None);
+        }
+    }
+
     fn not_looked_at(&mut self, state: Option<State>) {
         self.state = state;
         self.drift.clear();
@@ -404,6 +430,7 @@ impl Known {
 
     fn note(&mut self, outcome: &Outcome, now: Instant, interval: Duration) {
         self.state = Some(outcome.state);
+        self.is_unanswered = outcome.is_unanswered();
         self.drift.clear();
         for drifted in &outcome.drift {
             *self.drift.entry(drifted.class).or_default() += 1;

@@ -1,6 +1,9 @@
 //! Keeps Secrets like the encrypted files that declare them: at the start, when a file changes, and at an interval. The
 //! MAC of a file is right before anything is compared, nothing is written without the lease, and plaintext lives as long
 //! as one look.
+//!
+//! Nobody waits for a Secret that is not answered: its look goes on beside what follows, and what comes of it is dealt
+//! with when it comes. One that failed before is not waited for at all.
 
 mod look;
 
@@ -8,6 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
+use futures::StreamExt as _;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
 use jiff::Timestamp;
 use portreeve_reports::finding::BuildError;
 use portreeve_reports::{CodeEntry, Finding, Subject, SubjectKey};
@@ -15,8 +21,8 @@ use portreeve_secrets::sync::{Difference, Kept, Origin, State};
 use portreeve_secrets::{sops, sync};
 use tokio_util::sync::CancellationToken;
 
-use super::dice;
 use super::ledger::{Keeper, Ledger, Needs};
+use super::{dice, soon};
 use crate::cluster::apply::{ApiFailure, Applier, Force};
 use crate::config::valid::{SecretSync, SecretsConfig, SyncMode};
 use crate::judge::CurrentJudge;
@@ -32,6 +38,8 @@ use look::{Looked, Opened};
 
 /// How often the files are looked at for changes.
 const FILES: Duration = Duration::from_secs(1);
+/// How long a file's Secrets are waited for together. Those that are silent use it up for the files that follow.
+const TOGETHER: Duration = Duration::from_millis(300);
 
 /// What the controller works with.
 pub struct SecretsController {
@@ -73,7 +81,14 @@ struct Memory {
     known: BTreeMap<usize, Known>,
     ledger: Ledger,
     writes: u64,
+    /// Looks that nobody waits for.
+    late: FuturesUnordered<Look>,
+    /// What was found of the files themselves last.
+    files: BTreeMap<PathBuf, Vec<Finding>>,
 }
+
+/// A look under way, by the place in the configuration.
+type Look = BoxFuture<'static, (usize, Looked)>;
 
 /// What is remembered of a declared Secret.
 #[derive(Default)]
@@ -81,6 +96,10 @@ struct Known {
     state: Option<SyncState>,
     failures: u32,
     not_before: Option<Instant>,
+    /// Whether the last failure was that of an API server that did not answer.
+    is_unanswered: bool,
+    /// Whether a look is under way.
+    is_asked: bool,
     /// The content that was seen or written last: what differs from it without the file having changed is drift.
     content: Option<String>,
     /// Whether somebody's change was counted that is not put right yet.
@@ -101,7 +120,8 @@ impl SecretsController {
     pub async fn run(mut self, shutdown: CancellationToken) {
         let (judge, recorder) = (self.judge.clone(), self.recorder.clone());
         let ledger = Ledger::new(Keeper::Secrets, (judge, recorder), self.needs.clone());
-        let mut memory = Memory { budget: Budget::default(), known: BTreeMap::new(), ledger, writes: 0 };
+        let (known, files, late) = (BTreeMap::new(), BTreeMap::new(), FuturesUnordered::new());
+        let mut memory = Memory { budget: Budget::default(), known, ledger, writes: 0, late, files };
         tokio::select! {
             () = self.judge.settled() => {}
             () = shutdown.cancelled() => return,
@@ -127,12 +147,18 @@ impl SecretsController {
         }
     }
 
-    /// Waits for the interval, or for a change of a file, which ends the pauses after failures.
+    /// Waits for the interval, or for a change of a file, which ends the pauses after failures; so does an API server that
+    /// answers again. Late answers are dealt with.
     async fn pause(&mut self, before: &[Signature], memory: &mut Memory) {
-        let end = Instant::now() + pause(self.secrets.interval, 0, dice());
+        let mut end = Instant::now() + pause(self.secrets.interval, 0, dice());
         while Instant::now() < end {
             tokio::select! {
                 () = tokio::time::sleep(FILES.min(end.saturating_duration_since(Instant::now()))) => {}
+                Some((index, looked)) = memory.late.next() => self.late((index, looked), memory).await,
+                () = self.leadership.answered_again() => {
+                    memory.known.values_mut().for_each(Known::answered_again);
+                    end = end.min(Instant::now() + soon());
+                }
                 () = memory.ledger.rules_changed() => {
                     match self.leadership.now() {
                         Some(leading) => memory.ledger.lay_again(&leading).await,
@@ -141,7 +167,8 @@ impl SecretsController {
                 }
             }
             if self.signatures().await != before {
-                memory.known.values_mut().for_each(|known| (known.failures, known.not_before) = (0, None));
+                memory.late.clear();
+                memory.known.values_mut().for_each(Known::begin_anew);
                 return;
             }
         }
@@ -155,85 +182,121 @@ impl SecretsController {
 
     /// One look at every Secret that is due. One that cannot be kept stops no other.
     async fn round(&self, leading: &Leading, memory: &mut Memory) {
+        let (now, mut patience) = (Instant::now(), TOGETHER);
+        for group in self.groups().values() {
+            let is_due = |(index, _): &(usize, _)| memory.known.get(index).is_none_or(|known| known.is_due(now));
+            if group.items.iter().any(is_due) {
+                let looks = self.group(group, (now, &mut patience), memory).await;
+                self.looked(leading, (group, &looks), memory).await;
+            }
+        }
+        self.end_of_looks(leading, memory).await;
+    }
+
+    fn groups(&self) -> BTreeMap<&Path, Group<'_>> {
         let mut groups: BTreeMap<&Path, Group<'_>> = BTreeMap::new();
         for (index, sync) in self.secrets.sync.iter().enumerate() {
             let new = || Group { file: &sync.file, shown: shown(&sync.file), items: Vec::new() };
             groups.entry(&sync.file).or_insert_with(new).items.push((index, sync));
         }
-        let now = Instant::now();
-        for group in groups.values() {
-            let is_due = |(index, _): &(usize, _)| memory.known.get(index).is_none_or(|known| known.is_due(now));
-            if group.items.iter().any(is_due) {
-                self.group(leading, group, (now, memory)).await;
-            }
+        groups
+    }
+
+    /// What came of a look that nobody waited for. Without the lease it is dropped, and looked at again.
+    async fn late(&mut self, (index, looked): (usize, Looked), memory: &mut Memory) {
+        memory.known.entry(index).or_default().is_asked = false;
+        let Some(leading) = self.leadership.now() else { return };
+        let groups = self.groups();
+        let is_its = |group: &&Group<'_>| group.items.iter().any(|(item, _)| *item == index);
+        if let Some(group) = groups.values().find(is_its) {
+            self.looked(&leading, (group, &[(index, looked)]), memory).await;
         }
-        memory.ledger.looked(leading).await;
+        self.end_of_looks(&leading, memory).await;
+    }
+
+    /// Where no look is under way any more everything was looked at.
+    async fn end_of_looks(&self, leading: &Leading, memory: &mut Memory) {
+        if memory.late.is_empty() {
+            memory.ledger.looked(leading).await;
+        }
         self.count(memory);
     }
 
-    /// One file and its Secrets: those that are due are looked at, then what differs is said, then written, then said
-    /// again. Of the others everything stays as it was found last: a finding that is left out would resolve.
-    async fn group(&self, leading: &Leading, group: &Group<'_>, (now, memory): (Instant, &mut Memory)) {
+    /// One file: its Secrets that are due are looked at. Those that answer within the patience are given, the others are
+    /// late.
+    async fn group(
+        &self,
+        group: &Group<'_>,
+        (now, patience): (Instant, &mut Duration),
+        memory: &mut Memory,
+    ) -> Vec<(usize, Looked)> {
         let (file, shown) = (group.file.to_owned(), group.shown.clone());
         let identities = self.secrets.identities.clone();
         let items: Vec<SecretSync> = group.items.iter().map(|(_, sync)| (*sync).clone()).collect();
         let cluster = self.cluster.clone();
         let opened = blocking(move || Opened::file((&file, &shown), &identities, &items, &cluster)).await;
-        let mut looking = Vec::new();
+        let asking: FuturesUnordered<Look> = FuturesUnordered::new();
         for (declared, (index, sync)) in opened.declared.into_iter().zip(&group.items) {
             let known = memory.known.entry(*index).or_default();
             match declared {
                 None => known.invalid(),
                 Some(declared) if known.is_due(now) => {
-                    let applier = &self.applier;
-                    looking.push(async move { (*index, *sync, Looked::at(applier, declared, sync.mode).await) });
+                    known.is_asked = true;
+                    let (applier, index, mode) = (self.applier.clone(), *index, sync.mode);
+                    let look = Box::pin(async move { (index, Looked::at(&applier, declared, mode).await) });
+                    if known.failures == 0 { asking.push(look) } else { memory.late.push(look) }
                 }
                 Some(_) => {}
             }
         }
-        // At the same time: one that is not answered holds up the others once, and not for each of its kind.
-        let looks = futures::future::join_all(looking).await;
+        memory.files.insert(group.file.to_owned(), opened.findings);
+        let (looks, late) = together(asking, patience).await;
+        memory.late.extend(late);
+        for (index, _) in &looks {
+            memory.known.entry(*index).or_default().is_asked = false;
+        }
+        looks
+    }
+
+    /// What was looked at of a file: what differs is said, then written, then said again. Of the others everything stays
+    /// as it was found last: a finding that is left out would resolve.
+    async fn looked(&self, leading: &Leading, (group, looks): (&Group<'_>, &[(usize, Looked)]), memory: &mut Memory) {
         let mut has_drift = false;
-        for (index, _, looked) in &looks {
+        for (index, looked) in looks {
             if memory.known.entry(*index).or_default().seen(looked, &mut memory.budget) {
                 has_drift = true;
                 self.metrics.drift.inc();
             }
         }
         if has_drift {
-            for (index, _, looked) in &looks {
+            for (index, looked) in looks {
                 // Whether it can be written, and whether that lasts, is said when it was tried.
                 let equal = looked.findings(&group.shown, looked.seen()).map(only_equal);
                 memory.known.entry(*index).or_default().told(equal, group);
             }
-            self.record(leading, (group, &opened.findings), memory).await;
+            self.record(leading, group, memory).await;
         }
-        for (index, sync, looked) in &looks {
-            let kept = self.keep(leading, (looked, sync), (*index, memory)).await;
+        for (index, looked) in looks {
+            let kept = self.keep(leading, looked, (*index, memory)).await;
             let found = looked.findings(&group.shown, kept);
             memory.known.entry(*index).or_default().told(found, group);
         }
-        self.record(leading, (group, &opened.findings), memory).await;
+        self.record(leading, group, memory).await;
     }
 
     /// Writes the Secret where it differs and may be written; what came of it.
-    async fn keep<'a>(
-        &self,
-        leading: &Leading,
-        (looked, sync): (&'a Looked, &SecretSync),
-        (index, memory): (usize, &mut Memory),
-    ) -> Kept<'a> {
+    async fn keep<'a>(&self, leading: &Leading, looked: &'a Looked, (index, memory): (usize, &mut Memory)) -> Kept<'a> {
         let key = &looked.address.key;
         let is_stalled = memory.budget.stalled(Instant::now()).contains(key);
         let known = memory.known.entry(index).or_default();
         let state = match &looked.state {
             Ok(state) => state,
             Err(failure) => {
-                known.failed(SyncState::Refused, self.secrets.interval);
+                known.failed(failure, self.secrets.interval);
                 return refused(None, failure);
             }
         };
-        match (state, sync.mode) {
+        match (state, looked.mode) {
             (State::Same, _) => {
                 known.done(SyncState::Synced, looked.declared.content());
                 return Kept::Seen(state);
@@ -264,7 +327,7 @@ impl SecretsController {
             }
             Err(failure) => {
                 tracing::debug!(secret = %key, %failure, "a declared Secret could not be written");
-                known.failed(SyncState::Refused, self.secrets.interval);
+                known.failed(&failure, self.secrets.interval);
                 refused(Some(state), &failure)
             }
         }
@@ -284,9 +347,10 @@ impl SecretsController {
     }
 
     /// Records what was found of a file, and of each of its Secrets last.
-    async fn record(&self, leading: &Leading, (group, of_file): (&Group<'_>, &[Finding]), memory: &mut Memory) {
+    async fn record(&self, leading: &Leading, group: &Group<'_>, memory: &mut Memory) {
+        let of_file = memory.files.get(group.file).into_iter().flatten();
         let known = group.items.iter().filter_map(|(index, _)| memory.known.get(index));
-        let found = of_file.iter().chain(known.flat_map(|known| &known.findings)).cloned().collect();
+        let found = of_file.chain(known.flat_map(|known| &known.findings)).cloned().collect();
         let asked = sops::CODES.iter().chain(sync::CODES).map(CodeEntry::code);
         memory.ledger.found(leading, subject(&group.shown), (found, asked)).await;
     }
@@ -306,7 +370,19 @@ impl SecretsController {
 impl Known {
     /// Whether it is looked at now: after a failure only when the pause is over.
     fn is_due(&self, now: Instant) -> bool {
-        self.not_before.is_none_or(|at| now >= at)
+        !self.is_asked && self.not_before.is_none_or(|at| now >= at)
+    }
+
+    /// The files say something else: what was before does not count, and no look is under way any more.
+    fn begin_anew(&mut self) {
+        (self.failures, self.not_before, self.is_asked) = (0, None, false);
+    }
+
+    /// The API server answers again: what it did not answer is tried soon.
+    fn answered_again(&mut self) {
+        if std::mem::take(&mut self.is_unanswered) {
+            (self.failures, self.not_before) = (0, None);
+        }
     }
 
     /// Whether somebody changed the Secret since it was like its file last; says it once. A file that changed is a new
@@ -348,11 +424,31 @@ impl Known {
     }
 
     /// What fails again and again is tried less often.
-    fn failed(&mut self, state: SyncState, interval: Duration) {
-        self.state = Some(state);
+    fn failed(&mut self, failure: &ApiFailure, interval: Duration) {
+        (self.state, self.is_unanswered) = (Some(SyncState::Refused), failure.is_unanswered());
         self.not_before = Some(Instant::now() + pause(interval, self.failures, dice()));
         self.failures = self.failures.saturating_add(1);
     }
+}
+
+/// What is answered within the patience, and the others, which have used up half of it.
+async fn together(
+    mut asking: FuturesUnordered<Look>,
+    patience: &mut Duration,
+) -> (Vec<(usize, Looked)>, FuturesUnordered<Look>) {
+    let end = tokio::time::Instant::now() + *patience;
+    let mut looks = Vec::new();
+    while !asking.is_empty() {
+        match tokio::time::timeout_at(end, asking.next()).await {
+            Ok(look) => looks.extend(look),
+            Err(_) => {
+                *patience /= 2;
+                break;
+            }
+        }
+    }
+    looks.sort_by_key(|(index, _)| *index);
+    (looks, asking)
 }
 
 /// Of the findings about a Secret whether it is like its file.

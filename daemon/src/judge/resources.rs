@@ -7,6 +7,8 @@
 //! * A `Platform` is no rule: it is read and accounted for here, and kept by its controller.
 //! * One that cannot be used is told in its status and as a finding, and leaves all others as they are.
 
+mod manifest;
+
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -24,6 +26,8 @@ use super::Rules;
 use super::explain::known_codes;
 use super::load::Written;
 use crate::config::valid::{Namespaces, PlatformSource};
+
+pub use manifest::mistake;
 
 /// Exceptions of one namespace that count: a tenant's thousands must not take the room of others'.
 const MAX_PER_NAMESPACE: usize = 500;

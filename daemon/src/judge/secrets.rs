@@ -179,10 +179,15 @@ impl Ruled {
         Ok(None)
     }
 
+    /// The rule for a file: by the name that it was given, as sops has it, else by its own, since links give a file names
+    /// that no rule thinks of.
     fn of(&self, path: &Path) -> Option<&CreationRule> {
-        let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        let relative = absolute.strip_prefix(&self.folder).unwrap_or(&absolute);
-        self.rules.for_path(&relative.to_string_lossy())
+        let folder = self.folder.canonicalize();
+        let named = std::path::absolute(path).map(|path| (path, self.folder.as_path()));
+        let own = path.canonicalize().map(|path| (path, folder.as_deref().unwrap_or(&self.folder)));
+        [named, own].into_iter().flatten().find_map(|(path, folder)| {
+            self.rules.for_path(&path.strip_prefix(folder).unwrap_or(&path).to_string_lossy())
+        })
     }
 }
 

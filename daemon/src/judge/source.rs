@@ -63,7 +63,7 @@ pub enum FileSourceError {
     },
     /// A text that is no ref.
     #[error(
-        "'--base {reference}' names no ref: one is not empty and does not start with '-'; write a branch or commit"
+        "'--base {reference}' names no ref: one is not blank and does not start with '-'; write a branch or commit"
     )]
     NoRef {
         /// The ref as given.
@@ -83,7 +83,7 @@ impl FileSource {
     /// The commit that `reference` names in the repository around the working directory.
     pub fn git(reference: &str) -> Result<Self, FileSourceError> {
         let no_repository = |reason: String| FileSourceError::NoRepository { reference: reference.to_owned(), reason };
-        if reference.is_empty() || reference.starts_with('-') {
+        if reference.trim().is_empty() || reference.starts_with('-') {
             return Err(FileSourceError::NoRef { reference: reference.to_owned() });
         }
         let root = git(&["rev-parse", "--show-toplevel"], None).map_err(no_repository)?;

@@ -149,6 +149,19 @@ fn is_image(finding: &Finding) -> bool {
     finding.code.topic() == Topic::ImageTrust
 }
 
+/// What of a report exceptions are for, as it was before any was laid over it: other exceptions may be in force later.
+pub fn failures(report: &Report) -> Vec<Finding> {
+    let is_for_exceptions = |finding: &&Finding| !matches!(finding.verdict, Verdict::Pass | Verdict::NotApplicable);
+    let bare = |finding: &Finding| {
+        let mut bare = finding.clone();
+        if bare.verdict == Verdict::Excepted {
+            bare.verdict = Verdict::Fail;
+        }
+        bare
+    };
+    report.findings.iter().filter(is_for_exceptions).map(bare).collect()
+}
+
 /// Everything that the platform declares, for relations between its objects.
 pub fn world(parts: &[Part]) -> World {
     let built = parts.iter().filter_map(|part| part.built.as_ref().ok());

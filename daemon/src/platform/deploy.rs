@@ -282,15 +282,19 @@ impl Deployer<'_> {
             let mut unhealthy = Vec::new();
             let mut next = Vec::new();
             for address in left {
+                let mut key = address.key.clone();
                 let found = match self.applier.get(address).await {
-                    Ok(Some(live)) => health(&live),
+                    Ok(Some(live)) => {
+                        key = address.seen(&live);
+                        health(&live)
+                    }
                     Ok(None) => Health::Progressing("it is not there".to_owned()),
                     // Waiting was all there was to do.
                     Err(ApiFailure::OutOfTime) => Health::Progressing("it was not looked at in time".to_owned()),
                     Err(failure) => return Err(failure),
                 };
                 if found != Health::Healthy {
-                    unhealthy.push((address.key.clone(), found));
+                    unhealthy.push((key, found));
                     next.push(address);
                 }
             }

@@ -102,6 +102,14 @@ pub struct Planned {
     pub was_applied: bool,
 }
 
+impl Planned {
+    /// The object as people know it.
+    pub fn shown(&self) -> ObjectKey {
+        let address = &self.wanted.address;
+        self.live.as_ref().map_or_else(|| address.key.clone(), |live| address.seen(live))
+    }
+}
+
 /// The plan for an object that is no longer declared.
 #[derive(Clone, Debug)]
 pub struct Leftover {
@@ -289,7 +297,7 @@ impl Planner<'_> {
             None => match self.applier.get(&wanted.address).await {
                 Ok(live) => live,
                 Err(failure) if failure.is_about_object() => return Ok(refused(wanted, None, failure)),
-                Err(failure) => return Err(failure),
+                Err(failure) => return Err(failure.at(&wanted.address.key)),
             },
         };
         let planned = match live {
@@ -299,7 +307,7 @@ impl Planner<'_> {
         match planned {
             Ok(planned) => Ok(Planned { was_applied: judge::was_applied(&planned, entry), ..planned }),
             Err(failure) if failure.is_about_object() => Ok(refused(wanted, None, failure)),
-            Err(failure) => Err(failure),
+            Err(failure) => Err(failure.at(&wanted.address.key)),
         }
     }
 
@@ -380,7 +388,8 @@ impl Planner<'_> {
 
     /// What becomes of one object now.
     pub async fn fate(&self, entry: &Entry, rules: (bool, bool)) -> Result<Fate, ApiFailure> {
-        let live = self.applier.get(&entry.address).await?;
+        let live = self.applier.get(&entry.address).await;
+        let live = live.map_err(|failure| failure.at(&entry.address.key))?;
         if live.is_none() {
             match self.applier.is_gone(&entry.address).await {
                 Ok(()) => {}

@@ -1,16 +1,12 @@
 //! Which addresses a host that nobody configured may have. Image names come from whoever can create a Pod, so a name
 //! must not make the daemon talk to itself, to its neighbours on the link, or to a cloud's metadata service.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs as _};
+use std::sync::Arc;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use tokio::sync::Semaphore;
 
-use crate::runtime::supervisor::blocking;
-
-/// Names that are looked up at one time. The system's look-up cannot be ended and may take half a minute, on a thread of
-/// the pool that all of the process needs; whoever can create a Pod says which names.
-static LOOK_UPS: Semaphore = Semaphore::const_new(32);
+use super::names::{Answer, Names};
 
 /// Whether an unconfigured host may be at this address. Private networks are allowed: most company registries are there.
 pub(super) fn is_public_enough(address: IpAddr) -> bool {
@@ -56,24 +52,29 @@ fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
 pub(super) struct RefusedAddress;
 
 /// Resolves as the system does and keeps the allowed addresses, so that what was checked is what is dialled.
-pub(super) struct GuardedResolver;
+pub(super) struct GuardedResolver(Arc<Names>);
+
+impl GuardedResolver {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(Names::new(Arc::new(allowed_addresses))))
+    }
+}
 
 impl Resolve for GuardedResolver {
     fn resolve(&self, name: Name) -> Resolving {
-        Box::pin(async move {
-            let permit = LOOK_UPS.acquire().await?;
-            let found = blocking(move || {
-                // Until the look-up has ended, whether or not somebody still waits for it.
-                let _permit = permit;
-                (name.as_str(), 0).to_socket_addrs()
-            });
-            let allowed: Vec<SocketAddr> = found.await?.filter(|address| is_public_enough(address.ip())).collect();
-            if allowed.is_empty() {
-                return Err(RefusedAddress.into());
-            }
-            Ok(Box::new(allowed.into_iter()) as Addrs)
-        })
+        let names = Arc::clone(&self.0);
+        Box::pin(async move { Ok(Box::new(names.addresses(name.as_str()).await?.into_iter()) as Addrs) })
     }
+}
+
+/// Waits for the system.
+fn allowed_addresses(name: &str) -> Answer {
+    let found = (name, 0).to_socket_addrs()?;
+    let allowed: Vec<_> = found.filter(|address| is_public_enough(address.ip())).collect();
+    if allowed.is_empty() {
+        return Err(RefusedAddress.into());
+    }
+    Ok(allowed)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use moka::future::Cache;
 use portreeve_policies::image::{Digest, ImageReference, Repository};
 use portreeve_reports::Cause;
 use portreeve_trust::evidence::{ImageEvidence, Lookup, ReferrerContent};
+use serde::{Deserialize, Serialize};
 
 use super::auth::Access;
 use super::discover::{Gathering, check_announced_digest, check_digest, parse};
@@ -17,6 +18,7 @@ use super::options::{EVIDENCE_BYTES, MANIFEST_BYTES, RegistryError, RegistryOpti
 use super::requests::{Requests, Target};
 use super::shelf::{EvidenceShelf, Shelved};
 use super::statistics::Statistics;
+use super::transcript::{InvalidTranscript, Recording, Told, Transcript};
 use super::transport::{Answer, Budget, Cap, DOCKER_CONTENT_DIGEST, Request, Transport};
 use super::wire::{ANY_MANIFEST, SelfDescription};
 
@@ -29,7 +31,8 @@ const KEPT_REFERENCES: u64 = 20_000;
 const FAILURE_LIFETIME: Duration = Duration::from_secs(2);
 
 /// What an image reference stands for. The digest is that of bytes this client has hashed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ResolvedManifest {
     /// Digest of the manifest or index.
     pub digest: Digest,
@@ -44,6 +47,7 @@ pub struct ResolvedManifest {
 pub struct RegistryClient {
     pub(super) inner: Arc<Inner>,
     shelf: Option<Arc<dyn EvidenceShelf>>,
+    transcript: Option<Transcript>,
 }
 
 pub(super) struct Inner {
@@ -97,7 +101,7 @@ impl RegistryClient {
                 .build(),
             lifetime: options.evidence_lifetime,
         };
-        Ok(Self { inner: Arc::new(inner), shelf: None })
+        Ok(Self { inner: Arc::new(inner), shelf: None, transcript: None })
     }
 
     /// The same client, which shares evidence with other processes.
@@ -105,8 +109,38 @@ impl RegistryClient {
         Self { shelf, ..self }
     }
 
+    /// The same client, with all that it is told from now on in a recording.
+    pub fn recording(self) -> (Self, Recording) {
+        let recording = Recording::default();
+        (Self { transcript: Some(Transcript::Writing(recording.clone())), ..self }, recording)
+    }
+
+    /// The same client, which asks no registry: what it is not told by these bytes of a recording is unknown.
+    pub fn replaying(self, bytes: &[u8]) -> Result<Self, InvalidTranscript> {
+        let told = Arc::new(Told::read(bytes)?);
+        Ok(Self { transcript: Some(Transcript::Reading(told)), ..self })
+    }
+
+    /// The references that are told of by the recording that is replayed.
+    pub fn replayed_references(&self) -> Vec<String> {
+        match &self.transcript {
+            Some(Transcript::Reading(told)) => told.references().map(str::to_owned).collect(),
+            Some(Transcript::Writing(_)) | None => Vec::new(),
+        }
+    }
+
     /// What a reference stands for. A digest in it is asked for and checked, and its tag is then not asked.
     pub async fn resolve(&self, image: &ImageReference, deadline: Deadline) -> Lookup<ResolvedManifest> {
+        let Some(transcript) = &self.transcript else { return self.resolve_anew(image, deadline).await };
+        if let Some(told) = transcript.manifest(image) {
+            return told;
+        }
+        let resolved = self.resolve_anew(image, deadline).await;
+        transcript.note_manifest(image, &resolved);
+        resolved
+    }
+
+    async fn resolve_anew(&self, image: &ImageReference, deadline: Deadline) -> Lookup<ResolvedManifest> {
         loop {
             let mut is_own = false;
             let resolution = self.inner.resolutions.get_with_by_ref(image, async {
@@ -140,6 +174,16 @@ impl RegistryClient {
     }
 
     async fn sought(&self, key: Sought, deadline: Deadline) -> Arc<ImageEvidence> {
+        let Some(transcript) = &self.transcript else { return self.gathered(key, deadline).await };
+        if let Some(told) = transcript.evidence(&key) {
+            return Arc::new(told);
+        }
+        let evidence = self.gathered(key, deadline).await;
+        transcript.note_evidence(&evidence);
+        evidence
+    }
+
+    async fn gathered(&self, key: Sought, deadline: Deadline) -> Arc<ImageEvidence> {
         let counters = &self.inner.requests.counters;
         loop {
             let mut is_own = false;

@@ -113,7 +113,7 @@ impl LazyClient {
         match &self.trust {
             Trust::PlainHttp => builder.tls_certs_only([]).no_proxy(),
             Trust::Only(authorities) => builder.tls_certs_only(authorities.iter().cloned()),
-            Trust::System { guarded: true } => builder.dns_resolver(Arc::new(GuardedResolver)),
+            Trust::System { guarded: true } => builder.dns_resolver(Arc::new(GuardedResolver::new())),
             Trust::System { guarded: false } => builder,
         }
         .build()

@@ -9,6 +9,7 @@
 //!   ([`endpoint`]): the names come from whoever can create a Pod.
 //! * [`ping`] asks whether a registry is there.
 //! * [`push`] writes, for signing only.
+//! * [`transcript`] keeps what was said for `--evidence`, and answers in place of registries for `--from-evidence`.
 
 mod address;
 mod auth;
@@ -17,6 +18,7 @@ mod credentials;
 mod discover;
 mod endpoint;
 mod failure;
+mod names;
 mod options;
 mod ping;
 mod push;
@@ -25,6 +27,7 @@ mod shelf;
 mod statistics;
 #[cfg(test)]
 mod tests;
+mod transcript;
 mod transport;
 mod wire;
 
@@ -36,4 +39,5 @@ pub use options::{HostOptions, RegistryError, RegistryOptions};
 pub use push::ReferrerManifest;
 pub use shelf::{EvidenceShelf, Shelved};
 pub use statistics::{RequestOutcome, Statistics};
+pub use transcript::{InvalidTranscript, Recording};
 pub use wire::digest_of;

@@ -182,6 +182,9 @@ impl Term {
 pub struct LeadershipWatch {
     terms: watch::Receiver<Option<Handle>>,
     refusal: watch::Receiver<Option<String>>,
+    silences: watch::Receiver<u64>,
+    /// Those that were over when they were looked at last.
+    known: u64,
 }
 
 /// A term as the watch keeps it: not one of those that the lease waits for.
@@ -213,6 +216,16 @@ impl LeadershipWatch {
         }
     }
 
+    /// Waits until what keeps the lease answers again that did not: an outage that nobody saw here is over, too.
+    pub async fn answered_again(&mut self) {
+        let known = self.known;
+        let over = self.silences.wait_for(|turns| turns % 2 == 0 && *turns != known).await.map(|turns| *turns);
+        match over {
+            Ok(turns) => self.known = turns,
+            Err(_) => std::future::pending().await,
+        }
+    }
+
     /// The term, when this process leads now.
     pub fn now(&mut self) -> Option<Leading> {
         let handle = self.terms.borrow_and_update().clone()?;
@@ -226,6 +239,8 @@ impl LeadershipWatch {
 pub struct Seat {
     terms: watch::Sender<Option<Handle>>,
     refusal: watch::Sender<Option<String>>,
+    /// How often what keeps the lease fell silent or answered again: odd while it is silent.
+    silences: watch::Sender<u64>,
 }
 
 impl Seat {
@@ -233,12 +248,23 @@ impl Seat {
     pub fn new() -> (Self, LeadershipWatch) {
         let (terms, of_watch) = watch::channel(None);
         let (refusal, why) = watch::channel(None);
-        (Self { terms, refusal }, LeadershipWatch { terms: of_watch, refusal: why })
+        let (silences, heard) = watch::channel(0);
+        let watch = LeadershipWatch { terms: of_watch, refusal: why, silences: heard, known: 0 };
+        (Self { terms, refusal, silences }, watch)
     }
 
     /// Nobody can lead, since what makes a term the only one is refused; `None` when it is not, or not any more.
     pub fn refused(&self, why: Option<String>) {
         self.refusal.send_if_modified(|refusal| std::mem::replace(refusal, why.clone()) != why);
+    }
+
+    /// Whether what keeps the lease answers: an answer of any kind, or none.
+    pub fn answered(&self, is_answered: bool) {
+        self.silences.send_if_modified(|turns| {
+            let is_news = (*turns % 2 == 0) != is_answered;
+            *turns += u64::from(is_news);
+            is_news
+        });
     }
 
     /// Begins a term that lasts until `deadline` unless it is renewed.

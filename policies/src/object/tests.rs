@@ -143,6 +143,14 @@ fn what_is_no_object_is_unreadable_and_says_why() {
     }
 }
 
+#[test]
+fn an_encrypted_value_in_the_place_of_another_type_is_called_encrypted() {
+    let found = problem(
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {hostNetwork: 'ENC[AES256_GCM,data:x,iv:y,tag:z,type:bool]'}\n",
+    );
+    assert!(found.message.contains("not an encrypted value"), "{}", found.message);
+}
+
 /// An ill-typed field, the path that is named, and its place.
 const ILL_TYPED: &[(&str, &str)] = &[
     ("metadata: {name: p, labels: [a]}", "metadata.labels"),

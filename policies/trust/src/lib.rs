@@ -3,11 +3,13 @@
 //!
 //! * [`policy`]: whose word counts for which image; [`key`], [`identity`] and [`root`]: the keys behind it, the identities
 //!   and who may certify them.
+//! * [`artifact`]: bundles about files.
 //! * [`evidence`]: what a registry said, as plain data.
 //! * [`rules`]: judgements as findings.
 //! * [`sign`]: signing as cosign does.
 //! * [`verify`]: evidence and policy in, judgement out; the only mint of [`verify::VerifiedImage`].
 
+pub mod artifact;
 mod attestation;
 mod authority;
 pub mod evidence;

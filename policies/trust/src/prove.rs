@@ -31,6 +31,12 @@ pub(crate) enum Refusal {
     OtherImage(String),
 }
 
+impl Refusal {
+    fn not_logged() -> Self {
+        Self::Invalid("it has no entry of the transparency log, and the policy wants one".into())
+    }
+}
+
 /// A certificate that holds, and what was checked to know it.
 #[derive(Clone, Debug)]
 pub(crate) struct Certified {
@@ -70,8 +76,10 @@ impl<'judgement> Proofs<'judgement> {
     fn certify(&self, trust: &KeylessTrust) -> Result<Certified, Refusal> {
         let checkable = Checkable::of(self.signature, &trust.root)?;
         let mut policy = VerificationPolicy::any_identity();
-        if trust.log == Demand::Optional && !checkable.with.log {
-            policy = policy.skip_tlog_unsafe();
+        match (trust.log, checkable.with.log) {
+            (Demand::Required, false) => return Err(Refusal::not_logged()),
+            (Demand::Optional, false) => policy = policy.skip_tlog_unsafe(),
+            (Demand::Required | Demand::Optional, true) => {}
         }
         if trust.sct == Demand::Optional && !trust.root.has().certificate_log {
             policy = policy.skip_sct();
@@ -90,13 +98,12 @@ impl<'judgement> Proofs<'judgement> {
     /// The trusted times of a signature by a key, and what was checked.
     pub(crate) fn of_key(&self, trust: &KeyTrust) -> Result<(Vec<Timestamp>, With), Refusal> {
         let Some(root) = &trust.root else { return Ok((Vec::new(), With::default())) };
-        let none = || Refusal::Invalid("it has no entry of the transparency log, and the policy wants one".into());
         if !self.signature.with.log && trust.log == Demand::Required {
-            return Err(none());
+            return Err(Refusal::not_logged());
         }
         let checkable = Checkable::of(self.signature, root)?;
         match checkable.with {
-            With { log: false, .. } if trust.log == Demand::Required => return Err(none()),
+            With { log: false, .. } if trust.log == Demand::Required => return Err(Refusal::not_logged()),
             With { log: false, timestamp: false, .. } => return Ok((Vec::new(), With::default())),
             With { .. } => {}
         }
@@ -141,12 +148,16 @@ impl Checkable {
         if !root.has().timestamp_authority {
             material.timestamp_verification_data.rfc3161_timestamps.clear();
         }
-        for entry in &bundle.verification_material.tlog_entries {
-            contradiction(entry, root).map_or(Ok(()), |why| Err(Refusal::Invalid(why)))?;
-        }
+        is_consistent(&bundle, root).map_err(Refusal::Invalid)?;
         let with = With::of(&bundle);
         Ok(Self { bundle, with })
     }
+}
+
+/// Whether the entries of a bundle are what they say, as far as the verifier does not look.
+pub(crate) fn is_consistent(bundle: &Bundle, root: &TrustRoot) -> Result<(), String> {
+    let mut entries = bundle.verification_material.tlog_entries.iter();
+    entries.find_map(|entry| contradiction(entry, root)).map_or(Ok(()), Err)
 }
 
 /// What an entry says of itself against what its log has signed. The verifier goes by the latter alone where a v2 log is
@@ -173,7 +184,7 @@ fn contradiction(entry: &TransparencyLogEntry, root: &TrustRoot) -> Option<Strin
 }
 
 /// What the verifier says, in one line of bounded length.
-fn reason(error: &sigstore_verify::Error) -> String {
+pub(crate) fn reason(error: &sigstore_verify::Error) -> String {
     use sigstore_verify::{Error, TimestampError};
     match error {
         Error::Timestamp(TimestampError::NoVerifiedTimestamp(_)) => {

@@ -189,11 +189,13 @@ impl Node {
 
     /// `a string`, `a list`, … for messages.
     pub fn kind_name(&self) -> &'static str {
-        match self.value {
+        match &self.value {
             Value::Null => "null",
             Value::Bool(_) => "a boolean",
             Value::Int(_) => "an integer",
             Value::Float(_) => "a decimal number",
+            // What sops writes for a value of any type.
+            Value::String(text) if text.starts_with("ENC[AES256_GCM,") => "an encrypted value",
             Value::String(_) => "a string",
             Value::List(_) => "a list",
             Value::Map(_) => "a map",

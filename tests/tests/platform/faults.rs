@@ -120,6 +120,20 @@ async fn refusals_are_told_with_the_servers_words_and_the_rest_goes_on() {
     proxy.fault(Match::path("/configmaps?labelSelector"), Fault::Hang, None);
     let output = site.run_async(&["plan"]).await;
     assert_eq!(output.code, Some(5), "{}{}", output.stdout, output.stderr);
+    assert!(output.stderr.contains("the list of configmaps (v1 ConfigMap;"), "{}", output.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kind_that_alone_cannot_be_listed_is_named_with_the_answer_and_what_to_do() {
+    let (site, proxy) = proxied("kind").await;
+    manifests(&site, &[("a", "1")]);
+    let list = format!("/namespaces/{}/configmaps?labelSelector", site.namespace);
+    proxy.fault(Match::path(&list), Fault::Answer(500), None);
+    let output = site.run_async(&["plan"]).await;
+    assert_eq!(output.code, Some(5), "{}{}", output.stdout, output.stderr);
+    let asked = format!("the list of configmaps (v1 ConfigMap; 'kubectl get configmaps -n {}' asks", site.namespace);
+    assert!(output.stdout.contains(&asked), "{}", output.stdout);
+    assert!(output.stdout.contains("the API server fails at it: the proxy answers 500"), "{}", output.stdout);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -345,6 +345,37 @@ async fn an_exception_for_a_component_counts_is_used_while_it_is_needed_and_is_t
 }
 
 #[tokio::test]
+async fn an_exception_that_only_the_gate_of_a_component_needs_is_used() {
+    let site = Site::new("gated").await;
+    let item = |name: &str, extra: &str| {
+        format!("- {{name: {name}, namespace: {}, source: {{folder: {name}}}{extra}}}\n", site.namespace)
+    };
+    // It waits for what cannot be read: its Pod is judged, and is not in the cluster.
+    site.platform(&format!("{}{}", item("base", ""), item("app", ", dependsOn: [base]")));
+    site.write("base/bad.yaml", "kind: [");
+    let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: root}\nspec: {containers: [{name: a, image: 'example.org/a:1', \
+        securityContext: {privileged: true}}]}\n";
+    site.write("app/pod.yaml", pod);
+    let exception = |name: &str| {
+        format!(
+            "---\napiVersion: portreeve.dev/v1alpha1\nkind: Exception\nmetadata: {{name: {name}, namespace: {}}}\nspec: \
+             {{codes: [C-0057], subjects: {{names: [{name}]}}, owner: team, reason: r, expires: 2099-01-31}}\n",
+            site.namespace
+        )
+    };
+    site.write("exceptions.yaml", &(exception("root") + &exception("never")));
+    let mut configuration = configuration(&site);
+    configuration["exceptions"] = json!([site.folder.join("exceptions.yaml")]);
+    let daemon = started(&site, &configuration).await;
+    let is_unused = |found: &[Value], name: &str| {
+        found.iter().any(|finding| message(finding).contains(&format!("{name} excepts no failure")))
+    };
+    let audited = |found: &[Value]| is_unused(found, "never").then(|| found.to_vec());
+    let found = daemon.wait_for("code=PR-0002", "an audit", audited).await;
+    assert!(!is_unused(&found, "root"), "{found:#?}");
+}
+
+#[tokio::test]
 async fn exceptions_about_a_platform_are_not_unused_where_none_is_kept() {
     let site = Site::new("unkept").await;
     let text = |codes: &str| {
@@ -391,4 +422,29 @@ async fn no_component_is_counted_as_healthy_that_was_not_looked_at() {
     daemon.wait_for_metric("portreeve_platform_components", 0.0).await;
     proxy.heal();
     counted(1.0, 0.0).await;
+}
+
+/// How long a daemon may take to hear that the API server answers again, and to try what it did not answer: less than the
+/// pause after a failure.
+const AGAIN: std::time::Duration = std::time::Duration::from_secs(40);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_api_server_did_not_answer_is_tried_soon_after_it_answers_again() {
+    let site = Site::new("returned").await;
+    let proxy = ApiProxy::start(site.plane).await;
+    site.write("app/a.yaml", &config("a", "1"));
+    let mut configuration = configuration(&site);
+    configuration["cluster"]["kubeconfig"] = json!(proxy.kubeconfig());
+    configuration["platform"]["interval"] = json!("2m");
+    proxy.fault(Match::path(&format!("/namespaces/{}/configmaps", site.namespace)), Fault::Drop, None);
+    let daemon = started(&site, &configuration).await;
+    assert!(message(&finding(&daemon, "PR-5003").await).contains("could not be asked"));
+    proxy.fault(Match::path("/"), Fault::Drop, None);
+    proxy.cut();
+    daemon.wait_for_metric("portreeve_leader", 0.0).await;
+    proxy.heal();
+    let is_there = || async { site.api().get(&site.config_map("a")).await.ok() };
+    let came = portreeve_tests::process::until(AGAIN, is_there).await;
+    assert!(came.is_some(), "{}", daemon.log());
+    resolved(&daemon, "PR-5003").await;
 }

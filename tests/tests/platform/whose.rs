@@ -44,6 +44,7 @@ async fn two_components_that_declare_one_object_without_a_namespace_do_not_take_
         let said = format!("round {round}: {}{}", output.stdout, output.stderr);
         assert_eq!(output.code, Some(1), "{said}");
         assert!(output.stdout.contains("the component 'first' keeps it"), "{said}");
+        assert!(output.stdout.contains(" /Issuer/le: ") && !output.stdout.contains("both-2/Issuer/le: "), "{said}");
         assert_eq!(site.api().get(&path).await.or_fail("the object")["spec"]["by"], "first", "{said}");
         assert!(site.inventory("second").await.is_empty(), "{said}");
     }

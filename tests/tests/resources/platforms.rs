@@ -106,6 +106,16 @@ async fn a_platform_of_the_cluster_is_kept_and_says_what_became_of_it() {
         let is_of_object = |it: &Value| it["subject"]["kind"] == "Platform" && it["subject"]["name"] == "demo";
         assert!(found.len() == 1 && is_of_object(&found[0]), "one finding, about the object: {found:#?}");
     }
+    // It is a failure like others to exceptions, from when there is one and until there is none.
+    let exception = json!({"apiVersion": API_VERSION, "kind": "ClusterException", "metadata": {"name": "mistaken"},
+        "spec": {"codes": ["PR-5001"], "subjects": {"kinds": ["Platform"], "names": ["demo"]}, "owner": "team",
+            "reason": "accepted for the test", "expires": "2099-01-31"}});
+    let is =
+        |verdict: &'static str| move |found: &[Value]| found.iter().any(|it| it["verdict"] == verdict).then_some(());
+    api.create(&exception).await.unwrap();
+    daemon.wait_for("code=PR-5001", "it is excepted", is("excepted")).await;
+    api.delete(&path_of(&exception)).await.unwrap();
+    daemon.wait_for("code=PR-5001", "it fails again", is("fail")).await;
     let of_other = |it: &Value| it["subject"]["name"] == "other";
     let all = daemon.findings("code=PR-5001&state=all").await;
     assert!(!all.iter().any(of_other), "nothing in it is wrong: {all:#?}");

@@ -205,6 +205,45 @@ async fn targets_that_are_not_answered_hold_up_the_others_once_and_briefly() {
     site.until_data("silent-c", json!({"password": "one"})).await;
 }
 
+/// Less than what a target may take to answer.
+const MEANWHILE: std::time::Duration = std::time::Duration::from_millis(2_500);
+
+#[tokio::test]
+async fn nobody_waits_for_a_target_that_is_not_answered() {
+    let site = Site::new("silent").await;
+    ["a.yaml", "b.yaml"].iter().for_each(|file| site.map(file, "password: one\n"));
+    let silent = || Match::path(&site.path("silent"));
+    site.proxy.fault(silent(), Fault::Hang, None);
+    site.proxy.count(silent().method("GET"));
+    let items =
+        [("a.yaml", "silent"), ("a.yaml", "beside"), ("b.yaml", "later")].map(|(file, name)| site.item(file, name));
+    let daemon = site.keeping(json!(items)).await;
+    let asked = |times: usize| {
+        let site = &site;
+        async move { until(START, || async { (site.proxy.counted() >= times).then_some(()) }).await.or_fail("a question") }
+    };
+    let are_both = |value: &'static str| {
+        let site = &site;
+        async move {
+            let wanted = Some(json!({"password": value}));
+            (site.data("beside").await == wanted && site.data("later").await == wanted).then_some(())
+        }
+    };
+    asked(1).await;
+    assert!(until(MEANWHILE, || are_both("one")).await.is_some(), "those beside it and in later files are written");
+    assert!(finding(&daemon, "PR-3011").await.contains("/Secret/silent: no answer within 3 s"));
+    // Nor when it is asked again.
+    let again = site.proxy.counted() + 1;
+    asked(again).await;
+    site.change("beside", json!({"password": "by hand"})).await;
+    site.change("later", json!({"password": "by hand"})).await;
+    assert!(until(MEANWHILE, || are_both("one")).await.is_some(), "they are put right meanwhile");
+    stays_open(&daemon).await;
+    site.proxy.heal();
+    site.until_data("silent", json!({"password": "one"})).await;
+    resolved(&daemon, "PR-3011").await;
+}
+
 #[tokio::test]
 async fn a_deletion_that_cannot_be_put_right_is_one_drift_and_one_finding_until_it_is() {
     let site = Site::new("held").await;

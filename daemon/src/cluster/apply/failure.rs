@@ -67,6 +67,14 @@ pub enum ApiFailure {
     /// No answer, or one that is none.
     #[error("the API server could not be asked: {0}")]
     Unreachable(String),
+    /// No answer to one question of several: which one, and the failure.
+    #[error("{question}: {failure}")]
+    At {
+        /// What was asked, and how a person asks the same.
+        question: String,
+        /// What came of it.
+        failure: Box<ApiFailure>,
+    },
     /// A cap of ours.
     #[error("{0}")]
     TooLarge(String),
@@ -79,6 +87,7 @@ impl ApiFailure {
     /// Why a verdict that needed the answer is unknown.
     pub fn cause(&self) -> Cause {
         match self {
+            Self::At { failure, .. } => failure.cause(),
             Self::Forbidden(_) => Cause::Forbidden,
             Self::RateLimited(_) => Cause::RateLimited,
             Self::TimedOut(_) | Self::OutOfTime => Cause::TimedOut,
@@ -91,7 +100,7 @@ impl ApiFailure {
     /// Whether the server said no, rather than nothing: asking again changes nothing by itself.
     pub fn is_refusal(&self) -> bool {
         !matches!(
-            self,
+            self.itself(),
             Self::RateLimited(_)
                 | Self::TimedOut(_)
                 | Self::OutOfTime
@@ -104,7 +113,27 @@ impl ApiFailure {
 
     /// Whether it is said of the object that was asked about, and others may do better.
     pub fn is_about_object(&self) -> bool {
-        self.is_refusal() || matches!(self, Self::Failed(_))
+        self.is_refusal() || matches!(self.itself(), Self::Failed(_))
+    }
+
+    /// Whether there was no answer: not about what was asked, but about who was.
+    pub fn is_unanswered(&self) -> bool {
+        matches!(self.itself(), Self::TimedOut(_) | Self::Unreachable(_))
+    }
+
+    /// The same, with the question that was not answered: one kind may fail where all others are served.
+    #[must_use]
+    pub fn at(self, question: impl std::fmt::Display) -> Self {
+        match self {
+            Self::Failed(_) | Self::TimedOut(_) | Self::Unreachable(_) | Self::RateLimited(_) => {
+                Self::At { question: question.to_string(), failure: Box::new(self) }
+            }
+            other => other,
+        }
+    }
+
+    fn itself(&self) -> &Self {
+        if let Self::At { failure, .. } = self { failure } else { self }
     }
 }
 
@@ -135,7 +164,6 @@ impl ApiFailure {
             (500, _) if is_mistake(&status.message) => Self::Invalid(message),
             (500, _) => Self::Failed(message),
             (429, _) => Self::RateLimited(message),
-            (504, _) => Self::TimedOut(Duration::from_secs(0)),
             (code, _) => Self::Unreachable(format!("it answers {code}: {message}")),
         }
     }

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use portreeve_reports::source::shown;
 use serde_json::Value;
 
-use super::{ApiFailure, Applier};
+use super::{Address, ApiFailure, Applier};
 use crate::cluster::key::ObjectKey;
 
 /// How a kind is served.
@@ -57,7 +58,10 @@ async fn ask(applier: &Applier, version: &str) -> Result<HashMap<String, Served>
     let answer = match applier.read(&root(version)).await {
         Ok(answer) => answer,
         Err(ApiFailure::NotFound(_)) => return Ok(HashMap::new()),
-        Err(failure) => return Err(failure),
+        Err(failure) => {
+            let question = format!("which kinds {version} has ('kubectl get --raw {}' asks the same)", root(version));
+            return Err(failure.at(question));
+        }
     };
     let resources = answer.get("resources").and_then(Value::as_array).into_iter().flatten();
     Ok(resources.filter_map(served).collect())
@@ -97,6 +101,23 @@ pub(super) fn collection(version: &str, served: &Served, namespace: &str) -> Str
     } else {
         format!("{root}/{}", served.plural)
     }
+}
+
+/// A list as a question, and how a person asks it: what serves the kind is to be looked at where it fails.
+pub(super) fn listing(address: &Address, served: &Served) -> String {
+    let Served { plural, is_namespaced } = served;
+    let name = match address.api_version.split_once('/') {
+        Some((group, version)) => format!("{plural}.{version}.{group}"),
+        None => plural.clone(),
+    };
+    let place = match &*address.key.namespace {
+        namespace if *is_namespaced && !namespace.is_empty() => format!(" -n {}", shown(namespace)),
+        _ => String::new(),
+    };
+    format!(
+        "the list of {plural} ({} {}; 'kubectl get {name}{place}' asks the same, look at what serves it)",
+        address.api_version, address.key.kind
+    )
 }
 
 /// The path of an object.

@@ -6,13 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use portreeve_reports::exceptions::Usage;
 use portreeve_reports::{Finding, SubjectKey};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::held::{Heard, Listing};
+use crate::controllers::ledger::Needs;
 use crate::controllers::record::is_rule;
-use crate::judge::resources::{Account, ResourceId, finding, subject};
+use crate::judge::resources::{Account, ResourceId, RuleKind, finding, subject};
+use crate::judge::{CurrentJudge, Judge, JudgeOptions};
+use crate::registry::Deadline;
 use crate::store::{Record, RecorderHandle, SubjectFindings};
 
 /// When what was not stored is told again.
@@ -24,6 +28,10 @@ pub struct Teller {
     pub heard: watch::Receiver<Arc<Heard>>,
     /// The store.
     pub recorder: RecorderHandle,
+    /// Whose exceptions are in force: they are for platforms. Of rules, which say what is one, none is accepted.
+    pub judge: CurrentJudge,
+    /// What is needed of the exceptions.
+    pub needs: Needs,
 }
 
 /// One thing that is told.
@@ -42,6 +50,8 @@ enum Topic {
 struct Told {
     accounts: BTreeMap<ResourceId, Account>,
     kinds: BTreeMap<&'static str, Listing>,
+    /// The rules by which it was.
+    version: u64,
     /// Subjects of the store that were neither seen nor proven to be gone.
     unproven: BTreeSet<SubjectKey>,
 }
@@ -52,9 +62,13 @@ impl Teller {
         let mut told = Told { unproven: stored.into_iter().filter(is_rule).collect(), ..Told::default() };
         loop {
             let heard = Arc::clone(&self.heard.borrow_and_update());
-            let is_all_stored = self.tell(&heard, &mut told).await;
+            let judge = self.judge.now();
+            told.by(judge.version());
+            let is_all_stored = self.tell(&heard, &mut told, &judge).await;
+            self.needs.of_resources(judge.version(), needed(&heard, &judge));
             tokio::select! {
                 () = shutdown.cancelled() => return,
+                () = self.judge.replaced(judge.version()) => {}
                 changed = self.heard.changed() => {
                     if changed.is_err() {
                         return shutdown.cancelled().await;
@@ -66,11 +80,11 @@ impl Teller {
     }
 
     /// Whether the store took everything.
-    async fn tell(&self, heard: &Heard, told: &mut Told) -> bool {
+    async fn tell(&self, heard: &Heard, told: &mut Told, judge: &Judge) -> bool {
         let at = Timestamp::now();
         let mut sent = Vec::new();
         for topic in told.news(heard) {
-            if let Some(record) = record(&topic, heard, at) {
+            if let Some(record) = record(&topic, heard, (judge, at)) {
                 sent.push((topic, self.recorder.send_when_room(record).await));
             }
         }
@@ -89,6 +103,13 @@ impl Teller {
 }
 
 impl Told {
+    /// What exceptions are for is told again by other rules.
+    fn by(&mut self, version: u64) {
+        if std::mem::replace(&mut self.version, version) != version {
+            self.accounts.retain(|id, _| id.kind != RuleKind::Platform);
+        }
+    }
+
     fn news(&mut self, heard: &Heard) -> BTreeSet<Topic> {
         self.unproven.retain(|subject| !heard.is_known(subject));
         let now = |id: &ResourceId| heard.statements.get(id).map(|statement| &statement.account);
@@ -114,7 +135,18 @@ impl Told {
     }
 }
 
-fn record(topic: &Topic, heard: &Heard, at: Timestamp) -> Option<Record> {
+/// What platforms with mistakes need of the exceptions.
+fn needed(heard: &Heard, judge: &Judge) -> Usage {
+    let platforms = heard.statements.iter().filter(|(id, _)| id.kind == RuleKind::Platform);
+    let findings = platforms.filter_map(|(id, statement)| finding(id, &statement.account)).collect();
+    judge.excepted(findings, Vec::new(), &options(Timestamp::now())).usage
+}
+
+fn options(now: Timestamp) -> JudgeOptions {
+    JudgeOptions { now, deadline: Deadline::after(Duration::ZERO) }
+}
+
+fn record(topic: &Topic, heard: &Heard, (judge, at): (&Judge, Timestamp)) -> Option<Record> {
     let found = |finding: Finding| {
         Record::Findings(SubjectFindings { subject: finding.subject.key(), findings: vec![finding], at })
     };
@@ -122,7 +154,12 @@ fn record(topic: &Topic, heard: &Heard, at: Timestamp) -> Option<Record> {
         Topic::Stored(subject) => Some(Record::Deleted { subject: subject.clone(), at }),
         Topic::Kind(plural) => heard.finding_of_kind(plural).map(found),
         Topic::Resource(id) => match heard.statements.get(id) {
-            Some(statement) => finding(id, &statement.account).map(found),
+            Some(statement) => {
+                let finding = finding(id, &statement.account)?;
+                let is_for_exceptions = id.kind == RuleKind::Platform;
+                let excepted = |finding| judge.excepted(vec![finding], Vec::new(), &options(at)).findings.pop();
+                (if is_for_exceptions { excepted(finding) } else { Some(finding) }).map(found)
+            }
             None => Some(Record::Deleted { subject: subject(id).key(), at }),
         },
     }

@@ -16,7 +16,7 @@ use crate::config::valid::{SecretSync, SyncMode};
 use crate::judge::secrets as rules;
 use crate::platform::fields;
 
-/// How long one Secret may take to be read: the others of its file wait for it.
+/// How long one Secret may take to be read.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Most bytes of a declared file: those of a document.
 const MAX_BYTES: usize = 32 << 20;
@@ -120,6 +120,7 @@ pub(super) struct Looked {
     pub(super) address: Address,
     pub(super) live: Option<Value>,
     pub(super) state: Result<State, ApiFailure>,
+    pub(super) mode: SyncMode,
 }
 
 impl Looked {
@@ -145,7 +146,7 @@ impl Looked {
             }
             Err(failure) => (None, Err(failure)),
         };
-        Self { declared, address, live, state }
+        Self { declared, address, live, state, mode }
     }
 
     /// Whether somebody changed the Secret; `is_known` says that it was there as declared.

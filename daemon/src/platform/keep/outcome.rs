@@ -98,6 +98,15 @@ impl Outcome {
         }
     }
 
+    /// Whether it was stopped by an API server that did not answer.
+    pub fn is_unanswered(&self) -> bool {
+        match &self.stop {
+            Some(Stop::Api(failure)) => failure.is_unanswered(),
+            Some(Stop::Refused(refused)) => refused.iter().any(|(_, failure)| failure.is_unanswered()),
+            _ => false,
+        }
+    }
+
     /// Whether nothing of the component is left in the cluster.
     pub fn is_gone(&self) -> bool {
         self.applied.as_ref().is_some_and(|applied| applied.is_gone)
@@ -127,7 +136,7 @@ pub(super) fn stop(plan: &ComponentPlan, component: &Component, aim: Aim<'_>, of
     if !refused.is_empty() {
         return Some(Stop::Refused(refused));
     }
-    let why = |planned: &Planned| Some((planned.wanted.address.key.clone(), foreign(planned)?));
+    let why = |planned: &Planned| Some((planned.shown(), foreign(planned)?));
     let foreign: Vec<(ObjectKey, String)> = plan.objects.iter().filter_map(why).collect();
     if !foreign.is_empty() {
         return Some(Stop::Foreign(foreign));
@@ -145,7 +154,7 @@ pub(super) fn stop(plan: &ComponentPlan, component: &Component, aim: Aim<'_>, of
 /// What a plan knows of a component to which nothing is to be done: the health of what it has looked at.
 pub(super) fn looked_at(outcome: Outcome) -> Outcome {
     let objects = outcome.plan.iter().flat_map(|plan| &plan.objects);
-    let of = |planned: &Planned| planned.live.as_ref().map(|live| (planned.wanted.address.key.clone(), health(live)));
+    let of = |planned: &Planned| planned.live.as_ref().map(|live| (planned.shown(), health(live)));
     let unhealthy: Vec<_> = objects.filter_map(of).filter(|(_, health)| *health != Health::Healthy).collect();
     Outcome { state: state_of(&unhealthy), unhealthy, ..outcome }
 }

@@ -39,7 +39,11 @@ pub fn drifted(plan: &ComponentPlan) -> Vec<Drifted> {
         let object = planned.wanted.address.key.to_string();
         for told in &planned.yields {
             let owners: Vec<String> = told.owners.iter().map(ToString::to_string).collect();
-            push(DriftClass::ForeignOwner, object.clone(), format!("{} is {}'s", told.change.path, owners.join(", ")));
+            push(
+                DriftClass::ForeignOwner,
+                planned.shown().to_string(),
+                format!("{} is {}'s", told.change.path, owners.join(", ")),
+            );
         }
         match planned.action {
             Action::Create { .. } if planned.was_applied => {
@@ -55,7 +59,7 @@ pub fn drifted(plan: &ComponentPlan) -> Vec<Drifted> {
             }
             Action::Foreign(_) => {
                 let why = foreign(planned).unwrap_or_default();
-                push(DriftClass::ForeignOwner, object, why);
+                push(DriftClass::ForeignOwner, planned.shown().to_string(), why);
             }
             _ => {}
         }

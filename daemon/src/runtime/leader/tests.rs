@@ -45,3 +45,16 @@ async fn who_is_asked_to_yield_finishes_its_step_and_begins_none() {
     drop(leading);
     assert!(tenure.is_given_back());
 }
+
+#[tokio::test]
+async fn that_the_lease_is_answered_again_is_heard_once_however_short_the_silence_was() {
+    use futures::FutureExt as _;
+    let (seat, mut watch) = seat();
+    seat.answered(true);
+    assert!(watch.answered_again().now_or_never().is_none(), "it was never silent");
+    seat.answered(false);
+    assert!(watch.answered_again().now_or_never().is_none());
+    seat.answered(true);
+    assert!(watch.answered_again().now_or_never().is_some());
+    assert!(watch.answered_again().now_or_never().is_none(), "it is known");
+}

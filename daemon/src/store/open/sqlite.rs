@@ -85,7 +85,16 @@ fn is_held(database: &Path) -> Result<bool, StoreError> {
 
 /// The file itself, whatever name led to it: lock and log stand beside it.
 fn place(path: &Path) -> Result<PathBuf, StoreError> {
-    let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let path = match std::fs::canonicalize(path) {
+        Ok(path) => path,
+        // A store that is made in the place of the link would hide the one that it should lead to.
+        Err(error) if path.is_symlink() => {
+            let target = std::fs::read_link(path).map_or_else(|_| String::new(), |target| target.display().to_string());
+            let words = format!("it is a link that dangles, to {target} ({error}); mount or make what it leads to");
+            return Err(StoreError::File { path: path.to_owned(), source: std::io::Error::other(words) });
+        }
+        Err(_) => path.to_owned(),
+    };
     if path.is_dir() {
         let source = std::io::Error::other("it is a folder; name a file in it in store.url");
         return Err(StoreError::File { path, source });

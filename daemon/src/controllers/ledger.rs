@@ -218,6 +218,27 @@ impl Ledger {
         &mut self,
         leading: &Leading,
         subject: SubjectKey,
+        findings: (Vec<Finding>, impl Iterator<Item = Code>),
+    ) -> bool {
+        self.judged(self.recorder.of_leader(leading.epoch()), subject, findings).await
+    }
+
+    /// Records one answer beside the others about a subject, without a term: why there is none, in a store that is this
+    /// process's alone.
+    pub(super) async fn found_without_term(&mut self, subject: SubjectKey, finding: Finding) -> bool {
+        self.pass_over();
+        let before = self.entries.get(&subject);
+        let before = before.map(|entry| (entry.found.clone(), entry.unanswered.clone()));
+        let (mut found, unanswered) = before.unwrap_or_default();
+        found.retain(|other| other.code != finding.code);
+        found.push(finding);
+        self.judged(self.recorder.clone(), subject, (found, unanswered.into_iter())).await
+    }
+
+    async fn judged(
+        &mut self,
+        recorder: RecorderHandle,
+        subject: SubjectKey,
         (found, asked): (Vec<Finding>, impl Iterator<Item = Code>),
     ) -> bool {
         let is_answer = |finding: &&Finding| finding.verdict != Verdict::NotApplicable;
@@ -229,6 +250,8 @@ impl Ledger {
         let options = JudgeOptions { now: Timestamp::now(), deadline: Deadline::after(Duration::ZERO) };
         let judged = judge.excepted(entry.found.clone(), Vec::new(), &options);
         (entry.usage, entry.version) = (judged.usage, judge.version());
+        // Who waits for the store may give up.
+        entry.is_stored = false;
         entry.usage.merge(&judge.excepted(entry.at_gate.clone(), Vec::new(), &options).usage);
         for finding in entry.said.news(&judged.findings) {
             let (subject, kept) = (finding.subject.display(), self.keeper.as_str());
@@ -240,7 +263,7 @@ impl Ledger {
             }
         }
         let findings = SubjectFindings { subject: subject.clone(), findings: judged.findings, at: options.now };
-        let is_stored = record((self.keeper, &self.recorder), leading, Record::Findings(findings)).await;
+        let is_stored = record((self.keeper, &recorder), Record::Findings(findings)).await;
         if let Some(entry) = self.entries.get_mut(&subject) {
             entry.is_stored = is_stored;
         }
@@ -250,7 +273,8 @@ impl Ledger {
     /// Resolves what is stored of a subject that is gone; whether the store has done so.
     pub(super) async fn gone(&mut self, leading: &Leading, subject: SubjectKey) -> bool {
         self.entries.remove(&subject);
-        record((self.keeper, &self.recorder), leading, Record::Deleted { subject, at: Timestamp::now() }).await
+        let recorder = self.recorder.of_leader(leading.epoch());
+        record((self.keeper, &recorder), Record::Deleted { subject, at: Timestamp::now() }).await
     }
 
     /// Forgets subjects that are not kept any more. What is stored of them is somebody else's to resolve.
@@ -303,11 +327,10 @@ impl Ledger {
     }
 }
 
-async fn record((keeper, recorder): (Keeper, &RecorderHandle), leading: &Leading, record: Record) -> bool {
-    let recorder = recorder.of_leader(leading.epoch());
+async fn record((keeper, recorder): (Keeper, &RecorderHandle), record: Record) -> bool {
     let committed = recorder.send_when_room(record).await.committed().await;
     committed
-        .inspect_err(|error| tracing::warn!(%error, "{}: not stored; the next round says it again", keeper.as_str()))
+        .inspect_err(|error| tracing::debug!(%error, "{}: not stored; the next round says it again", keeper.as_str()))
         .is_ok()
 }
 

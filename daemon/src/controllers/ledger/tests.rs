@@ -171,6 +171,41 @@ async fn what_the_store_did_not_take_is_known_and_recorded_again() {
 }
 
 #[tokio::test]
+async fn what_nobody_waited_for_is_recorded_again() {
+    Site::with(async |site| {
+        let tenure = tenure(1);
+        assert!(site.found(&tenure, drifted()).await);
+        assert!(site.found(&tenure, found(|_| Verdict::Pass)).now_or_never().is_none(), "the store is waited for");
+        assert!(site.ledger.entries.values().all(|entry| !entry.is_stored));
+        site.ledger.lay_again(&tenure.leading().unwrap()).await;
+        assert!(site.ledger.entries.values().all(|entry| entry.is_stored));
+        assert_eq!(site.open().await, []);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn why_there_is_no_term_is_told_beside_what_was_found_in_the_last_one_and_exceptions_count() {
+    Site::with(async |site| {
+        let hub = subject("p", "hub").key();
+        let refused = |verdict| found(|_| verdict).into_iter().find(|it| it.code == NOT_APPLIED.code()).unwrap();
+        site.found(&tenure(1), drifted()).await;
+        assert!(site.ledger.found_without_term(hub.clone(), refused(Verdict::Fail)).await);
+        let mut open = site.open().await;
+        open.sort_by(|a, b| a.0.cmp(&b.0));
+        assert_eq!(open, [NOT_APPLIED, DRIFT].map(|entry| (entry.code.to_owned(), Verdict::Fail)));
+        site.except("[PR-5003]");
+        site.ledger.rules_changed().await;
+        assert!(site.ledger.found_without_term(hub.clone(), refused(Verdict::Fail)).await);
+        assert!(site.ledger.rules_changed().now_or_never().is_none(), "these are laid over it");
+        assert!(site.open().await.contains(&(NOT_APPLIED.code.to_owned(), Verdict::Excepted)));
+        assert!(site.ledger.found_without_term(hub, refused(Verdict::Pass)).await);
+        assert_eq!(site.open().await, [(DRIFT.code.to_owned(), Verdict::Fail)]);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn the_first_look_of_a_keeper_is_waited_for_a_bounded_time() {
     let needs = Needs::default();
     assert!(!needs.are_awaited(), "there is no keeper");

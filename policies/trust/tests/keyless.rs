@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use portreeve_policies::facts::ImageFact;
+use portreeve_reports::Cause;
 use portreeve_trust::evidence::{ImageEvidence, Lookup, SignatureLayer};
 use portreeve_trust::verify::Outcome;
 use serde_json::Value;
@@ -121,6 +122,25 @@ fn an_attestation_by_the_right_identity_is_no_signature() {
     let case = case("keyless-slsaprovenance1");
     let judgement = judged(&case.policy(&[&keyless(&case.signer())]), &case, &case.evidence());
     assert_eq!(judgement.fact(), ImageFact::Unsigned, "{:?}", judgement.accounted);
+}
+
+#[test]
+fn a_bundle_with_more_to_verify_than_anybody_needs_is_not_looked_at() {
+    let case = case("keyless-logged");
+    let policy = case.policy(&[&keyless(&case.signer())]);
+    let fact = |entries: usize, timestamps: usize| {
+        let mut bundle: Value = serde_json::from_slice(&case.carrier()).unwrap();
+        let material = &mut bundle["verificationMaterial"];
+        material["tlogEntries"] = vec![material["tlogEntries"][0].clone(); entries].into();
+        let stamped = &mut material["timestampVerificationData"]["rfc3161Timestamps"];
+        *stamped = vec![stamped[0].clone(); timestamps].into();
+        judged(&policy, &case, &case.evidence_of(serde_json::to_vec(&bundle).unwrap())).fact()
+    };
+    assert!(matches!(fact(1, 8), ImageFact::Verified { .. }), "{:?}", fact(1, 8));
+    for (entries, timestamps) in [(1, 9), (9, 1), (1, 20_000)] {
+        assert!(matches!(fact(entries, timestamps), ImageFact::Unknown(Cause::TooLarge, _) | ImageFact::Untrusted(_)));
+    }
+    assert!(matches!(fact(0, 1), ImageFact::Untrusted(_)));
 }
 
 #[test]

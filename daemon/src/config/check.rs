@@ -13,13 +13,14 @@ use portreeve_reports::source::{Place, Problems};
 use portreeve_reports::{Effect, FailOn};
 use portreeve_trust::policy::NamespacePattern;
 
+use crate::registry::HelperName;
 use crate::runtime::telemetry::{self, LogFormat};
 use crate::scheduler::plan::Cron;
 use crate::store::StoreUrl;
 
 use super::raw::{
     Placed, RawAdmission, RawCluster, RawConfig, RawCredentials, RawCustomResources, RawLeader, RawNamespaceMode,
-    RawPlatform, RawPosture, RawRegistry, RawSecretSync, RawSecrets, RawTls,
+    RawPlatform, RawPosture, RawRegistry, RawRegistryCredentials, RawSecretSync, RawSecrets, RawTls,
 };
 use super::valid::{
     Admission, AdmissionScope, ClusterRead, ClusterSource, Config, CredentialsConfig, LeaderConfig, ManagedTls,
@@ -135,8 +136,9 @@ impl Check<'_> {
         cluster.name.as_ref().map_or_else(|| defaults::CLUSTER_NAME.to_owned(), |name| name.value.clone())
     }
 
-    fn registry(&self, raw: &RawRegistry) -> Registry {
+    fn registry(&mut self, raw: &RawRegistry) -> Registry {
         let credentials = raw.credentials.as_ref();
+        let helper = credentials.and_then(|credentials| self.helper(credentials));
         // A reference has its host in lower case; names of hosts have no case.
         let host = raw.host.value.to_ascii_lowercase();
         Registry {
@@ -144,6 +146,19 @@ impl Check<'_> {
             plain_http: raw.plain_http.unwrap_or(false),
             ca_file: self.path(raw.ca_file.as_ref()),
             docker_config: self.path(credentials.and_then(|credentials| credentials.docker_config.as_ref())),
+            helper,
+        }
+    }
+
+    fn helper(&mut self, raw: &RawRegistryCredentials) -> Option<HelperName> {
+        let helper = raw.helper.as_ref()?;
+        if raw.docker_config.is_some() {
+            let message = "'registries[].credentials' takes one of dockerConfig and helper, not both";
+            return self.fail(helper.place, message.to_owned());
+        }
+        match HelperName::parse(&helper.value) {
+            Ok(name) => Some(name),
+            Err(error) => self.fail(helper.place, format!("'registries[].credentials.helper': {error}")),
         }
     }
 

@@ -105,8 +105,10 @@ pub struct RawRegistry {
 #[derive(Clone, Debug, Default, JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields, inline)]
 pub struct RawRegistryCredentials {
-    /// Docker `config.json` with the credentials.
+    /// Docker `config.json` with the credentials; either this or `helper`.
     pub docker_config: Option<Placed<String>>,
+    /// NAME of the program `docker-credential-NAME` that has the credentials.
+    pub helper: Option<Placed<String>>,
 }
 
 /// `images:`
@@ -374,7 +376,8 @@ impl RawRegistry {
         let ca_file = placed(fields, "caFile");
         let mirrors = placed_list(fields, "mirrors");
         let credentials = fields.optional_map("credentials", |credentials| {
-            Some(RawRegistryCredentials { docker_config: placed(credentials, "dockerConfig") })
+            let (docker_config, helper) = (placed(credentials, "dockerConfig"), placed(credentials, "helper"));
+            Some(RawRegistryCredentials { docker_config, helper })
         });
         Some(Self { host: required(fields, "host")?, plain_http, ca_file, mirrors, credentials })
     }

@@ -9,6 +9,7 @@ use portreeve_reports::{Effect, FailOn};
 use portreeve_secrets::credentials::Limits;
 use portreeve_trust::policy::NamespacePattern;
 
+use crate::registry::HelperName;
 use crate::runtime::telemetry::LogFormat;
 use crate::scheduler::plan::Cron;
 
@@ -93,6 +94,8 @@ pub struct Registry {
     pub ca_file: Option<PathBuf>,
     /// Docker configuration with its credentials.
     pub docker_config: Option<PathBuf>,
+    /// The credential helper that has its credentials.
+    pub helper: Option<HelperName>,
 }
 
 /// Posture settings.

@@ -3,8 +3,10 @@
 
 mod credentials;
 mod fixture;
+mod helpers;
 mod hostile;
 mod limits;
 mod sharing;
 mod tls;
+mod tokens;
 mod writing;

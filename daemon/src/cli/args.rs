@@ -16,7 +16,7 @@ use super::output::OutputArgs;
 use crate::config::valid::Registry;
 use crate::config::{self, Config, LoadedConfig, Use, load};
 use crate::judge::{FileSource, Judge, JudgeSettings, Rules};
-use crate::registry::{DockerConfig, Held, HostOptions, Programs, RegistryClient, RegistryOptions};
+use crate::registry::{DockerConfig, Held, HostOptions, Programs, Providers, RegistryClient, RegistryOptions};
 
 /// Options of every command.
 #[derive(Debug, Args)]
@@ -173,16 +173,25 @@ pub(super) fn registry(
     args: &RegistryArgs,
     global: &GlobalArgs,
 ) -> Result<RegistryClient, Failure> {
-    registry_with(configured, &args.plain_http, (programs(true), global.offline))
+    let programs = Programs { docker_helpers: true, ..programs() };
+    registry_with(configured, &args.plain_http, (programs, global.offline))
 }
 
 /// The registry client of the daemon: it runs the programs that its configuration names, and no others.
 pub(super) fn registry_of_daemon(config: &Config, global: &GlobalArgs) -> Result<RegistryClient, Failure> {
-    registry_with((config, &FileSource::WorkingTree), &[], (programs(false), global.offline))
+    let programs = Programs { providers: providers(config)?, ..programs() };
+    registry_with((config, &FileSource::WorkingTree), &[], (programs, global.offline))
 }
 
-fn programs(docker_helpers: bool) -> Programs {
-    Programs { path: std::env::var_os("PATH").unwrap_or_default(), docker_helpers }
+fn programs() -> Programs {
+    Programs { path: std::env::var_os("PATH").unwrap_or_default(), ..Programs::default() }
+}
+
+fn providers(config: &Config) -> Result<Option<Arc<Providers>>, Failure> {
+    let Some(configured) = &config.credential_providers else { return Ok(None) };
+    let bytes = FileSource::WorkingTree.read(&configured.config).map_err(Failure::usage)?;
+    let providers = Providers::parse(&bytes, &configured.config.display().to_string(), &configured.folder);
+    Ok(Some(Arc::new(providers.map_err(Failure::usage)?)))
 }
 
 fn registry_with(

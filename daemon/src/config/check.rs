@@ -23,9 +23,9 @@ use super::raw::{
     RawPlatform, RawPosture, RawRegistry, RawRegistryCredentials, RawSecretSync, RawSecrets, RawTls,
 };
 use super::valid::{
-    Admission, AdmissionScope, ClusterRead, ClusterSource, Config, CredentialsConfig, LeaderConfig, ManagedTls,
-    Namespaces, PlatformConfig, PlatformSource, Posture, Registry, SecretSync, SecretTarget, SecretsConfig, SyncMode,
-    Tls, TlsFiles,
+    Admission, AdmissionScope, ClusterRead, ClusterSource, Config, CredentialProviders, CredentialsConfig,
+    LeaderConfig, ManagedTls, Namespaces, PlatformConfig, PlatformSource, Posture, Registry, SecretSync, SecretTarget,
+    SecretsConfig, SyncMode, Tls, TlsFiles,
 };
 use super::{defaults, duration};
 
@@ -67,6 +67,10 @@ impl Config {
         Some(Self {
             cluster: cluster?,
             registries: raw.registries.iter().map(|registry| check.registry(registry)).collect(),
+            credential_providers: raw.credential_providers.as_ref().map(|raw| CredentialProviders {
+                config: check.base.join(&raw.config.value),
+                folder: check.base.join(&raw.bin_dir.value),
+            }),
             image_policy: check.path(images.and_then(|images| images.policy.as_ref())),
             image_rescan: image_rescan?,
             posture: posture?,

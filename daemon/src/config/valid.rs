@@ -22,6 +22,8 @@ pub struct Config {
     pub cluster: ClusterSource,
     /// Registries that need more than https and anonymous pulls.
     pub registries: Vec<Registry>,
+    /// Kubelet's credential provider plug-ins.
+    pub credential_providers: Option<CredentialProviders>,
     /// File of the image policy.
     pub image_policy: Option<PathBuf>,
     /// When all images are verified again.
@@ -96,6 +98,15 @@ pub struct Registry {
     pub docker_config: Option<PathBuf>,
     /// The credential helper that has its credentials.
     pub helper: Option<HelperName>,
+}
+
+/// Where the configuration and the programs of credential provider plug-ins are.
+#[derive(Clone, Debug)]
+pub struct CredentialProviders {
+    /// The `CredentialProviderConfig`.
+    pub config: PathBuf,
+    /// The folder with the plug-ins.
+    pub folder: PathBuf,
 }
 
 /// Posture settings.

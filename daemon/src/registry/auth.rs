@@ -121,7 +121,7 @@ impl Authorizations {
                 Some(ask.token(transport, deadline).await?)
             }
             Some(Challenge::Basic) => {
-                let credentials = endpoint.credentials(deadline).await?;
+                let credentials = endpoint.credentials(&scope.repository, deadline).await?;
                 credentials.as_ref().and_then(Credentials::password).map(|(username, password)| Authorization {
                     value: basic(username, password),
                     lifetime: Duration::from_secs(*LIFETIME.end()),
@@ -162,7 +162,7 @@ struct TokenAnswer {
 impl TokenQuestion<'_> {
     async fn token(&self, transport: &Transport, deadline: Deadline) -> Result<Authorization, Failure> {
         let realm = self.realm_url()?;
-        let configured = self.endpoint.credentials(deadline).await?;
+        let configured = self.endpoint.credentials(&self.scope.repository, deadline).await?;
         let is_held_back = configured.is_some() && !self.may_receive_credentials(&realm);
         let asked = match configured.filter(|_| !is_held_back) {
             Some(Credentials::IdentityToken { token, password }) => {
@@ -177,7 +177,7 @@ impl TokenQuestion<'_> {
             }
         };
         if asked.as_ref().is_err_and(|failure| failure.cause == Cause::Forbidden) {
-            self.endpoint.credentials_refused().await;
+            self.endpoint.credentials_refused(&self.scope.repository).await;
         }
         asked.map(|(authorization, _)| authorization)
     }

@@ -16,7 +16,7 @@ use super::address::{GuardedResolver, is_public_enough};
 use super::credentials::Credentials;
 use super::failure::{Deadline, Failure};
 use super::helpers::HelperName;
-use super::keyring::{Found, Keyring};
+use super::keyring::{Found, Keyring, Place};
 use super::options::{HostOptions, RegistryError, RegistryOptions};
 
 /// Most unconfigured hosts whose limits are remembered.
@@ -50,24 +50,32 @@ pub(super) struct Rotated {
 }
 
 impl Endpoint {
-    /// The credentials for this host, and who has them.
-    pub(super) async fn found(&self, deadline: Deadline) -> Result<Found, Failure> {
+    /// The credentials for a repository of this host (empty: none in particular), and who has them.
+    pub(super) async fn found(&self, repository: &str, deadline: Deadline) -> Result<Found, Failure> {
         match &self.credentials {
             Some(own) => Ok(Found::in_file(Some(own.clone()))),
-            None => self.keyring.find(&self.host, self.helper.as_ref(), deadline).await,
+            None => self.keyring.find(self.place(repository), self.helper.as_ref(), deadline).await,
         }
     }
 
     /// The credentials; `None` is anonymous.
-    pub(super) async fn credentials(&self, deadline: Deadline) -> Result<Option<Credentials>, Failure> {
-        Ok(self.found(deadline).await?.credentials)
+    pub(super) async fn credentials(
+        &self,
+        repository: &str,
+        deadline: Deadline,
+    ) -> Result<Option<Credentials>, Failure> {
+        Ok(self.found(repository, deadline).await?.credentials)
     }
 
     /// What the registry has refused is not its credentials any more.
-    pub(super) async fn credentials_refused(&self) {
+    pub(super) async fn credentials_refused(&self, repository: &str) {
         if self.credentials.is_none() {
-            self.keyring.forget(&self.host, self.helper.as_ref()).await;
+            self.keyring.forget(self.place(repository), self.helper.as_ref()).await;
         }
+    }
+
+    fn place<'a>(&'a self, repository: &'a str) -> Place<'a> {
+        Place { host: &self.host, repository }
     }
 
     pub(super) fn client(&self) -> Result<&Client, Failure> {

@@ -5,7 +5,8 @@
 //!   one set of requests, and answers are kept for as long as their kind allows ([`client`]).
 //! * Every body is capped and its digest checked before anybody sees it ([`discover`], [`transport`]).
 //! * Credentials belong to one origin and go nowhere else ([`auth`], [`credentials`]); where they come from says
-//!   [`keyring`], and programs that have them are asked by [`helpers`].
+//!   [`keyring`], and programs that have them are asked by [`helpers`] and
+//!   [`providers`].
 //! * Hosts that nobody configured are reached by https only, and never on loopback or link-local addresses
 //!   ([`endpoint`]): the names come from whoever can create a Pod.
 //! * [`ping`] asks whether a registry is there.
@@ -24,6 +25,7 @@ mod keyring;
 mod names;
 mod options;
 mod ping;
+mod providers;
 mod push;
 mod requests;
 mod shelf;
@@ -41,6 +43,7 @@ pub use failure::{Deadline, Failure};
 pub use helpers::{HelperName, NoHelperName};
 pub use keyring::{Programs, Source};
 pub use options::{HostOptions, RegistryError, RegistryOptions};
+pub use providers::Providers;
 pub use push::ReferrerManifest;
 pub use shelf::{EvidenceShelf, Shelved};
 pub use statistics::{RequestOutcome, Statistics};

@@ -37,7 +37,7 @@ impl RegistryClient {
     /// Why that is not known.
     pub async fn credentials_of(&self, host: &str, deadline: Deadline) -> Result<(Source, bool), Failure> {
         let endpoint = self.inner.requests.transport.endpoints.of_host(host)?;
-        let found = endpoint.found(deadline).await?;
+        let found = endpoint.found("", deadline).await?;
         Ok((found.source, found.credentials.is_some()))
     }
 }

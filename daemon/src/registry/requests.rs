@@ -84,7 +84,7 @@ impl Requests {
                 if answer.status.as_u16() == 401 {
                     // Nothing more is tried now; the next question starts anew.
                     self.authorizations.forget(&target.scope);
-                    target.endpoint.credentials_refused().await;
+                    target.endpoint.credentials_refused(&target.scope.repository).await;
                 }
                 Ok(answer)
             }

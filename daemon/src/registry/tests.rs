@@ -6,6 +6,7 @@ mod fixture;
 mod helpers;
 mod hostile;
 mod limits;
+mod providers;
 mod sharing;
 mod tls;
 mod tokens;

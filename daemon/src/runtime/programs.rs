@@ -18,8 +18,7 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 /// Largest answer, in bytes.
 pub const ANSWER_BYTES: usize = 64 << 10;
 
-/// A program and what it is asked.
-#[derive(Debug)]
+/// A program and what it is asked. Variables may be secrets, so there is no Debug.
 pub struct Question<'a> {
     /// The program's file.
     pub program: &'a Path,

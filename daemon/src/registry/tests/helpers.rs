@@ -42,7 +42,7 @@ impl Helpers {
 
     fn programs(&self, docker_helpers: bool) -> Programs {
         let path = [self.0.path(), Path::new("/usr/bin"), Path::new("/bin")];
-        Programs { path: std::env::join_paths(path).unwrap(), docker_helpers }
+        Programs { path: std::env::join_paths(path).unwrap(), docker_helpers, providers: None }
     }
 
     /// A client whose configuration names the helper for this registry.

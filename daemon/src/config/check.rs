@@ -156,10 +156,6 @@ impl Check<'_> {
 
     fn helper(&mut self, raw: &RawRegistryCredentials) -> Option<HelperName> {
         let helper = raw.helper.as_ref()?;
-        if raw.docker_config.is_some() {
-            let message = "'registries[].credentials' takes one of dockerConfig and helper, not both";
-            return self.fail(helper.place, message.to_owned());
-        }
         match HelperName::parse(&helper.value) {
             Ok(name) => Some(name),
             Err(error) => self.fail(helper.place, format!("'registries[].credentials.helper': {error}")),

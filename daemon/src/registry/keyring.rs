@@ -79,8 +79,16 @@ struct Asked {
     server: String,
 }
 
-/// A provider by its place in the list, and what its answer is for: an image, a host, or (empty) everything.
-type AskedProvider = (usize, String);
+/// What the answer of a provider counts for.
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum For {
+    Image(String),
+    Host(String),
+    Everything,
+}
+
+/// A provider by its place in the list.
+type AskedProvider = (usize, For);
 
 #[derive(Clone)]
 struct Answer<T> {
@@ -186,19 +194,21 @@ impl Keyring {
             let answer = Answer::new(provider.ask(image).await.map(Arc::new), |told| told.lifetime);
             let reach = answer.outcome.as_ref().map(|told| told.reach);
             match reach {
-                Ok(Reach::Registry) => self.of_providers.insert((index, host.to_owned()), answer.clone()).await,
-                Ok(Reach::Global) => self.of_providers.insert((index, String::new()), answer.clone()).await,
+                Ok(Reach::Registry) => {
+                    self.of_providers.insert((index, For::Host(host.to_owned())), answer.clone()).await
+                }
+                Ok(Reach::Global) => self.of_providers.insert((index, For::Everything), answer.clone()).await,
                 Ok(Reach::Image) | Err(_) => {}
             }
             answer
         };
-        self.of_providers.get_with((index, image.to_owned()), Box::pin(asking)).await
+        self.of_providers.get_with((index, For::Image(image.to_owned())), Box::pin(asking)).await
     }
 
     async fn told_for_more(&self, index: usize, host: &str) -> Option<Answer<Arc<Told>>> {
-        match self.of_providers.get(&(index, String::new())).await {
-            None => self.of_providers.get(&(index, host.to_owned())).await,
-            global => global,
+        match self.of_providers.get(&(index, For::Everything)).await {
+            None => self.of_providers.get(&(index, For::Host(host.to_owned()))).await,
+            everything => everything,
         }
     }
 
@@ -228,7 +238,7 @@ impl Keyring {
     /// Lets what programs said about a place be asked anew: the registry has refused it.
     pub(super) async fn forget(&self, place: Place<'_>, helper: Option<&HelperName>) {
         for index in 0..self.programs.providers.as_ref().map_or(0, |providers| providers.count()) {
-            for key in [place.image(), place.host.to_owned(), String::new()] {
+            for key in [For::Image(place.image()), For::Host(place.host.to_owned()), For::Everything] {
                 forget_old(&self.of_providers, &(index, key)).await;
             }
         }

@@ -112,7 +112,8 @@ async fn a_token_of_a_helper_is_an_identity_token() {
 async fn a_helper_that_has_nothing_leaves_the_question_anonymous() {
     for script in ["echo 'credentials not found in native keychain'; exit 1", r#"echo '{"Username":"","Secret":""}'"#] {
         let registry = with_own_realm().await;
-        let client = Helpers::new(script).configured(&registry);
+        let helpers = Helpers::new(script);
+        let client = helpers.configured(&registry);
         assert!(matches!(client.resolve(&registry.image(":1"), later()).await, Lookup::Found(_)), "{script}");
         assert_eq!(authorizations(&registry), [""], "{script}");
     }
@@ -144,8 +145,8 @@ async fn a_helper_that_fails_is_unknown_by_its_name_and_nothing_that_it_says_sho
 #[tokio::test]
 async fn a_helper_that_hangs_is_waited_for_until_the_deadline_only() {
     let registry = with_own_realm().await;
-    let client = Helpers::new("exec sleep 600").configured(&registry);
-    let answer = client.resolve(&registry.image(":1"), soon()).await;
+    let helpers = Helpers::new("exec sleep 600");
+    let answer = helpers.configured(&registry).resolve(&registry.image(":1"), soon()).await;
     assert_eq!(cause(&answer), Cause::TimedOut, "{answer:?}");
 }
 

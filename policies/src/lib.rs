@@ -11,6 +11,8 @@ pub mod engine;
 pub mod facts;
 pub mod framework;
 pub mod image;
+pub mod image_contract;
+pub mod layers;
 pub mod object;
 pub mod workload;
 pub mod world;

@@ -2,6 +2,7 @@
 //!
 //! Two steps, so that a value never has to be kept: [`inspect()`] turns the data of an object into [`Credential`]s, which
 //! say everything but the value; [`rules`] judges those at a time. What is kept of a Secret is [`redacted()`].
+//! [`in_text`] and [`in_file`] tell where credentials stand in what is no object, as the files of an image.
 //!
 //! The value of a credential is in nothing that this module returns. Names inside a value (registry hosts, users of a
 //! kubeconfig) are, where they are made of the plain characters of such names.
@@ -15,11 +16,13 @@ mod registry;
 pub mod rules;
 #[cfg(test)]
 mod tests;
+mod text;
 
 use jiff::{SignedDuration, Timestamp};
 use portreeve_reports::{Cause, Location, ObjectRef, Owner, Subject};
 
 pub use inspect::{Values, holds_credentials, inspect, redacted};
+pub use text::{InText, in_file, in_text};
 
 /// What a credential is: a closed set, used as a metric label and in fingerprints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -10,6 +10,7 @@
 //! * [`doors`]: generated objects through all four doors.
 //! * [`source_scan`], [`tidy`]: what the house forbids, as checks over the sources.
 //! * [`openmetrics`]: what `/metrics` answers, read by Prometheus' own parser.
+//! * [`image_layout`]: images built byte by byte, as OCI layouts.
 //! * [`desk`]: a folder in which commands are run by hand; [`hostile`]: registries that misbehave.
 //! * [`binary`]: the `portreeve` binary, built once for a test process and never stale; [`daemon`]: it, serving.
 //! * [`faults`]: the real API server with objects spoiled on the way.
@@ -34,6 +35,7 @@ pub mod faults;
 pub mod figures;
 pub mod folder_cluster;
 pub mod hostile;
+pub mod image_layout;
 pub mod openmetrics;
 pub mod parts;
 pub mod postgres;

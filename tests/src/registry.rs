@@ -3,6 +3,10 @@
 use std::fs;
 use std::process::Command;
 
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use crate::cosign::Storage;
 use crate::parts::Part;
 use crate::process::{Running, START, free_port, run, scratch};
 use crate::{OrFail, api};
@@ -78,6 +82,56 @@ impl Registry {
         run(self.crane().arg("append").arg("-f").arg(&layer).args(["-t", &target]));
         let (repository, _tag) = target.rsplit_once(':').or_fail("a reference to push has a tag");
         format!("{repository}@{}", run(self.crane().args(["digest", &target])).trim())
+    }
+
+    /// Has the signature of one image stand at another one of its repository, as whoever may push can have it.
+    pub async fn move_signature(&self, storage: Storage, from: &str, to: &str) {
+        let (repository, from) = from.split_once('@').or_fail("an image by its digest");
+        let (_, to) = to.split_once('@').or_fail("an image by its digest");
+        let [from_tag, to_tag] = [from, to].map(|digest| digest.replace(':', "-"));
+        if storage == Storage::Tag {
+            let [from, to] = [from_tag, to_tag].map(|tag| format!("{repository}:{tag}.sig"));
+            run(self.crane().args(["copy", &from, &to]));
+            return;
+        }
+        let path = repository.strip_prefix(&self.host).or_fail("a repository of this registry");
+        let list = match self.manifest(path, &format!("referrers/{from}")).await {
+            Some(list) => list,
+            None => self.manifest(path, &format!("manifests/{from_tag}")).await.or_fail("a fallback tag"),
+        };
+        let mut index: Value = serde_json::from_slice(&list).or_fail("a list of referrers");
+        let found = index["manifests"][0]["digest"].as_str().or_fail("a referrer").to_owned();
+        let bytes = self.manifest(path, &format!("manifests/{found}")).await.or_fail("a referrer");
+        let mut referrer: Value = serde_json::from_slice(&bytes).or_fail("a referrer");
+        let subject = self.manifest(path, &format!("manifests/{to}")).await.or_fail("an image");
+        referrer["subject"]["digest"] = to.into();
+        referrer["subject"]["size"] = subject.len().into();
+        let bytes = referrer.to_string();
+        let digest = format!("sha256:{:x}", Sha256::digest(&bytes));
+        index["manifests"] = json!([index["manifests"][0].take()]);
+        index["manifests"][0]["digest"] = digest.as_str().into();
+        index["manifests"][0]["size"] = bytes.len().into();
+        self.put_manifest(path, &digest, (&referrer["mediaType"], bytes)).await;
+        self.put_manifest(path, &to_tag, (&index["mediaType"], index.to_string())).await;
+    }
+
+    async fn manifest(&self, repository: &str, name: &str) -> Option<Vec<u8>> {
+        let url = format!("http://{}/v2{repository}/{name}", self.host);
+        let request = api::http_client().build().or_fail("an HTTP client").get(url).basic_auth(USER, Some(PASSWORD));
+        let types = ["manifest", "index"].map(|kind| format!("application/vnd.oci.image.{kind}.v1+json"));
+        let request = request
+            .header("Accept", format!("{}, application/vnd.docker.distribution.manifest.v2+json", types.join(", ")));
+        let answer = request.send().await.or_fail("the registry").error_for_status().ok()?;
+        Some(answer.bytes().await.or_fail("a manifest").to_vec())
+    }
+
+    async fn put_manifest(&self, repository: &str, name: &str, (media_type, bytes): (&Value, String)) {
+        let url = format!("http://{}/v2{repository}/manifests/{name}", self.host);
+        let request = api::http_client().build().or_fail("an HTTP client").put(url).basic_auth(USER, Some(PASSWORD));
+        let media_type = media_type.as_str().or_fail("a media type");
+        let answer = request.header("Content-Type", media_type).body(bytes).send().await.or_fail("the registry");
+        let status = answer.status();
+        assert!(status.is_success(), "{status}: {}", answer.text().await.unwrap_or_default());
     }
 
     /// `crane`, signed in to this registry where that is needed.

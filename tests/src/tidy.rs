@@ -121,6 +121,7 @@ pub fn rule_calls(source: &Source) -> Vec<String> {
         let secrets = of_secrets.iter().any(|rule| names.starts_with(rule));
         (engine && !path.imported)
             || names.starts_with(&["portreeve_policies", "engine"])
+            || names.starts_with(&["portreeve_policies", "image_contract", "findings"])
             || verifies
             || credentials
             || secrets

@@ -52,10 +52,17 @@ async fn what_cosign_signs_verifies_in_both_storages_and_registries_and_only_wit
             signer.sign(&image, storage);
             let json = ["--format", "json", "--all-verdicts", image.as_str()];
             let verified = verify(&registry, &[&signer.public_key()], &json).expect_exit(0).json();
-            assert_eq!(verdicts(&verified), ["PR-1001 pass", "PR-1002 pass", "PR-1003 pass"], "{storage:?}");
+            assert_eq!(
+                verdicts(&verified),
+                ["PR-1001 pass", "PR-1002 pass", "PR-1003 pass", "PR-1004 not-applicable"],
+                "{storage:?}"
+            );
             assert!(image.ends_with(verified["images"][0]["digest"].as_str().unwrap()));
             let untrusted = verify(&registry, &[&stranger.public_key()], &json).expect_exit(12).json();
-            assert_eq!(verdicts(&untrusted), ["PR-1001 pass", "PR-1002 fail", "PR-1003 not-applicable"]);
+            assert_eq!(
+                verdicts(&untrusted),
+                ["PR-1001 pass", "PR-1002 fail", "PR-1003 not-applicable", "PR-1004 not-applicable"]
+            );
         }
     }
 }
@@ -159,6 +166,10 @@ async fn no_authority_and_no_usable_key_are_exit_2_and_say_what_is_wrong() {
     let signer = Cosign::new(registry.docker_config());
     let none = verify(&registry, &[], &[&image]).expect_exit(2);
     assert!(none.stderr.contains("no authority given"), "{}", none.stderr);
+    // A policy has trust roots of its own: one that would not be looked at is not taken.
+    let root = portreeve_tests::repository().join("policies/trust/tests/keyless/trusted_root.json");
+    let alone = verify(&registry, &[], &["--trusted-root", path(&root), &image]).expect_exit(2);
+    assert!(alone.stderr.contains("--trusted-root is for --key"), "{}", alone.stderr);
     let private = verify(&registry, &[&signer.private_key()], &[&image]).expect_exit(2);
     assert!(private.stderr.contains("private key"), "{}", private.stderr);
     let public = sign(&registry, &signer.public_key(), "", &[&image]).expect_exit(2);
@@ -332,4 +343,18 @@ fn what_is_wrong_with_the_keys_of_a_policy_is_said_once() {
     desk.file("policy.yaml", policy);
     let said = desk.run(&["verify", "--image-policy", "policy.yaml", "quay.io/a/b:1"]).expect_exit(2).stderr;
     assert_eq!(said.matches("policy.yaml:7:").count(), 1, "{said}");
+}
+
+#[test]
+fn a_bundle_by_a_key_is_verified_against_a_trusted_root_and_a_key_beside_an_identity_is_refused() {
+    let folder = portreeve_tests::repository().join("policies/trust/tests/keyless");
+    let cases: Vec<serde_json::Value> =
+        serde_json::from_slice(&std::fs::read(folder.join("cases.json")).unwrap()).unwrap();
+    let case = cases.iter().find(|case| case["name"] == "keyed-logged").or_fail("a recorded case");
+    let [bundle, key, root] = ["keyed-logged.bundle.json", "signer.pub", "trusted_root.json"].map(|it| folder.join(it));
+    let arguments = ["verify-bundle", "--bundle", path(&bundle), "--key", path(&key), "--trusted-root", path(&root)];
+    let digest = case["digest"].as_str().or_fail("a digest");
+    Desk::new().run(&[&arguments[..], &[digest]].concat()).expect_exit(0);
+    let both = [&arguments[..], &["--certificate-identity", "dev@example.org", digest]].concat();
+    Desk::new().run(&both).expect_exit(2);
 }

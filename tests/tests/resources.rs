@@ -9,6 +9,8 @@ mod following;
 mod platforms;
 #[path = "resources/poison.rs"]
 mod poison;
+#[path = "resources/roots.rs"]
+mod roots;
 #[path = "resources/schema.rs"]
 mod schema;
 #[path = "resources/statuses.rs"]

@@ -209,7 +209,7 @@ async fn a_body_that_says_it_is_too_large_is_refused_at_once_and_who_still_write
     assert!(is_refused(&heard), "{heard}");
     let mut writing = Peer::connect(&cluster);
     writing.say(&announced);
-    (0..16).for_each(|_| writing.say(&" ".repeat(1 << 20)));
+    (0..16).for_each(|_| writing.say(" ".repeat(1 << 20)));
     let heard = writing.heard_until_the_end();
     assert!(is_refused(&heard), "{heard}");
 }

@@ -30,7 +30,8 @@ pub(super) struct GlobalArgs {
     /// Block the network: whatever would need it is unknown.
     #[arg(long, global = true)]
     pub offline: bool,
-    /// Bound of commands that use the network [default: 30s; 5m for `platform apply` and `destroy`].
+    /// Bound of commands that use the network [default: 30s; 5m for `platform apply` and `destroy`; 15m for `image
+    /// check`].
     #[arg(long = "timeout", global = true, value_name = "DURATION", value_parser = duration)]
     pub named_timeout: Option<Duration>,
 }
@@ -126,6 +127,11 @@ impl GlobalArgs {
     /// How long one may take that writes to a cluster and waits for what becomes of it.
     pub(super) fn timeout_of_writing(&self) -> Duration {
         self.named_timeout.unwrap_or(Duration::from_secs(300))
+    }
+
+    /// How long one may take that reads whole images.
+    pub(super) fn timeout_of_images(&self) -> Duration {
+        self.named_timeout.unwrap_or(Duration::from_secs(900))
     }
 
     /// The configuration of a command that judges, read from the working tree.

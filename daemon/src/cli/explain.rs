@@ -56,7 +56,7 @@ fn exception_template(code: &str) -> String {
     // What is no object belongs to no namespace. An image, a file, a credential, a component: see `Selector`.
     let of_cluster = |subjects| ("ClusterException", "", subjects);
     let (kind, namespace, subjects) = match topic {
-        Topic::ImageTrust => of_cluster("{kinds: [Image], names: [HOST/REPOSITORY]}"),
+        Topic::ImageTrust | Topic::ImageContract => of_cluster("{kinds: [Image], names: [HOST/REPOSITORY]}"),
         Topic::Secrets => of_cluster("{kinds: [File], names: [PATH]}"),
         Topic::Credentials => of_cluster("{kinds: [Credential], names: [NAMESPACE/KIND/NAME]}"),
         Topic::Platform => of_cluster("{kinds: [Component], names: [PLATFORM/COMPONENT]}"),

@@ -52,14 +52,14 @@ pub(super) struct GateArgs {
 
 /// What the arguments name.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Targets {
-    paths: Vec<PathBuf>,
-    images: Vec<String>,
+pub(super) struct Targets {
+    pub(super) paths: Vec<PathBuf>,
+    pub(super) images: Vec<String>,
     /// Those of `images` that may be a path with a typing error.
-    unlikely: Vec<String>,
+    pub(super) unlikely: Vec<String>,
 }
 
-fn taken_for_image(target: &str) -> String {
+pub(super) fn taken_for_image(target: &str) -> String {
     format!("'{target}': no such path, taken for an image reference")
 }
 
@@ -96,7 +96,7 @@ pub(super) fn run(args: &GateArgs, global: &GlobalArgs) -> Outcome {
 }
 
 /// An existing path, `./` or `/` is a path, all else an image; what could be either is refused.
-fn sort_targets(targets: &[String]) -> Result<Targets, Failure> {
+pub(super) fn sort_targets(targets: &[String]) -> Result<Targets, Failure> {
     let mut sorted = Targets::default();
     for target in targets {
         let written_as_path = target.starts_with("./") || target.starts_with("../") || target.starts_with('/');

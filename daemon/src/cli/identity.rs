@@ -8,6 +8,14 @@ use portreeve_trust::identity::{Identity, TextMatch};
 
 use super::Failure;
 
+/// The flags that say who: what is said by a key instead. A trusted root is for both.
+pub(super) const WHO: [&str; 4] = [
+    "certificate_identity",
+    "certificate_identity_regexp",
+    "certificate_oidc_issuer",
+    "certificate_oidc_issuer_regexp",
+];
+
 /// Whose certificate counts, and by whose word.
 #[derive(Debug, Args)]
 #[group(id = "identity", multiple = true)]

@@ -1,4 +1,6 @@
-//! `portreeve image sign`: signatures that cosign verifies.
+//! `portreeve image`: images are checked, and signed so that cosign verifies.
+
+mod check;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -19,9 +21,10 @@ use crate::registry::{self, Deadline, ReferrerManifest, RegistryClient, Resolved
 /// Environment variable with the password of an encrypted key; the name is cosign's.
 const PASSWORD_VARIABLE: &str = "COSIGN_PASSWORD";
 
-/// Sign images.
+/// Check and sign images.
 ///
 /// Examples:
+///   portreeve image check --kind jupyterlab quay.io/org/lab:1
 ///   portreeve image sign registry.example.com/demo/app:1 --key signing.key
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
@@ -32,6 +35,7 @@ pub(super) struct ImageArgs {
 
 #[derive(Debug, Subcommand)]
 enum ImageCommand {
+    Check(Box<check::CheckArgs>),
     Sign(SignArgs),
 }
 
@@ -72,7 +76,13 @@ enum Storage {
 
 /// Runs the command.
 pub(super) fn run(args: &ImageArgs, global: &GlobalArgs) -> Outcome {
-    let ImageCommand::Sign(args) = &args.command;
+    match &args.command {
+        ImageCommand::Check(args) => check::run(args, global),
+        ImageCommand::Sign(args) => sign(args, global),
+    }
+}
+
+fn sign(args: &SignArgs, global: &GlobalArgs) -> Outcome {
     let loaded = global.load_config_for(&[Use::Registries])?;
     let registry = args::registry((&loaded.config, &FileSource::WorkingTree), &args.registry, global)?;
     let reference = ImageReference::parse(&args.image).map_err(Failure::usage)?;

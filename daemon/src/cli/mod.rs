@@ -155,9 +155,14 @@ fn dispatch(command: Command, global: &GlobalArgs) -> Result<ExitCode, Failure> 
     exit.map(Into::into)
 }
 
+/// What waits on this thread.
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::other)
+}
+
 /// Runs the waiting part of a command on this thread, within `--timeout`.
 fn block_on<T>(global: &GlobalArgs, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::other)?;
+    let runtime = runtime()?;
     // The commands' own deadlines end first and keep the verdicts reached so far; this is the last resort.
     let last_resort = global.timeout() + std::time::Duration::from_secs(5);
     runtime.block_on(async {

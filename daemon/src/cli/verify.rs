@@ -71,6 +71,7 @@ pub(super) fn run(args: &VerifyArgs, global: &GlobalArgs) -> Outcome {
     let policy_file = args.image_policy.clone().or_else(|| loaded.config.image_policy.clone());
     let given = args.given()?;
     let is_given = !given.keys.is_empty() || given.identity.is_some();
+    args.check_use(is_given)?;
     let rules = match &policy_file {
         _ if is_given => Rules::given(given, args.threshold).map_err(|error| Failure::usage_by(&error))?,
         Some(file) => {
@@ -110,6 +111,17 @@ const NO_AUTHORITY: &str = "no authority given: name a public key with --key, an
                             and --certificate-oidc-issuer, or a policy with --image-policy";
 
 impl VerifyArgs {
+    /// Flags that would have no effect are refused: a policy has its own trust roots and thresholds.
+    fn check_use(&self, is_given: bool) -> Result<(), Failure> {
+        let unused = [("--trusted-root", self.identity.trusted_root.is_some()), ("--threshold", self.threshold != 1)];
+        match unused.iter().find(|(_, is_there)| *is_there && !is_given) {
+            Some((flag, _)) => {
+                Err(Failure::usage(format!("{flag} is for --key and --certificate-identity, and neither is given")))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// The client that answers from the file of `--from-evidence`, where there is one.
     fn replayed(&self, registry: RegistryClient) -> Result<RegistryClient, Failure> {
         let Some(file) = &self.from_evidence else { return Ok(registry) };

@@ -40,7 +40,7 @@ pub(super) struct VerifyBundleArgs {
     #[arg(long, value_name = "FILE")]
     bundle: PathBuf,
     /// Public key that must have signed, PEM.
-    #[arg(long, value_name = "FILE", conflicts_with = "identity")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = super::identity::WHO)]
     key: Option<PathBuf>,
     #[command(flatten)]
     identity: IdentityArgs,

@@ -27,6 +27,7 @@ pub fn entries() -> impl Iterator<Item = &'static CodeEntry> {
     portreeve_reports::code::CODES
         .iter()
         .chain(portreeve_trust::rules::CODES)
+        .chain(portreeve_policies::image_contract::codes::CODES)
         .chain(portreeve_secrets::sops::CODES)
         .chain(portreeve_secrets::sync::CODES)
         .chain(portreeve_secrets::credentials::rules::CODES)

@@ -4,6 +4,7 @@
 //! evidence is the only thing here that waits; the judging itself is pure.
 
 pub mod content;
+pub mod contract;
 pub mod credentials;
 pub mod current;
 pub mod explain;
@@ -180,6 +181,8 @@ impl Judge {
         let is_whole = self.rules.credentials.is_some();
         match code.topic() {
             Topic::ImageTrust => asked.images && self.has_image_policy(),
+            // Asked of images that somebody names, one by one: an exception may be for another one.
+            Topic::ImageContract => false,
             // Tokens are asked for at admission only, which never sees all of them.
             Topic::Credentials => asked.credentials && is_whole && code.as_str() != TOKEN_REQUEST.code,
             Topic::Secrets | Topic::Platform => {

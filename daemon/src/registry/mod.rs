@@ -11,9 +11,11 @@
 //!   ([`endpoint`]): the names come from whoever can create a Pod.
 //! * [`ping`] asks whether a registry is there.
 //! * [`push`] writes, for signing only.
+//! * [`pull`] reads whole images, layer by layer; [`layout`] and [`archive`] do so from folders and archives on disk.
 //! * [`transcript`] keeps what was said for `--evidence`, and answers in place of registries for `--from-evidence`.
 
 mod address;
+mod archive;
 mod auth;
 mod client;
 mod credentials;
@@ -22,10 +24,12 @@ mod endpoint;
 mod failure;
 mod helpers;
 mod keyring;
+mod layout;
 mod names;
 mod options;
 mod ping;
 mod providers;
+mod pull;
 mod push;
 mod requests;
 mod shelf;
@@ -36,14 +40,17 @@ mod transcript;
 mod transport;
 mod wire;
 
+pub use archive::{ArchivedImage, ImageArchive};
 pub use client::{RegistryClient, ResolvedManifest};
 pub use credentials::{Credentials, DockerConfig, Held, InvalidDockerConfig};
 pub use endpoint::normal_host;
 pub use failure::{Deadline, Failure};
 pub use helpers::{HelperName, NoHelperName};
 pub use keyring::{Programs, Source};
+pub use layout::ImageLayout;
 pub use options::{HostOptions, RegistryError, RegistryOptions};
 pub use providers::Providers;
+pub use pull::PulledImage;
 pub use push::ReferrerManifest;
 pub use shelf::{EvidenceShelf, Shelved};
 pub use statistics::{RequestOutcome, Statistics};

@@ -145,7 +145,7 @@ impl<'a> Push<'a> {
     }
 
     async fn write(&self, method: Method, url: Url, payload: Payload) -> Result<Answer, Failure> {
-        let request = Request { method, url, accept: ANY, payload, cap: Cap::of(MANIFEST_BYTES) };
+        let request = Request { method, url, accept: ANY, payload, cap: Cap::of(MANIFEST_BYTES), is_streamed: false };
         match self.inner.requests.send(&self.target, &request, self.deadline).await? {
             Some(answer) => Ok(answer),
             None => {

@@ -68,15 +68,22 @@ pub(super) struct Request<'a> {
     pub(super) accept: &'static str,
     pub(super) payload: Payload,
     pub(super) cap: Cap<'a>,
+    /// Whether the body is left to whoever asked: what is too large to be kept.
+    pub(super) is_streamed: bool,
 }
 
 impl<'a> Request<'a> {
     pub(super) fn get(url: Url, accept: &'static str, cap: Cap<'a>) -> Self {
-        Self { method: Method::GET, url, accept, payload: Payload::None, cap }
+        Self { method: Method::GET, url, accept, payload: Payload::None, cap, is_streamed: false }
+    }
+
+    /// The answer's body comes piece by piece, and nobody has checked it.
+    pub(super) fn stream(url: Url, accept: &'static str) -> Self {
+        Self { is_streamed: true, ..Self::get(url, accept, Cap::of(0)) }
     }
 
     pub(super) fn head(url: Url, accept: &'static str) -> Self {
-        Self { method: Method::HEAD, url, accept, payload: Payload::None, cap: Cap::of(0) }
+        Self { method: Method::HEAD, url, accept, payload: Payload::None, cap: Cap::of(0), is_streamed: false }
     }
 
     pub(super) fn fail(&self, cause: Cause, what: impl fmt::Display) -> Failure {
@@ -101,6 +108,8 @@ pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
+    /// What has the body of a streamed request.
+    pub(super) stream: Option<Box<Response>>,
     /// Where it came from, after redirects.
     pub(super) url: Url,
 }
@@ -250,8 +259,12 @@ async fn read(request: &Request<'_>, url: &Url, mut response: Response) -> Resul
     let status = response.status();
     let headers = std::mem::take(response.headers_mut());
     let is_wanted = status.is_success() && request.method != Method::HEAD;
+    let url = url.clone();
+    if is_wanted && request.is_streamed {
+        return Ok(Answer { status, headers, body: Bytes::new(), stream: Some(Box::new(response)), url });
+    }
     let body = if is_wanted { read_body(request, response).await? } else { Bytes::new() };
-    Ok(Answer { status, headers, body, url: url.clone() })
+    Ok(Answer { status, headers, body, stream: None, url })
 }
 
 /// Reads up to the cap, whatever length the registry announced.

@@ -31,6 +31,12 @@ pub(crate) enum Refusal {
     OtherImage(String),
 }
 
+impl Refusal {
+    fn not_logged() -> Self {
+        Self::Invalid("it has no entry of the transparency log, and the policy wants one".into())
+    }
+}
+
 /// A certificate that holds, and what was checked to know it.
 #[derive(Clone, Debug)]
 pub(crate) struct Certified {
@@ -70,8 +76,10 @@ impl<'judgement> Proofs<'judgement> {
     fn certify(&self, trust: &KeylessTrust) -> Result<Certified, Refusal> {
         let checkable = Checkable::of(self.signature, &trust.root)?;
         let mut policy = VerificationPolicy::any_identity();
-        if trust.log == Demand::Optional && !checkable.with.log {
-            policy = policy.skip_tlog_unsafe();
+        match (trust.log, checkable.with.log) {
+            (Demand::Required, false) => return Err(Refusal::not_logged()),
+            (Demand::Optional, false) => policy = policy.skip_tlog_unsafe(),
+            (Demand::Required | Demand::Optional, true) => {}
         }
         if trust.sct == Demand::Optional && !trust.root.has().certificate_log {
             policy = policy.skip_sct();
@@ -90,13 +98,12 @@ impl<'judgement> Proofs<'judgement> {
     /// The trusted times of a signature by a key, and what was checked.
     pub(crate) fn of_key(&self, trust: &KeyTrust) -> Result<(Vec<Timestamp>, With), Refusal> {
         let Some(root) = &trust.root else { return Ok((Vec::new(), With::default())) };
-        let none = || Refusal::Invalid("it has no entry of the transparency log, and the policy wants one".into());
         if !self.signature.with.log && trust.log == Demand::Required {
-            return Err(none());
+            return Err(Refusal::not_logged());
         }
         let checkable = Checkable::of(self.signature, root)?;
         match checkable.with {
-            With { log: false, .. } if trust.log == Demand::Required => return Err(none()),
+            With { log: false, .. } if trust.log == Demand::Required => return Err(Refusal::not_logged()),
             With { log: false, timestamp: false, .. } => return Ok((Vec::new(), With::default())),
             With { .. } => {}
         }

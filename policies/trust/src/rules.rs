@@ -29,8 +29,8 @@ pub const TRUSTED: CodeEntry = CodeEntry {
     severity: Severity::Critical,
     why: "The image carries a signature that none of the policy's authorities made over this digest: a stranger's, a \
           damaged one, or one moved here from another image.",
-    fix: "Find out who signed the image. If the signer should be trusted, add the key to the rule that names the \
-          image; if not, replace the image.",
+    fix: "Find out who signed the image. If the signer should be trusted, add the key or the identity to the rule that \
+          names the image; if not, replace the image.",
 };
 /// Whether it is what the policy lets run.
 pub const ALLOWED: CodeEntry = CodeEntry {
@@ -81,8 +81,10 @@ pub struct ImageUse {
 
 /// The four findings about an image, in the order of [`CODES`].
 pub fn findings(image: &ImageUse, judgement: &ImageJudgement) -> Result<Vec<Finding>, BuildError> {
-    let answers = answers(&judgement.fact(), judgement.demands_attestations);
-    CODES.iter().zip(answers).map(|(entry, answer)| finding(entry, answer, image, judgement)).collect()
+    let (fact, demands) = (judgement.fact(), judgement.demands_attestations);
+    // What is not known is no better known for what nobody asked.
+    let asked = if demands || !matches!(fact, ImageFact::Unknown(..)) { CODES } else { ALWAYS_ASKED };
+    asked.iter().zip(answers(&fact, demands)).map(|(entry, answer)| finding(entry, answer, image, judgement)).collect()
 }
 
 /// The verdicts of the four questions: signed, trusted, allowed, attested. A question behind one that failed does not
@@ -97,11 +99,7 @@ fn answers(fact: &ImageFact, demands_attestations: bool) -> [(Verdict, Option<Ca
         ImageFact::Mismatch(_) => [NotApplicable, NotApplicable, Fail, NotApplicable],
         ImageFact::Unattested(_) => [Pass, Pass, Pass, Fail],
         ImageFact::NotAsked(_) => [NotApplicable; 4],
-        ImageFact::Unknown(cause, _) => {
-            let unknown = (Unknown, Some(*cause));
-            let attested = if demands_attestations { unknown } else { (NotApplicable, None) };
-            return [unknown, unknown, unknown, attested];
-        }
+        ImageFact::Unknown(cause, _) => return [(Unknown, Some(*cause)); 4],
     };
     verdicts.map(|verdict| (verdict, None))
 }
@@ -120,7 +118,7 @@ fn finding(
     let mut builder = FindingBuilder::new(entry.code(), entry.severity, verdict)
         .subject(subject)
         .effect(judgement.effect)
-        .message(message(entry, verdict, image, &judgement.fact()));
+        .message(message(entry, verdict, image, judgement));
     for place in &image.locations {
         builder = builder.location(place.clone());
     }
@@ -142,9 +140,12 @@ fn finding(
     builder.build()
 }
 
-fn message(entry: &CodeEntry, verdict: Verdict, image: &ImageUse, fact: &ImageFact) -> String {
+fn message(entry: &CodeEntry, verdict: Verdict, image: &ImageUse, judgement: &ImageJudgement) -> String {
     let ImageUse { reference, .. } = image;
-    match (verdict, fact) {
+    if entry.code == ATTESTED.code && !judgement.demands_attestations {
+        return format!("nothing has to be attested of {reference}");
+    }
+    match (verdict, &judgement.fact()) {
         (Verdict::Fail, ImageFact::Unsigned) => format!("{reference} is not signed"),
         (Verdict::Fail, ImageFact::Untrusted(reasons)) => {
             format!("{reference} is signed, and not by whom the policy trusts: {}", first_of(reasons))
@@ -201,7 +202,9 @@ fn commands(image: &ImageUse, fact: &ImageFact) -> Vec<String> {
             vec![format!("portreeve image sign {pinned} --key KEY"), format!("cosign sign --key KEY {pinned}")]
         }
         ImageFact::Unattested(_) => vec![format!("cosign tree {pinned}")],
-        ImageFact::Untrusted(_) | ImageFact::Unknown(..) => vec![format!("portreeve verify {pinned} --key KEY")],
+        ImageFact::Untrusted(_) | ImageFact::Unknown(..) => {
+            vec![format!("portreeve verify {pinned} --image-policy FILE")]
+        }
         ImageFact::Mismatch(_) | ImageFact::NotAsked(_) | ImageFact::Verified { .. } => Vec::new(),
     }
 }

@@ -11,15 +11,21 @@ use crate::process::scratch;
 
 /// What the gate says about the manifests: every finding about an object or an image.
 pub fn gate(config: &Path, manifests: &[Value], namespace: &str) -> (AllSeen, Answers) {
+    let (exit, findings) = gate_by(config, manifests, namespace, &[]);
+    assert!(exit.is_some_and(|code| [10, 11].contains(&code)), "{exit:?}");
+    let findings: Vec<&Value> = findings.iter().filter(is_compared).collect();
+    (findings.iter().copied().filter_map(Seen::of).collect(), Answers::of(findings))
+}
+
+/// The exit code of the gate on the manifests, with these arguments besides, and all its findings, passes too.
+pub fn gate_by(config: &Path, manifests: &[Value], namespace: &str, more: &[&str]) -> (Option<i32>, Vec<Value>) {
     let folder = scratch("manifests");
     write(&folder, manifests);
     let mut command = Portreeve::command();
-    command.arg("gate").arg(&folder).arg("--config").arg(config).args(["--namespace", namespace]);
+    command.arg("gate").arg(&folder).arg("--config").arg(config).args(["--namespace", namespace]).args(more);
     let output = Portreeve::finish(command.args(["--format", "json", "--all-verdicts"]));
-    assert!(output.code.is_some_and(|code| [10, 11].contains(&code)), "{:?}: {}", output.code, output.stderr);
-    let report: Value = serde_json::from_str(&output.stdout).or_fail("the gate prints JSON");
-    let findings: Vec<&Value> = report["findings"].as_array().or_fail("findings").iter().filter(is_compared).collect();
-    (findings.iter().copied().filter_map(Seen::of).collect(), Answers::of(findings))
+    let report: Value = serde_json::from_str(&output.stdout).or_fail(&output.stderr);
+    (output.code, report["findings"].as_array().or_fail("findings").clone())
 }
 
 /// Exceptions are audited by one door only; all else is about objects and images.

@@ -89,6 +89,61 @@ pub fn differences(left: (&str, &AllSeen), right: (&str, &AllSeen)) -> Vec<Strin
     [only(left, right.1), only(right, left.1)].concat()
 }
 
+/// What the three questions about an image come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ImageOutcome {
+    /// Signed, trusted and allowed.
+    Verified,
+    /// Nobody has signed it.
+    Unsigned,
+    /// Somebody has, and nobody whom the policy trusts.
+    Untrusted,
+    /// The policy is against it.
+    Denied,
+    /// It could not be told.
+    Unknown,
+}
+
+impl ImageOutcome {
+    /// The exit code of `verify` and `gate` for it.
+    pub fn exit(self) -> i32 {
+        match self {
+            Self::Verified => 0,
+            Self::Unsigned => 11,
+            Self::Untrusted => 12,
+            Self::Denied => 13,
+            Self::Unknown => 5,
+        }
+    }
+
+    /// Of codes and verdicts about one image; `None` where not everything was answered.
+    pub fn of<'a>(told: impl IntoIterator<Item = (&'a str, &'a str)>) -> Option<Self> {
+        let told: BTreeSet<_> = told.into_iter().collect();
+        let is = |code, verdict| told.contains(&(code, verdict));
+        match told {
+            _ if told.iter().any(|(code, verdict)| code.starts_with("PR-1") && *verdict == "unknown") => {
+                Some(Self::Unknown)
+            }
+            _ if is("PR-1001", "fail") => Some(Self::Unsigned),
+            _ if is("PR-1002", "fail") => Some(Self::Untrusted),
+            _ if is("PR-1003", "fail") || is("PR-1004", "fail") => Some(Self::Denied),
+            _ => ["PR-1001", "PR-1002", "PR-1003"].iter().all(|code| is(code, "pass")).then_some(Self::Verified),
+        }
+    }
+
+    /// Of findings in json-v1, by image as it was named.
+    pub fn by_reference(findings: &[Value]) -> BTreeMap<String, Option<Self>> {
+        let mut told: BTreeMap<String, Vec<(&str, &str)>> = BTreeMap::new();
+        for finding in findings.iter().filter(|finding| finding["subject"]["type"] == "image") {
+            let text = |value: &'_ Value| value.as_str().unwrap_or_default().to_owned();
+            let answer = (finding["code"].as_str(), finding["verdict"].as_str());
+            let (Some(code), Some(verdict)) = answer else { continue };
+            told.entry(text(&finding["subject"]["reference"])).or_default().push((code, verdict));
+        }
+        told.into_iter().map(|(reference, told)| (reference, Self::of(told))).collect()
+    }
+}
+
 /// How a question about one object was answered, worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Answer {

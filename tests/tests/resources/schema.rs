@@ -55,7 +55,7 @@ spec:
 
 /// The documents of our kinds that the documentation shows.
 fn documented() -> Vec<String> {
-    let pages = ["docs/exceptions.md", "docs/custom-resources.md"];
+    let pages = ["docs/exceptions.md", "docs/custom-resources.md", "docs/image-trust.md"];
     let texts = pages.map(|page| std::fs::read_to_string(repository().join(page)).or_fail(page));
     let blocks = texts.iter().flat_map(|text| text.split("```yaml\n").skip(1));
     blocks.filter_map(|block| block.split("```").next()).map(str::to_owned).collect()
@@ -82,7 +82,7 @@ async fn what_the_documentation_shows_is_taken_by_decoder_and_api_server_and_a_t
         .await
         .unwrap();
     let documented = documented();
-    assert!(documented.len() >= 3, "{documented:?}");
+    assert!(documented.len() >= 5, "{documented:?}");
     for text in documented.iter().map(String::as_str).chain([WHOLE_FORMAT]) {
         assert_eq!(problems(text), "", "{text}");
         let accepted = api.create_warned(&object(text), STRICT).await.or_fail(text);

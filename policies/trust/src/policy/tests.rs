@@ -270,7 +270,7 @@ rules:
     policy.yaml:7:5: 'spec.trustRoots[4]' needs one of 'embedded', 'trustedRootFile', 'trustedRootData'
     policy.yaml:13:11: an authority has either 'key' or 'keyless', not both
     policy.yaml:16:11: 'spec.rules[0].authorities.list[1]' needs 'key' or 'keyless'
-    policy.yaml:17:48: 'spec.rules[0].authorities.list[2].keyless.issuerRegexp': it matches everything; say whose word counts
+    policy.yaml:17:48: 'spec.rules[0].authorities.list[2].keyless.issuerRegexp': it matches every address and every URI; say whose word counts
     policy.yaml:17:63: 'spec.rules[0].authorities.list[2].keyless.subject': it is empty and would match nobody
     policy.yaml:17:78: 'spec.rules[0].authorities.list[2].keyless.trustRoot': 'trustRoots' has no 'githob' (did you mean 'github'?)
     policy.yaml:17:91: 'spec.rules[0].authorities.list[2].keyless.log': 'maybe' is not one of required, optional

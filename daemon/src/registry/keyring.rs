@@ -192,13 +192,13 @@ impl Keyring {
                 return answer;
             }
             let answer = Answer::new(provider.ask(image).await.map(Arc::new), |told| told.lifetime);
-            let reach = answer.outcome.as_ref().map(|told| told.reach);
-            match reach {
-                Ok(Reach::Registry) => {
-                    self.of_providers.insert((index, For::Host(host.to_owned())), answer.clone()).await
-                }
-                Ok(Reach::Global) => self.of_providers.insert((index, For::Everything), answer.clone()).await,
-                Ok(Reach::Image) | Err(_) => {}
+            let more = match answer.outcome.as_ref().map(|told| told.reach) {
+                Ok(Reach::Registry) => Some(For::Host(host.to_owned())),
+                Ok(Reach::Global) => Some(For::Everything),
+                Ok(Reach::Image) | Err(_) => None,
+            };
+            if let Some(more) = more {
+                self.of_providers.insert((index, more), answer.clone()).await;
             }
             answer
         };

@@ -54,5 +54,5 @@ pub use pull::PulledImage;
 pub use push::ReferrerManifest;
 pub use shelf::{EvidenceShelf, Shelved};
 pub use statistics::{RequestOutcome, Statistics};
-pub use transcript::{InvalidTranscript, Recording};
+pub use transcript::{InvalidTranscript, MAX_TRANSCRIPT, Recording};
 pub use wire::digest_of;

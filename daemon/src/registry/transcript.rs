@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::client::{ResolvedManifest, Sought};
 
+/// Largest transcript written and read, in bytes.
+pub const MAX_TRANSCRIPT: u64 = 512 << 20;
 /// What a transcript says it is; another version is refused.
 const VERSION: &str = "evidence-v1";
 

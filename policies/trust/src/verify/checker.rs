@@ -121,6 +121,9 @@ impl Checker<'_> {
         if let Some((predicate_type, statement)) = signature.statement() {
             return self.account_for_attestation(place, (predicate_type, statement), &signature, found);
         }
+        if place.is_of_attestations() {
+            return Accounted::of(place, Outcome::NotASignature("a signature, in the place of attestations".into()));
+        }
         match self.words(&signature) {
             Ok(words) => {
                 let names = words.iter().map(|(index, _)| self.name(*index)).collect();

@@ -27,7 +27,7 @@ use crate::runtime::files;
 /// Examples:
 ///   portreeve verify --key cosign.pub quay.io/org/app:1           signed by this key?
 ///   portreeve verify --key a.pub --key b.pub --threshold 2 IMAGE  signed by both?
-///   portreeve verify --certificate-identity dev@example.org --certificate-oidc-issuer https://accounts.google.com IMAGE
+///   portreeve verify --certificate-identity dev@example.org --certificate-oidc-issuer ISSUER_URL IMAGE
 ///   portreeve verify --image-policy image-policy.yaml IMAGE       does the policy let it run?
 ///   portreeve verify --plain-http 127.0.0.1:5000 --key k.pub 127.0.0.1:5000/app:1
 ///   portreeve verify --key k.pub --evidence app.evidence.json IMAGE      keep what the registry said

@@ -89,5 +89,7 @@ fn verified(
             root.verifier().verify(digest, bundle, policy)
         }
     };
-    verified.map_err(|error| NotProved::Refused(prove::reason(&error)))
+    let result = verified.map_err(|error| NotProved::Refused(prove::reason(&error)))?;
+    prove::is_logged_in_time(bundle, root, result.verified_timestamps()).map_err(NotProved::Refused)?;
+    Ok(result)
 }

@@ -45,7 +45,7 @@ impl Found {
             _ => None,
         });
         let missing = missing.iter().map(|rule| format!("no '{}' ({})", rule.name, rule.predicate_type));
-        Err(ImageFact::Unattested(missing.chain(reasons).collect()))
+        Err(ImageFact::Unattested(reasons.chain(missing).collect()))
     }
 }
 
@@ -248,7 +248,7 @@ fn notes(signature: &Signature, words: &[(usize, Word)]) -> Vec<String> {
         if is_checked {
             notes.push(format!("{what} checked"));
         } else if is_there {
-            notes.push(format!("a {what} is present and was not checked: the policy has no trust root for it"));
+            notes.push(format!("a {what} is present and was not checked: no trust root of the rule can"));
         }
     }
     notes

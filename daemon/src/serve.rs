@@ -159,7 +159,7 @@ fn certificates(
     match (tls, source) {
         (Tls::Files(files), _) => Ok(CertificateSource::Files(files.clone())),
         (Tls::Managed(_), Source::Folder { .. }) => Err(ServeError::NoCertificate),
-        (Tls::Managed(managed), Source::Api(client)) => {
+        (Tls::Managed(managed), Source::Api { client, .. }) => {
             let keeper = Keeper::new(client.clone(), managed.clone());
             supervisor.spawn(TaskName::Certificates, keeper.run(leadership, supervisor.shutdown()));
             Ok(CertificateSource::Secret(Box::new(SecretReader::new(client.clone(), managed))))
@@ -225,7 +225,7 @@ impl Shared {
                 let place = (path.clone(), known);
                 supervisor.spawn(TaskName::Leader, lease::folder::run(place, seat, metrics, shutdown));
             }
-            Source::Api(client) => {
+            Source::Api { client, .. } => {
                 let candidate = (lease::identity()?, known);
                 let campaign = Campaign::new(client.clone(), config.leader.clone(), seat, candidate);
                 supervisor.spawn(TaskName::Leader, campaign.metrics(metrics).run(shutdown));
@@ -249,7 +249,7 @@ impl Shared {
             supervisor.spawn(TaskName::Platform, forgetting);
             return Ok(());
         };
-        let Source::Api(client) = source else { return Err(ServeError::PlatformWithoutApiServer) };
+        let Source::Api { plain, .. } = source else { return Err(ServeError::PlatformWithoutApiServer) };
         let declaration = match platform.source {
             PlatformSource::File(file) => Declaration::File(file),
             PlatformSource::Resource { name, folder } => {
@@ -261,7 +261,7 @@ impl Shared {
             interval: platform.interval,
             config: config.clone(),
             judge: self.judge.clone(),
-            applier: Applier::new(client.clone(), &config.leader),
+            applier: Applier::new(plain.clone(), &config.leader),
             leadership,
             store: self.store.clone(),
             recorder: self.recorder.clone(),
@@ -283,11 +283,11 @@ impl Shared {
         if config.secrets.sync.is_empty() {
             return Ok(());
         }
-        let Source::Api(client) = source else { return Err(ServeError::SecretsWithoutApiServer) };
+        let Source::Api { plain, .. } = source else { return Err(ServeError::SecretsWithoutApiServer) };
         let controller = SecretsController {
             secrets: config.secrets.clone(),
             cluster: cluster.to_owned(),
-            applier: Applier::new(client.clone(), &config.leader),
+            applier: Applier::new(plain.clone(), &config.leader),
             leadership,
             judge: self.judge.clone(),
             recorder: self.recorder.clone(),
@@ -314,7 +314,7 @@ impl Shared {
         match &source {
             // A folder has no custom resources: files alone are the rules.
             Source::Folder { .. } => self.judge.settle(),
-            Source::Api(client) => {
+            Source::Api { client, .. } => {
                 let rules = RuleResources {
                     judge: self.judge.clone(),
                     allowed: config.exception_namespaces.clone(),

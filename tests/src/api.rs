@@ -93,9 +93,14 @@ impl Api {
 
     /// Server-side apply of one object.
     pub async fn apply_object(&self, object: &Value, query: &str) -> Result<Accepted, Status> {
+        self.apply_as("tests", object, query).await
+    }
+
+    /// Server-side apply of one object by a field manager of this name.
+    pub async fn apply_as(&self, manager: &str, object: &Value, query: &str) -> Result<Accepted, Status> {
         let name = object["metadata"]["name"].as_str().or_fail("an object has a name");
         let path = self.collection_of(object).await?;
-        let path = format!("{path}/{name}?fieldManager=tests&force=true&{query}");
+        let path = format!("{path}/{name}?fieldManager={manager}&force=true&{query}");
         self.send(Method::PATCH, &path, Some(("application/apply-patch+yaml", object.clone()))).await
     }
 

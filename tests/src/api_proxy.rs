@@ -366,6 +366,7 @@ fn refusal(code: u16) -> Answer {
         403 => "Forbidden",
         404 => "NotFound",
         409 => "Conflict",
+        410 => "Expired",
         _ => "InternalError",
     };
     let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": code,

@@ -59,6 +59,15 @@ impl Desk {
         path
     }
 
+    /// Makes a shell script that can be run. It is put in place by another process: a descriptor of ours could be held
+    /// open by a fork of another test's thread, and a file that is open for writing cannot be run.
+    pub fn program(&self, name: &str, script: &str) -> PathBuf {
+        let text = self.file(&format!("{name}.sh"), format!("#!/bin/sh\n{script}\n"));
+        let program = self.folder.join(name);
+        run(Command::new("install").args(["-m", "755"]).arg(text).arg(&program));
+        program
+    }
+
     /// What a file holds.
     pub fn read(&self, name: &str) -> String {
         fs::read_to_string(self.folder.join(name)).or_fail(name)

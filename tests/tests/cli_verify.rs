@@ -9,7 +9,7 @@ use portreeve_tests::cosign::{Cosign, Storage};
 use portreeve_tests::desk::{Desk, verdicts};
 use portreeve_tests::hostile::{self, Manner};
 use portreeve_tests::process::run;
-use portreeve_tests::registry::Registry;
+use portreeve_tests::registry::{PASSWORD, Registry, USER};
 
 /// A command's time on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -224,6 +224,36 @@ async fn a_registry_that_wants_a_sign_in_is_exit_4_without_it_and_verifies_with_
     let mut command = desk.command(&["verify", "--plain-http", registry.host(), "--key", path(&public), &image]);
     command.env("DOCKER_CONFIG", registry.docker_config());
     portreeve_tests::binary::Portreeve::finish(&mut command).expect_exit(0);
+}
+
+#[tokio::test]
+async fn a_credential_helper_of_the_docker_config_lets_in_as_it_lets_in_crane() {
+    let registry = Registry::with_sign_in().await;
+    let image = registry.push_image("demo/app:1");
+    let signer = Cosign::new(registry.docker_config());
+    signer.sign(&image, Storage::Tag);
+    let desk = Desk::new();
+    let answer = serde_json::json!({"ServerURL": registry.host(), "Username": USER, "Secret": PASSWORD});
+    let script = format!("[ \"$1 $(cat)\" = 'get {}' ] && echo '{answer}'", registry.host());
+    let helper = desk.program("docker-credential-harbour", &script);
+    desk.file("config.json", serde_json::json!({"credHelpers": {registry.host(): "harbour"}}).to_string());
+    let path = format!("{}:/usr/bin:/bin", desk.folder().display());
+    let mut crane = registry.crane();
+    run(crane.args(["digest", &image]).env("DOCKER_CONFIG", desk.folder()).env("PATH", &path));
+    let public = signer.public_key();
+    let verify = || {
+        let mut command =
+            desk.command(&["verify", "--plain-http", registry.host(), "--key", self::path(&public), &image]);
+        portreeve_tests::binary::Portreeve::finish(command.env("DOCKER_CONFIG", desk.folder()).env("PATH", &path))
+    };
+    verify().expect_exit(0);
+    std::fs::remove_file(helper).or_fail("the helper goes");
+    let missing = verify().expect_exit(4);
+    assert!(missing.stdout.contains("docker-credential-harbour"), "{missing:?}");
+    desk.program("docker-credential-harbour", &format!("echo {PASSWORD}; echo {PASSWORD} >&2; exit 1"));
+    let failed = verify().expect_exit(4);
+    let said = format!("{}{}", failed.stdout, failed.stderr);
+    assert!(said.contains("exit status: 1") && !said.contains(PASSWORD), "{said}");
 }
 
 #[tokio::test]

@@ -297,6 +297,10 @@ fn explain_says_why_how_to_fix_and_how_to_except_and_the_exception_is_accepted_a
         let said = desk.run(&["explain", code]).expect_exit(0).stdout;
         assert!(said.contains("kind: ClusterException\n") && said.contains(subjects), "{said}");
     }
+    for code in (1..=8).map(|number| format!("PR-000{number}")) {
+        let said = desk.run(&["explain", &code]).expect_exit(0).stdout;
+        assert!(said.ends_with("\nExcept: no exception reaches it; the fix resolves it.\n"), "{said}");
+    }
     let unknown = desk.run(&["explain", "C-057"]).expect_exit(2);
     assert!(unknown.stderr.contains("did you mean 'C-0057'?"), "{}", unknown.stderr);
 }

@@ -13,7 +13,7 @@ use portreeve_tests::desk::Desk;
 use portreeve_tests::folder_cluster::FolderCluster;
 use portreeve_tests::parts::Part;
 use portreeve_tests::process::{free_port, run};
-use portreeve_tests::registry::Registry;
+use portreeve_tests::registry::{PASSWORD, Registry, USER};
 use serde_json::{Value, json};
 
 /// The checks of an area: status, message, remedy.
@@ -133,6 +133,49 @@ async fn registries_are_asked_with_the_credentials_that_are_configured() {
     let answer = doctor(&desk, &config("")).expect_exit(10).json();
     let [status, message, remedy] = checks(&answer, "registry")[0];
     assert!(status == "fail" && message.contains("401") && remedy.contains("dockerConfig"), "{answer:#}");
+}
+
+#[tokio::test]
+async fn the_program_that_has_the_credentials_of_a_registry_is_named() {
+    let registry = Registry::with_sign_in().await;
+    let desk = Desk::new();
+    let host = registry.host();
+    let login = json!({"username": USER, "password": PASSWORD});
+    desk.program("docker-credential-harbour", &format!("echo '{}'", json!({"Username": USER, "Secret": PASSWORD})));
+    let version = "credentialprovider.kubelet.k8s.io/v1";
+    let response = json!({"apiVersion": version, "kind": "CredentialProviderResponse", "cacheKeyType": "Registry",
+                          "auth": {host: login}});
+    desk.program("harbour-provider", &format!("echo '{response}'"));
+    let provider = json!({"name": "harbour-provider", "matchImages": [host], "defaultCacheDuration": "1h",
+                          "apiVersion": version});
+    let kubelet = json!({"apiVersion": "kubelet.config.k8s.io/v1", "kind": "CredentialProviderConfig",
+                         "providers": [provider]});
+    desk.file("providers.yaml", kubelet.to_string());
+    desk.file("docker.json", json!({"credHelpers": {host: "harbour"}}).to_string());
+    let asked = |more: Value, providers: Value| {
+        let mut entry = json!({"host": host, "plainHttp": true});
+        entry["credentials"] = more;
+        let config = json!({"cluster": {"folder": "."}, "registries": [entry], "credentialProviders": providers});
+        desk.file("portreeve.yaml", config.to_string());
+        let path = format!("{}:/usr/bin:/bin", desk.folder().display());
+        let output = Portreeve::finish(desk.command(&["doctor", "--format", "json"]).env("PATH", path));
+        assert!(!output.stdout.contains(PASSWORD), "{output:?}");
+        let answer = output.json();
+        let [status, message, _] = checks(&answer, "registry")[0];
+        format!("{status} {message}")
+    };
+    let plugins = || json!({"config": "providers.yaml", "binDir": "."});
+    let helper = asked(json!({"helper": "harbour"}), Value::Null);
+    assert_eq!(helper, format!("ok {host} answers and takes our credentials, which docker-credential-harbour has"));
+    let provider = asked(Value::Null, plugins());
+    let expected =
+        format!("ok {host} answers and takes our credentials, which the credential provider harbour-provider has");
+    assert_eq!(provider, expected);
+    let named = asked(json!({"dockerConfig": "docker.json"}), Value::Null);
+    assert!(named.starts_with("fail ") && named.contains("'helper' in the place of 'dockerConfig'"), "{named}");
+    desk.program("harbour-provider", &format!("echo {PASSWORD}; exit 3"));
+    let failed = asked(Value::Null, plugins());
+    assert!(failed.starts_with("fail ") && failed.contains("harbour-provider") && failed.contains("exit status: 3"));
 }
 
 #[test]

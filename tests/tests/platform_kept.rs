@@ -9,3 +9,7 @@ mod ends;
 mod kept;
 #[path = "platform/kept_crashes.rs"]
 mod kept_crashes;
+#[path = "platform/kept_lease.rs"]
+mod kept_lease;
+#[path = "platform/kept_secrets.rs"]
+mod kept_secrets;

@@ -3,6 +3,8 @@
 #[path = "watch/site.rs"]
 mod site;
 
+#[path = "watch/behind.rs"]
+mod behind;
 #[path = "watch/changes.rs"]
 mod changes;
 #[path = "watch/faults.rs"]

@@ -16,7 +16,7 @@ use super::output::OutputArgs;
 use crate::config::valid::Registry;
 use crate::config::{self, Config, LoadedConfig, Use, load};
 use crate::judge::{FileSource, Judge, JudgeSettings, Rules};
-use crate::registry::{DockerConfig, HostOptions, RegistryClient, RegistryOptions};
+use crate::registry::{DockerConfig, Held, HostOptions, Programs, Providers, RegistryClient, RegistryOptions};
 
 /// Options of every command.
 #[derive(Debug, Args)]
@@ -172,42 +172,85 @@ pub(super) fn judge(settings: &JudgeSettings, source: &FileSource, registry: Reg
     Ok(Judge::new(Rules::load(settings, source).map_err(Failure::usage)?, registry))
 }
 
-/// The registry client of the configuration, which was read from `source`, and the command line.
+/// The registry client of the configuration, which was read from `source`, and the command line. What docker's own
+/// configuration names is run, as docker does.
 pub(super) fn registry(
-    (config, source): (&Config, &FileSource),
+    configured: (&Config, &FileSource),
     args: &RegistryArgs,
     global: &GlobalArgs,
 ) -> Result<RegistryClient, Failure> {
-    let hosts = config.registries.iter().map(|registry| host_options(registry, source));
+    let programs = Programs { docker_helpers: true, ..programs() };
+    registry_with(configured, &args.plain_http, (programs, global.offline))
+}
+
+/// The registry client of the daemon: it runs the programs that its configuration names, and no others.
+pub(super) fn registry_of_daemon(config: &Config, global: &GlobalArgs) -> Result<RegistryClient, Failure> {
+    let programs = Programs { providers: providers(config)?, ..programs() };
+    registry_with((config, &FileSource::WorkingTree), &[], (programs, global.offline))
+}
+
+fn programs() -> Programs {
+    Programs { path: std::env::var_os("PATH").unwrap_or_default(), ..Programs::default() }
+}
+
+fn providers(config: &Config) -> Result<Option<Arc<Providers>>, Failure> {
+    let Some(configured) = &config.credential_providers else { return Ok(None) };
+    let bytes = FileSource::WorkingTree.read(&configured.config).map_err(Failure::usage)?;
+    let providers = Providers::parse(&bytes, &configured.config.display().to_string(), &configured.folder);
+    Ok(Some(Arc::new(providers.map_err(Failure::usage)?)))
+}
+
+fn registry_with(
+    (config, source): (&Config, &FileSource),
+    plain_http: &[String],
+    (programs, offline): (Programs, bool),
+) -> Result<RegistryClient, Failure> {
+    let hosts = config.registries.iter().map(|registry| host_options(registry, source, &programs));
     let mut hosts = hosts.collect::<Result<Vec<_>, _>>()?;
-    for host in &args.plain_http {
+    for host in plain_http {
         match hosts.iter_mut().find(|known| known.host == *host) {
             Some(known) => known.plain_http = true,
             None => hosts.push(HostOptions { host: host.clone(), plain_http: true, ..HostOptions::default() }),
         }
     }
     let docker_config = user_docker_config()?.map(Arc::new);
-    RegistryClient::new(RegistryOptions { hosts, docker_config, offline: global.offline, ..RegistryOptions::default() })
-        .map_err(Failure::usage)
+    let options = RegistryOptions { hosts, docker_config, programs, offline, ..RegistryOptions::default() };
+    RegistryClient::new(options).map_err(Failure::usage)
 }
 
 /// Whom a registry's TLS is believed decides what it may say, so the CA stands where the policies stand. Credentials
 /// decide nothing: they are this machine's, and nobody commits them.
-fn host_options(registry: &Registry, source: &FileSource) -> Result<HostOptions, Failure> {
-    let credentials = match &registry.docker_config {
-        None => None,
-        Some(file) => DockerConfig::parse(&FileSource::WorkingTree.read(file).map_err(Failure::usage)?)
-            .map_err(|error| Failure::usage(format!("{}: {error}", file.display())))?
-            .credentials(&registry.host)
-            .map_err(|failure| Failure::usage(format!("{}: {failure}", file.display())))?,
+fn host_options(registry: &Registry, source: &FileSource, programs: &Programs) -> Result<HostOptions, Failure> {
+    let held = registry.docker_config.as_deref().map_or(Ok(Held::Nothing), |file| held(registry, file, programs))?;
+    let (credentials, helper) = match held {
+        Held::Nothing => (None, registry.helper.clone()),
+        Held::Here(credentials) => (Some(credentials), None),
+        Held::ByHelper(helper) | Held::PerhapsBy(helper) => (None, Some(helper)),
     };
     Ok(HostOptions {
         host: registry.host.clone(),
         plain_http: registry.plain_http,
         ca_pem: registry.ca_file.as_ref().map(|file| ca(file, source)).transpose()?,
         credentials,
+        helper,
         ..HostOptions::default()
     })
+}
+
+/// What the docker config that is configured for a registry has for it.
+fn held(registry: &Registry, file: &Path, programs: &Programs) -> Result<Held, Failure> {
+    let wrong = |why: String| Failure::usage(format!("{}: {why}", file.display()));
+    let bytes = FileSource::WorkingTree.read(file).map_err(Failure::usage)?;
+    let config = DockerConfig::parse(&bytes).map_err(|error| wrong(error.to_string()))?;
+    match config.held(&registry.host).map_err(|failure| wrong(failure.to_string()))? {
+        Held::ByHelper(helper) if !programs.docker_helpers => Err(wrong(format!(
+            "the credentials of {} are with {helper}, which the daemon runs only where its configuration says so: write \
+             'helper' in the place of 'dockerConfig'",
+            registry.host
+        ))),
+        Held::PerhapsBy(_) if !programs.docker_helpers => Ok(Held::Nothing),
+        held => Ok(held),
+    }
 }
 
 /// A CA of the machine, outside of the repository, is beyond the reach of any change and read as it is.

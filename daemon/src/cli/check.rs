@@ -9,8 +9,7 @@ use super::args::{self, GlobalArgs, ManifestArgs, RegistryArgs};
 use super::seen::Looking;
 use super::{Outcome, encrypted, output};
 use crate::config::Use;
-use crate::config::valid::ClusterRead;
-use crate::judge::{Asked, FileSource, JudgeOptions};
+use crate::judge::{FileSource, JudgeOptions};
 use crate::registry::Deadline;
 
 /// Judge the posture and the credentials of manifests, or of the cluster.
@@ -50,9 +49,7 @@ pub(super) fn run(args: &CheckArgs, global: &GlobalArgs) -> Outcome {
     judged.merge(judge.credentials(&seen.credentials, &seen.world, &options));
     let source = (&loaded.config, &FileSource::WorkingTree);
     judged.merge(encrypted::judge(&judge, (seen.unreadable, &seen.encrypted), source, &options)?);
-    let credentials = !of_cluster || loaded.config.secrets.cluster_read != ClusterRead::Off;
-    let asked = Asked { credentials, files: true, ..Asked::default() };
-    judged.findings.extend(judge.audit_exceptions(&judged.usage, options.now, &asked));
+    judged.findings.extend(judge.audit_exceptions(&judged.usage, options.now, &seen.asked));
     let report = judge.report(judged, seen.objects.len());
     let anchor = output::anchor(loaded.file.as_deref());
     output::finish(&report, output, &threshold.threshold(&loaded.config), (global, anchor))

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use portreeve_reports::gate::ExitCode;
 
-use super::args::{self, GlobalArgs, RegistryArgs};
+use super::args::{self, GlobalArgs};
 use super::{Failure, Outcome, output};
 use crate::config::valid::PlatformSource;
 use crate::config::{Config, Use, schema, show};
@@ -71,7 +71,7 @@ fn show_config(global: &GlobalArgs, origin: bool) -> Outcome {
 fn check_contents(config: &Config, global: &GlobalArgs) -> Result<(), Failure> {
     let tree = &FileSource::WorkingTree;
     let rules = Rules::check(&JudgeSettings::of(config), tree).map_err(|errors| errors.to_string());
-    let registry = args::registry((config, tree), &RegistryArgs::default(), global).map_err(|failure| failure.message);
+    let registry = args::registry_of_daemon(config, global).map_err(|failure| failure.message);
     let identities = identities(&config.secrets.identities).map_err(|why| format!("'secrets.identities': {why}"));
     // A resource is read by the daemon, which says in its status what is wrong with it.
     let platform = config.platform.as_ref().and_then(|platform| match &platform.source {

@@ -11,10 +11,9 @@ use portreeve_reports::formats::text;
 use portreeve_reports::gate::ExitCode;
 use serde_json::{Value, json};
 
-use super::args::{self, GlobalArgs, RegistryArgs};
+use super::args::{self, GlobalArgs};
 use super::{Failure, Outcome, block_on, output};
 use crate::config::{Config, Use};
-use crate::judge::FileSource;
 
 /// Check that the daemon and the commands will find what they need, and say what to do where they will not.
 ///
@@ -146,7 +145,7 @@ async fn over_the_network(config: &Config, global: &GlobalArgs) -> Vec<Check> {
     if global.offline {
         return vec![Check::unknown("network", "--offline blocks the network", "run it without --offline")];
     }
-    let registry = args::registry((config, &FileSource::WorkingTree), &RegistryArgs::default(), global);
+    let registry = args::registry_of_daemon(config, global);
     let (cluster, webhook, registries) = futures::join!(
         Box::pin(cluster::check(config, global.timeout())),
         Box::pin(webhook::check(config, global.timeout())),

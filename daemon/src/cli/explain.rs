@@ -26,14 +26,13 @@ pub(super) struct ExplainArgs {
 pub(super) fn run(args: &ExplainArgs) -> Outcome {
     let (severity, text) = explanation(&args.code).ok_or_else(|| no_such_code(&args.code))?;
     output::print(&format!(
-        "{code}: {title} ({severity})\n\nWhy: {why}\n\nFix: {fix}\n\n{references}Except: a file for `exceptions:` in the \
-         configuration or --exceptions:\n\n{exception}",
+        "{code}: {title} ({severity})\n\nWhy: {why}\n\nFix: {fix}\n\n{references}Except: {exception}",
         code = args.code,
         title = text.title,
         why = text.why,
         fix = text.fix,
         references = references(&text.references),
-        exception = exception_template(&args.code),
+        exception = exception(&args.code),
     ))?;
     Ok(ExitCode::Clean)
 }
@@ -51,20 +50,32 @@ fn no_such_code(code: &str) -> Failure {
     Failure::usage(format!("there is no code '{code}'{hint}; `portreeve list codes` prints them"))
 }
 
-fn exception_template(code: &str) -> String {
+/// How to except a code: an exception that can match its findings, or that there is none.
+fn exception(code: &str) -> String {
+    match selected(code) {
+        Some((kind, namespace, subjects)) => format!(
+            "a file for `exceptions:` in the configuration or --exceptions:\n\n\
+             apiVersion: portreeve.dev/v1alpha1\nkind: {kind}\nmetadata: {{name: CHOOSE-A-NAME{namespace}}}\n\
+             spec:\n  codes: [{code}]\n  subjects: {subjects}\n  owner: TEAM\n  \
+             approvedBy: PERSON\n  reason: WHY THE RISK IS ACCEPTED\n  expires: 2027-01-31\n"
+        ),
+        None => "no exception reaches it; the fix resolves it.\n".to_owned(),
+    }
+}
+
+/// The kind of the exception, its namespace, and the subjects of the code's findings.
+fn selected(code: &str) -> Option<(&'static str, &'static str, &'static str)> {
     let topic = Code::parse(code).map_or(Topic::Posture, |code| code.topic());
     // What is no object belongs to no namespace. An image, a file, a credential, a component: see `Selector`.
     let of_cluster = |subjects| ("ClusterException", "", subjects);
-    let (kind, namespace, subjects) = match topic {
+    Some(match topic {
+        // What could not be read is no failure, and what is about exceptions, policies and the process itself none that
+        // exceptions are laid over.
+        Topic::Input => return None,
         Topic::ImageTrust | Topic::ImageContract => of_cluster("{kinds: [Image], names: [HOST/REPOSITORY]}"),
         Topic::Secrets => of_cluster("{kinds: [File], names: [PATH]}"),
         Topic::Credentials => of_cluster("{kinds: [Credential], names: [NAMESPACE/KIND/NAME]}"),
         Topic::Platform => of_cluster("{kinds: [Component], names: [PLATFORM/COMPONENT]}"),
         _ => ("Exception", ", namespace: NAMESPACE", "{kinds: [Deployment], names: [NAME]}"),
-    };
-    format!(
-        "apiVersion: portreeve.dev/v1alpha1\nkind: {kind}\nmetadata: {{name: CHOOSE-A-NAME{namespace}}}\n\
-         spec:\n  codes: [{code}]\n  subjects: {subjects}\n  owner: TEAM\n  \
-         approvedBy: PERSON\n  reason: WHY THE RISK IS ACCEPTED\n  expires: 2027-01-31\n"
-    )
+    })
 }

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::args::{GlobalArgs, RegistryArgs, registry};
 use super::{Failure, Outcome, output};
 use crate::cluster::apply::{ApiFailure, Applier};
-use crate::cluster::client::{KubeSource, connect};
+use crate::cluster::client::{KubeSource, connect_plainly};
 use crate::cluster::key::ObjectKey;
 use crate::cluster::lease::command::acquire_for_command;
 use crate::config::valid::{LeaderConfig, PlatformSource};
@@ -90,7 +90,7 @@ impl Session {
     }
 
     async fn connect(&self) -> Result<Applier, Failure> {
-        let connected = tokio::time::timeout_at(self.deadline, connect(&self.source)).await;
+        let connected = tokio::time::timeout_at(self.deadline, connect_plainly(&self.source)).await;
         let client = connected.map_err(|_| not_asked(ApiFailure::OutOfTime))?.map_err(Failure::usage)?;
         Ok(Applier::new(client, &self.lease).until(self.deadline))
     }

@@ -12,6 +12,7 @@ use super::{Failure, block_on, input};
 use crate::cluster::client::{KubeSource, connect};
 use crate::cluster::once;
 use crate::config::{ClusterSource, Config};
+use crate::judge::Asked;
 use crate::judge::credentials::of_objects;
 use crate::judge::secrets::EncryptedFile;
 use crate::registry::Deadline;
@@ -28,6 +29,8 @@ pub(super) struct Seen {
     pub credentials: Vec<Credential>,
     /// Files that sops encrypted.
     pub encrypted: Vec<EncryptedFile>,
+    /// What of all this was read, so that what is not there is known not to be.
+    pub asked: Asked,
 }
 
 /// Where to look.
@@ -64,8 +67,9 @@ impl Looking<'_> {
             let listed = once::list(&client, config.secrets.cluster_read, deadline).await;
             listed.map_err(|nothing| Failure::not_had(nothing.cause, nothing))
         })?;
-        let once::Listing { objects, unreadable, world, credentials } = listing;
-        Ok(Seen { objects, unreadable, world, credentials, encrypted: Vec::new() })
+        let once::Listing { objects, unreadable, world, credentials, are_credentials_read } = listing;
+        let asked = Asked { credentials: are_credentials_read, ..Asked::default() };
+        Ok(Seen { objects, unreadable, world, credentials, encrypted: Vec::new(), asked })
     }
 
     fn files(&self, paths: &[PathBuf], config: &Config) -> Result<Seen, Failure> {
@@ -73,6 +77,7 @@ impl Looking<'_> {
         let world = World::of_files(&inputs.objects, self.partial);
         let credentials = of_objects(&inputs.objects);
         let input::Inputs { objects, unreadable, encrypted, .. } = inputs;
-        Ok(Seen { objects, unreadable, world, credentials, encrypted })
+        let asked = Asked { credentials: true, files: true, ..Asked::default() };
+        Ok(Seen { objects, unreadable, world, credentials, encrypted, asked })
     }
 }

@@ -3,7 +3,7 @@
 use clap::Args;
 use portreeve_reports::gate::ExitCode;
 
-use super::args::{GlobalArgs, RegistryArgs, registry};
+use super::args::{GlobalArgs, registry_of_daemon};
 use super::{Failure, Outcome};
 use crate::config::{ClusterSource, Config, Use};
 use crate::judge::secrets::Opening;
@@ -40,7 +40,7 @@ pub(super) fn read_files(config: &Config, global: &GlobalArgs) -> Result<(Rules,
         ClusterSource::Folder { .. } => Opening::load(&config.secrets.identities, tree),
         ClusterSource::Kubeconfig { .. } | ClusterSource::InCluster => Ok(Opening::default()),
     };
-    let registry = registry((config, tree), &RegistryArgs::default(), global).map_err(|failure| failure.message);
+    let registry = registry_of_daemon(config, global).map_err(|failure| failure.message);
     match (rules, opening, registry) {
         (Ok(rules), Ok(opening), Ok(registry)) => Ok((rules, opening, registry)),
         (rules, opening, registry) => {

@@ -1,5 +1,6 @@
 //! `portreeve verify`: are these images signed by whom they should be?
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -18,14 +19,15 @@ use super::output::{self, OutputArgs};
 use super::{Failure, Outcome, block_on};
 use crate::config::Use;
 use crate::judge::{FileSource, Judge, JudgeOptions, JudgeSettings, Rules, images};
-use crate::registry::{Deadline, Recording, RegistryClient};
+use crate::registry::{Deadline, MAX_TRANSCRIPT, Recording, RegistryClient};
+use crate::runtime::files;
 
 /// Verify the signatures of images.
 ///
 /// Examples:
 ///   portreeve verify --key cosign.pub quay.io/org/app:1           signed by this key?
 ///   portreeve verify --key a.pub --key b.pub --threshold 2 IMAGE  signed by both?
-///   portreeve verify --certificate-identity dev@example.org --certificate-oidc-issuer https://accounts.google.com IMAGE
+///   portreeve verify --certificate-identity dev@example.org --certificate-oidc-issuer ISSUER_URL IMAGE
 ///   portreeve verify --image-policy image-policy.yaml IMAGE       does the policy let it run?
 ///   portreeve verify --plain-http 127.0.0.1:5000 --key k.pub 127.0.0.1:5000/app:1
 ///   portreeve verify --key k.pub --evidence app.evidence.json IMAGE      keep what the registry said
@@ -107,6 +109,7 @@ pub(super) fn run(args: &VerifyArgs, global: &GlobalArgs) -> Outcome {
     Ok(ExitCode::worst(exits))
 }
 
+const TOO_LARGE: &str = "it would be larger than 512 MiB, the most that is read; name fewer images";
 const NO_AUTHORITY: &str = "no authority given: name a public key with --key, an identity with --certificate-identity \
                             and --certificate-oidc-issuer, or a policy with --image-policy";
 
@@ -125,7 +128,13 @@ impl VerifyArgs {
     /// The client that answers from the file of `--from-evidence`, where there is one.
     fn replayed(&self, registry: RegistryClient) -> Result<RegistryClient, Failure> {
         let Some(file) = &self.from_evidence else { return Ok(registry) };
-        let bytes = FileSource::WorkingTree.read(file).map_err(Failure::usage)?;
+        let fail = |error: std::io::Error| Failure::usage(format!("{}: {error}", file.display()));
+        let mut bytes = Vec::new();
+        let opened = files::open_named(file).map_err(fail)?;
+        opened.take(MAX_TRANSCRIPT + 1).read_to_end(&mut bytes).map_err(fail)?;
+        if bytes.len() as u64 > MAX_TRANSCRIPT {
+            return Err(Failure::usage(format!("{}: {TOO_LARGE}", file.display())));
+        }
         registry.replaying(&bytes).map_err(|error| Failure::usage(format!("{}: {error}", file.display())))
     }
 
@@ -143,6 +152,9 @@ impl VerifyArgs {
 
 fn keep(file: &Path, recording: &Recording) -> Result<(), Failure> {
     let json = recording.to_json().map_err(|error| Failure::other(error.to_string()))?;
+    if json.len() as u64 > MAX_TRANSCRIPT {
+        return Err(Failure::other(format!("{} is not written: {TOO_LARGE}", file.display())));
+    }
     output::write_whole(file, |out| out.write_all(&json))
 }
 

@@ -23,10 +23,10 @@ const MAX_WHOLE: u64 = 64 << 20;
 ///
 /// Examples:
 ///   portreeve verify-bundle --bundle app.tar.sigstore.json --certificate-identity dev@example.org \
-///     --certificate-oidc-issuer https://accounts.google.com app.tar
+///     --certificate-oidc-issuer ISSUER_URL app.tar
 ///   portreeve verify-bundle --bundle b.json --key signer.pub --trusted-root trusted_root.json sha256:…
 ///
-/// The certificate, its certificate transparency, the log entry and the time are all needed; with --key the last two.
+/// The certificate, its certificate transparency, the log entry and the time are all needed; with --key the log entry.
 /// Nothing is asked of the network.
 ///
 /// Exit codes: 0 signed by whom it should be · 12 not · 2 usage, or a file that cannot be read.

@@ -5,6 +5,7 @@
 
 mod failure;
 mod kinds;
+mod words;
 mod writing;
 
 use std::sync::Arc;
@@ -19,14 +20,16 @@ use crate::cluster::key::ObjectKey;
 use crate::cluster::request::FIELD_MANAGER;
 use crate::config::valid::LeaderConfig;
 use crate::runtime::leader::{self, Leading};
-use failure::Words;
 pub use failure::{ApiFailure, FieldConflict};
 use kinds::Kinds;
 pub use kinds::Served;
+use words::Words;
 use writing::Writing;
 
 /// How long reading and dry runs may take. A write has [`leader::REQUEST`].
 const REQUEST: Duration = Duration::from_secs(15);
+/// The first pause before a server that asks for patience is asked again; each one after is twice as long.
+const PATIENCE: Duration = Duration::from_millis(200);
 const JSON: &str = "application/json";
 const APPLY: &str = "application/apply-patch+yaml";
 /// Objects of one page of a list.
@@ -86,7 +89,8 @@ pub struct Applier {
 }
 
 impl Applier {
-    /// A door; nothing is sent yet. What Portreeve keeps for itself is where its lease is.
+    /// A door; nothing is sent yet. What Portreeve keeps for itself is where its lease is. The client is one that passes on
+    /// every answer ([`connect_plainly`](crate::cluster::client::connect_plainly)).
     pub fn new(client: kube::Client, lease: &LeaderConfig) -> Self {
         let own_namespace = lease.namespace.as_str().into();
         Self { client, own_namespace, kinds: Arc::default(), writing: Writing::default(), until: None }
@@ -356,18 +360,35 @@ impl Applier {
             Some((kind, body)) => (kind, body.to_string().into_bytes()),
             None => (JSON, Vec::new()),
         };
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(http::header::CONTENT_TYPE, kind)
-            .header(http::header::ACCEPT, JSON)
-            .body(bytes)
-            .map_err(|error| ApiFailure::Unreachable(error.to_string()))?;
-        match tokio::time::timeout(time, self.client.request::<Value>(request)).await {
-            Ok(answered) => answered.map_err(|error| ApiFailure::of(error, words)),
-            Err(_) => Err(ApiFailure::TimedOut(time)),
+        let request = || {
+            let request = Request::builder().method(method.clone()).uri(path);
+            let request = request.header(http::header::CONTENT_TYPE, kind).header(http::header::ACCEPT, JSON);
+            request.body(bytes.clone()).map_err(|error| ApiFailure::Unreachable(error.to_string()))
+        };
+        let end = Instant::now() + time;
+        let (mut said, mut pause) = (ApiFailure::TimedOut(time), PATIENCE);
+        loop {
+            let error = match tokio::time::timeout_at(end, self.client.request::<Value>(request()?)).await {
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(error)) => error,
+                Err(_) => return Err(said),
+            };
+            let wait = patience(&error).map(|asked| asked.max(pause));
+            said = ApiFailure::of(error, words);
+            match wait {
+                Some(wait) if Instant::now() + wait < end => tokio::time::sleep(wait).await,
+                _ => return Err(said),
+            }
+            pause *= 2;
         }
     }
+}
+
+/// How long a server that is busy, or is just now not whole, asks to wait; `None` when asking again would not help.
+fn patience(error: &kube::Error) -> Option<Duration> {
+    let kube::Error::Api(status) = error else { return None };
+    let asked = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
+    matches!(status.code, 429 | 503 | 504).then(|| Duration::from_secs(asked.into()))
 }
 
 /// The words of a refusal may quote what was sent.

@@ -49,11 +49,26 @@ pub enum ClientError {
 
 /// A client. Nothing is sent yet: an API server that is away is no error here.
 pub async fn connect(source: &KubeSource) -> Result<Client, ClientError> {
-    let config = match source {
-        KubeSource::Kubeconfig { file, context } => from_file(file, context.as_deref()).await?,
-        KubeSource::InCluster => Config::incluster().map_err(ClientError::InCluster)?,
-    };
+    client(config(source).await?)
+}
+
+/// A client that passes on every answer. The other one asks again when the API server is busy, or is just now not whole,
+/// and when the time is over nobody knows what was answered.
+pub async fn connect_plainly(source: &KubeSource) -> Result<Client, ClientError> {
+    let mut config = config(source).await?;
+    config.default_retry = false;
+    client(config)
+}
+
+fn client(config: Config) -> Result<Client, ClientError> {
     Client::try_from(config).map_err(|error| ClientError::Build(Box::new(error)))
+}
+
+async fn config(source: &KubeSource) -> Result<Config, ClientError> {
+    match source {
+        KubeSource::Kubeconfig { file, context } => from_file(file, context.as_deref()).await,
+        KubeSource::InCluster => Config::incluster().map_err(ClientError::InCluster),
+    }
 }
 
 async fn from_file(file: &Path, context: Option<&str>) -> Result<Config, ClientError> {

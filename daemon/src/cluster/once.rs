@@ -23,6 +23,8 @@ pub struct Listing {
     pub world: World,
     /// The credentials in the objects.
     pub credentials: Vec<Credential>,
+    /// Whether these are all.
+    pub are_credentials_read: bool,
 }
 
 /// No kind could be listed.
@@ -91,6 +93,7 @@ fn collect(index: &Index) -> Listing {
         unreadable: Vec::new(),
         world: index.world(),
         credentials: index.all_credentials(),
+        are_credentials_read: index.are_credentials_read(),
     };
     for subject in index.everything().subjects {
         let Some(state) = index.subject(&subject) else { continue };

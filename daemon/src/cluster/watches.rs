@@ -4,6 +4,7 @@
 //! outage lasts. A kind that may not be read, or that alone is not answered, is reported as hidden and asked again, so
 //! that a granted role is noticed.
 
+mod follow;
 mod pulse;
 mod raw;
 
@@ -13,8 +14,6 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use kube::api::{ApiResource, ListParams};
-use kube::runtime::watcher::{self, DefaultBackoff, InitialListStrategy};
-use kube::runtime::{WatchStreamExt, watcher as watch_api};
 use kube::{Api, Client};
 use portreeve_reports::Cause;
 use tokio::sync::mpsc;
@@ -25,18 +24,15 @@ use crate::cluster::index::Item;
 use crate::cluster::kinds::WatchedKind;
 use crate::cluster::writer::Event;
 use crate::config::valid::ClusterRead;
-use pulse::Pulse;
+use follow::{Heard, Lost, Newest, PAGE, follow};
+use pulse::{Next, Pulse};
 use raw::RawObject;
 
-/// How long the first event of a streamed list may take. Servers from before streaming lists never send its end.
-const STREAM_PATIENCE: Duration = Duration::from_secs(30);
 /// Pauses before a kind that was refused is asked for again.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// Pause before a kind of ours that is not installed is asked for again.
 const ABSENT_PAUSE: Duration = Duration::from_secs(2);
-/// Objects of one page of a list.
-const PAGE: u32 = 500;
 
 /// Called with the kind's plural whenever its watch failed and starts again.
 #[derive(Clone)]
@@ -82,6 +78,8 @@ enum Restart {
     Absent,
     /// The kind cannot be read.
     Hidden(Cause, String),
+    /// The API server answers, but not the watch.
+    Again,
     /// The API server is back after an outage that was told.
     Back,
     /// The index has ended, and with it the process.
@@ -112,13 +110,15 @@ impl Watches {
     }
 
     async fn watch_for_ever(&self, kind: &'static WatchedKind) {
-        let mut strategy = InitialListStrategy::StreamingList;
+        let mut is_streamed = true;
         let mut pause = SHORTEST_PAUSE;
         let mut pulse = Pulse::new(Instant::now());
+        let mut newest = Newest::default();
         let mut hidden = None;
         loop {
-            match self.watch(kind, strategy.clone(), (&mut pause, &mut pulse)).await {
-                Restart::ListInstead => strategy = InitialListStrategy::ListWatch,
+            match self.watch(kind, (is_streamed, &mut newest), (&mut pause, &mut pulse)).await {
+                Restart::ListInstead => is_streamed = false,
+                Restart::Again => tracing::debug!(kind = kind.plural, "a watch is not answered; listing again"),
                 Restart::Back => tracing::info!(kind = kind.plural, "the API server is back; listing again"),
                 Restart::Hidden(cause, why) => {
                     // What nobody answered is not known by that.
@@ -152,59 +152,81 @@ impl Watches {
     async fn watch(
         &self,
         kind: &'static WatchedKind,
-        strategy: InitialListStrategy,
+        (is_streamed, newest): (bool, &mut Newest),
         (pause, pulse): (&mut Duration, &mut Pulse),
     ) -> Restart {
-        let is_streamed = strategy == InitialListStrategy::StreamingList;
         let api: Api<RawObject> = Api::all_with(self.client.clone(), &resource(kind));
-        let config = watcher::Config { initial_list_strategy: strategy, ..watcher::Config::default() };
-        let mut stream = std::pin::pin!(watch_api(api, config).backoff(DefaultBackoff::default()));
-        let mut listed: Option<Vec<Item>> = None;
-        let mut is_synced = false;
-        let mut heard = Instant::now();
+        let mut stream = std::pin::pin!(follow((api, kind), is_streamed, newest));
+        // Of an outage that was told, a list is the end only when it can be followed.
+        let mut held: Option<Event> = None;
         loop {
             let next = tokio::select! {
                 next = stream.next() => next,
-                // Once for each silence, however often the API server is asked meanwhile.
-                () = tokio::time::sleep_until(heard + STREAM_PATIENCE), if is_streamed && !is_synced => None,
                 () = tokio::time::sleep_until(pulse.due()) => match self.feel(kind, pulse).await {
                     Some(restart) => return restart,
                     None => continue,
                 },
             };
-            heard = Instant::now();
-            let next = match next {
-                Some(Ok(event)) => event,
-                Some(Err(error)) => match self.failed(kind, &error, is_streamed) {
+            // The stream has no end.
+            let Some(next) = next else { return Restart::Again };
+            let is_over = match next {
+                Ok(Heard::News(list @ Event::Listed(..))) if pulse.is_told() => {
+                    held = Some(list);
+                    false
+                }
+                Ok(Heard::News(event)) => !self.pass_on(event, (pause, pulse)).await,
+                Ok(Heard::Open) => {
+                    let is_over = match held.take() {
+                        Some(list) => !self.pass_on(list, (pause, pulse)).await,
+                        None if pulse.is_told() => return Restart::Back,
+                        None => false,
+                    };
+                    pulse.open(Instant::now());
+                    is_over
+                }
+                Ok(Heard::Closed) => {
+                    pulse.closed(Instant::now());
+                    false
+                }
+                Err(lost) => match self.failed(kind, &lost, (is_streamed, pulse)).await {
                     Some(restart) => return restart,
-                    None => {
-                        pulse.failed(Instant::now());
-                        continue;
-                    }
+                    None => false,
                 },
-                // The stream has ended, or a streamed list that was waited for says nothing.
-                None => return Restart::ListInstead,
             };
-            let Some(event) = fold(kind, next, &mut listed) else { continue };
-            pulse.heard(Instant::now());
-            if matches!(event, Event::Listed(..)) {
-                is_synced = true;
-                pulse.known(Instant::now());
-                *pause = SHORTEST_PAUSE;
-            }
-            if self.events.send(event).await.is_err() {
+            if is_over {
                 return Restart::Ended;
             }
         }
     }
 
+    /// Hands an event to the index; whether that is still there.
+    async fn pass_on(&self, event: Event, (pause, pulse): (&mut Duration, &mut Pulse)) -> bool {
+        if matches!(event, Event::Listed(..)) {
+            pulse.listed(Instant::now());
+            *pause = SHORTEST_PAUSE;
+        } else {
+            pulse.heard(Instant::now());
+        }
+        self.events.send(event).await.is_ok()
+    }
+
     /// Asks the API server whether it is there. A watch that works says nothing while nothing happens.
     async fn feel(&self, kind: &'static WatchedKind, pulse: &mut Pulse) -> Option<Restart> {
-        let asked = pulse::ask(&self.client, &resource(kind)).await;
-        let Err(why) = asked else { return pulse.answered(Instant::now()).then_some(Restart::Back) };
-        if !pulse.unanswered(Instant::now()) {
-            return None;
-        }
+        let why = match pulse::ask(&self.client, &resource(kind)).await {
+            Err(why) if pulse.unanswered(Instant::now()) => why,
+            Err(_) => return None,
+            Ok(()) => match pulse.answered(Instant::now()) {
+                Next::Wait => return None,
+                Next::Again => return Some(Restart::Again),
+                Next::Back => return Some(Restart::Back),
+                Next::Tell => "it answers lists, but not the watch".to_owned(),
+            },
+        };
+        self.tell(kind, pulse, why).await
+    }
+
+    /// Tells that a kind cannot be followed.
+    async fn tell(&self, kind: &'static WatchedKind, pulse: &Pulse, why: String) -> Option<Restart> {
         if !pulse.is_known() {
             // One kind alone must not keep all others from being judged. An API server that is away is waited for.
             let is_alone = pulse::is_there(&self.client).await;
@@ -214,43 +236,36 @@ impl Watches {
         self.events.send(Event::Away(kind, why)).await.is_err().then_some(Restart::Ended)
     }
 
-    /// Whether the failure needs more than the watcher's own next try.
-    fn failed(&self, kind: &'static WatchedKind, error: &watcher::Error, is_streamed: bool) -> Option<Restart> {
-        if kind.is_rule() && status(error).is_some_and(|status| status.code == 404) {
+    /// Whether the failure needs more than the stream's own next try.
+    async fn failed(
+        &self,
+        kind: &'static WatchedKind,
+        lost: &Lost,
+        (is_streamed, pulse): (bool, &mut Pulse),
+    ) -> Option<Restart> {
+        if matches!(lost, Lost::Silent) {
+            return Some(Restart::ListInstead);
+        }
+        let code = lost.status().map(|status| status.code);
+        if kind.is_rule() && code == Some(404) {
             return Some(Restart::Absent);
         }
         (self.on_restart.0)(kind.plural);
-        let Some(status) = status(error) else {
-            tracing::warn!(kind = kind.plural, %error, "a watch failed; trying again");
-            return None;
-        };
-        match status.code {
-            401 | 403 => Some(Restart::Hidden(Cause::Forbidden, said(status))),
-            404 => Some(Restart::Hidden(Cause::NotVisible, "the API server does not serve this kind".to_owned())),
-            // What servers without the feature answer to a list that is to be streamed.
-            400 | 422 if is_streamed => Some(Restart::ListInstead),
-            code => {
-                tracing::warn!(kind = kind.plural, code, "a watch was refused; trying again");
-                None
+        match code {
+            Some(401 | 403) => return Some(Restart::Hidden(Cause::Forbidden, lost.to_string())),
+            Some(404) => {
+                let why = "the API server does not serve this kind";
+                return Some(Restart::Hidden(Cause::NotVisible, why.to_owned()));
             }
+            // What servers without the feature answer to a list that is to be streamed.
+            Some(400 | 422) if is_streamed => return Some(Restart::ListInstead),
+            Some(code) => tracing::warn!(kind = kind.plural, code, "a watch was refused; trying again"),
+            None => tracing::warn!(kind = kind.plural, error = %lost, "a watch failed; trying again"),
         }
-    }
-}
-
-/// The watcher's events as the index's. A list is handed over when it is complete: only then is absence proven.
-fn fold(kind: &'static WatchedKind, event: watcher::Event<RawObject>, listed: &mut Option<Vec<Item>>) -> Option<Event> {
-    match event {
-        watcher::Event::Apply(object) => Some(Event::Applied(object.into_item(kind))),
-        watcher::Event::Delete(object) => Some(Event::Deleted(object.key(kind))),
-        watcher::Event::Init => {
-            *listed = Some(Vec::new());
-            None
+        if !pulse.failed(Instant::now()) {
+            return None;
         }
-        watcher::Event::InitApply(object) => {
-            listed.get_or_insert_default().push(object.into_item(kind));
-            None
-        }
-        watcher::Event::InitDone => Some(Event::Listed(kind, listed.take().unwrap_or_default())),
+        self.tell(kind, pulse, lost.to_string()).await
     }
 }
 
@@ -274,18 +289,6 @@ pub(super) fn said(status: &kube::core::Status) -> String {
     match status.message.trim() {
         "" => format!("the API server answered {} without saying why", status.code),
         message => message.to_owned(),
-    }
-}
-
-fn status(error: &watcher::Error) -> Option<&kube::core::Status> {
-    use watcher::Error::{InitialListFailed, NoResourceVersion, WatchError, WatchFailed, WatchStartFailed};
-    match error {
-        InitialListFailed(error) | WatchStartFailed(error) | WatchFailed(error) => match error {
-            kube::Error::Api(status) => Some(status),
-            _ => None,
-        },
-        WatchError(status) => Some(status),
-        NoResourceVersion => None,
     }
 }
 

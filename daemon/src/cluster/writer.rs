@@ -198,6 +198,11 @@ impl ClusterView {
         read(&self.index).is_kind_listed(group, kind)
     }
 
+    /// See [`Index::are_credentials_read`].
+    pub fn are_credentials_read(&self) -> bool {
+        read(&self.index).are_credentials_read()
+    }
+
     /// All subjects and objects, for a rescan.
     pub fn everything(&self) -> Change {
         read(&self.index).everything()

@@ -17,6 +17,7 @@ impl Check<'_> {
     /// Pushes a problem for each pair of values that do not go together; `listeners` are those of `LISTENERS`.
     pub(super) fn across(&mut self, raw: &RawConfig, listeners: [Option<SocketAddr>; 3]) {
         self.refuse_repeated_hosts(&raw.registries);
+        self.refuse_two_credentials(&raw.registries);
         self.refuse_shared_addresses(raw, listeners);
         self.refuse_managed_certificate_in_folder(raw);
         self.refuse_writing_to_folder(raw);
@@ -38,6 +39,17 @@ impl Check<'_> {
                         self.problems.push(host.place, format!("'{key}': {message}"));
                     }
                 },
+            }
+        }
+    }
+
+    fn refuse_two_credentials(&mut self, registries: &[RawRegistry]) {
+        for (index, credentials) in registries.iter().map(|registry| registry.credentials.as_ref()).enumerate() {
+            let both = credentials.and_then(|given| given.docker_config.as_ref().zip(given.helper.as_ref()));
+            if let Some((_, helper)) = both {
+                let message =
+                    format!("'registries[{index}].credentials' takes one of dockerConfig and helper, not both");
+                self.problems.push(helper.place, message);
             }
         }
     }

@@ -13,18 +13,19 @@ use portreeve_reports::source::{Place, Problems};
 use portreeve_reports::{Effect, FailOn};
 use portreeve_trust::policy::NamespacePattern;
 
+use crate::registry::HelperName;
 use crate::runtime::telemetry::{self, LogFormat};
 use crate::scheduler::plan::Cron;
 use crate::store::StoreUrl;
 
 use super::raw::{
     Placed, RawAdmission, RawCluster, RawConfig, RawCredentials, RawCustomResources, RawLeader, RawNamespaceMode,
-    RawPlatform, RawPosture, RawRegistry, RawSecretSync, RawSecrets, RawTls,
+    RawPlatform, RawPosture, RawRegistry, RawRegistryCredentials, RawSecretSync, RawSecrets, RawTls,
 };
 use super::valid::{
-    Admission, AdmissionScope, ClusterRead, ClusterSource, Config, CredentialsConfig, LeaderConfig, ManagedTls,
-    Namespaces, PlatformConfig, PlatformSource, Posture, Registry, SecretSync, SecretTarget, SecretsConfig, SyncMode,
-    Tls, TlsFiles,
+    Admission, AdmissionScope, ClusterRead, ClusterSource, Config, CredentialProviders, CredentialsConfig,
+    LeaderConfig, ManagedTls, Namespaces, PlatformConfig, PlatformSource, Posture, Registry, SecretSync, SecretTarget,
+    SecretsConfig, SyncMode, Tls, TlsFiles,
 };
 use super::{defaults, duration};
 
@@ -66,6 +67,10 @@ impl Config {
         Some(Self {
             cluster: cluster?,
             registries: raw.registries.iter().map(|registry| check.registry(registry)).collect(),
+            credential_providers: raw.credential_providers.as_ref().map(|raw| CredentialProviders {
+                config: check.base.join(&raw.config.value),
+                folder: check.base.join(&raw.bin_dir.value),
+            }),
             image_policy: check.path(images.and_then(|images| images.policy.as_ref())),
             image_rescan: image_rescan?,
             posture: posture?,
@@ -135,8 +140,9 @@ impl Check<'_> {
         cluster.name.as_ref().map_or_else(|| defaults::CLUSTER_NAME.to_owned(), |name| name.value.clone())
     }
 
-    fn registry(&self, raw: &RawRegistry) -> Registry {
+    fn registry(&mut self, raw: &RawRegistry) -> Registry {
         let credentials = raw.credentials.as_ref();
+        let helper = credentials.and_then(|credentials| self.helper(credentials));
         // A reference has its host in lower case; names of hosts have no case.
         let host = raw.host.value.to_ascii_lowercase();
         Registry {
@@ -144,6 +150,15 @@ impl Check<'_> {
             plain_http: raw.plain_http.unwrap_or(false),
             ca_file: self.path(raw.ca_file.as_ref()),
             docker_config: self.path(credentials.and_then(|credentials| credentials.docker_config.as_ref())),
+            helper,
+        }
+    }
+
+    fn helper(&mut self, raw: &RawRegistryCredentials) -> Option<HelperName> {
+        let helper = raw.helper.as_ref()?;
+        match HelperName::parse(&helper.value) {
+            Ok(name) => Some(name),
+            Err(error) => self.fail(helper.place, format!("'registries[].credentials.helper': {error}")),
         }
     }
 

@@ -20,7 +20,7 @@ pub enum Use {
     Cluster,
     /// To decrypt, and to keep Secrets like files.
     Secrets,
-    /// For what only the daemon does: platform, webhook, store.
+    /// For what only the daemon does: credential providers, platform, webhook, store.
     Daemon,
 }
 
@@ -140,6 +140,10 @@ impl Named<'_> {
     }
 
     fn daemon(&mut self, raw: &RawConfig) {
+        if let Some(providers) = &raw.credential_providers {
+            self.file(Use::Daemon, "credentialProviders.config", Some(&providers.config));
+            self.folder(Use::Daemon, "credentialProviders.binDir", Some(&providers.bin_dir));
+        }
         if let Some(platform) = &raw.platform {
             self.file(Use::Daemon, "platform.file", platform.file.as_ref());
             self.folder(Use::Daemon, "platform.folder", platform.folder.as_ref());

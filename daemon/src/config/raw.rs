@@ -42,6 +42,8 @@ pub struct RawConfig {
     /// Registries that need more than https and anonymous pulls.
     #[schemars(default)]
     pub registries: Vec<RawRegistry>,
+    /// Kubelet's credential provider plug-ins, which the daemon asks for credentials of registries.
+    pub credential_providers: Option<RawCredentialProviders>,
     /// Trust in images.
     pub images: Option<RawImages>,
     /// Posture of objects.
@@ -105,8 +107,20 @@ pub struct RawRegistry {
 #[derive(Clone, Debug, Default, JsonSchema)]
 #[schemars(rename_all = "camelCase", deny_unknown_fields, inline)]
 pub struct RawRegistryCredentials {
-    /// Docker `config.json` with the credentials.
+    /// Docker `config.json` with the credentials; either this or `helper`.
     pub docker_config: Option<Placed<String>>,
+    /// NAME of the program `docker-credential-NAME` that has the credentials.
+    pub helper: Option<Placed<String>>,
+}
+
+/// `credentialProviders:`
+#[derive(Clone, Debug, JsonSchema)]
+#[schemars(rename_all = "camelCase", deny_unknown_fields, inline)]
+pub struct RawCredentialProviders {
+    /// A `CredentialProviderConfig`, as kubelet has it.
+    pub config: Placed<String>,
+    /// The folder with the plug-ins.
+    pub bin_dir: Placed<String>,
 }
 
 /// `images:`
@@ -339,6 +353,10 @@ impl RawConfig {
         Some(Self {
             cluster: fields.optional_map("cluster", RawCluster::read),
             registries: fields.maps("registries", RawRegistry::read),
+            credential_providers: fields.optional_map("credentialProviders", |fields| {
+                let (config, bin_dir) = (required(fields, "config"), required(fields, "binDir"));
+                Some(RawCredentialProviders { config: config?, bin_dir: bin_dir? })
+            }),
             images: fields.optional_map("images", RawImages::read),
             posture: fields.optional_map("posture", RawPosture::read),
             secrets: fields.optional_map("secrets", RawSecrets::read),
@@ -374,7 +392,8 @@ impl RawRegistry {
         let ca_file = placed(fields, "caFile");
         let mirrors = placed_list(fields, "mirrors");
         let credentials = fields.optional_map("credentials", |credentials| {
-            Some(RawRegistryCredentials { docker_config: placed(credentials, "dockerConfig") })
+            let (docker_config, helper) = (placed(credentials, "dockerConfig"), placed(credentials, "helper"));
+            Some(RawRegistryCredentials { docker_config, helper })
         });
         Some(Self { host: required(fields, "host")?, plain_http, ca_file, mirrors, credentials })
     }

@@ -250,9 +250,10 @@ fn the_schema_has_the_keys_that_are_read_and_no_other() {
     let schema = schema();
     let said = parsed(&everything(&schema).to_string(), &[]).unwrap_err();
     let said: Vec<&str> = said.lines().filter(|line| !line.contains("not supported yet")).collect();
-    assert_eq!(said.len(), 6, "a key that is not read, or a default that is not valid: {said:#?}");
+    assert_eq!(said.len(), 7, "a key that is not read, or a default that is not valid: {said:#?}");
     for expected in [
         "'cluster' takes one of",
+        "'registries[0].credentials' takes one of",
         "'posture.frameworks[0]': there is",
         "'posture.enforce[0]': there is",
         "'platform' needs an API server",
@@ -270,6 +271,19 @@ fn the_schema_has_the_keys_that_are_read_and_no_other() {
         .filter_map(|found| Some(found.get(1).or(found.get(2))?.as_str().to_owned()))
         .collect();
     assert_eq!(read, known, "the decoder and the schema have the same keys");
+}
+
+#[test]
+fn a_credential_helper_has_a_name_and_stands_alone() {
+    let config = |credentials: &str| parsed(&format!("registries: [{{host: r, credentials: {credentials}}}]\n"), &[]);
+    let helper = config("{helper: ecr-login}").unwrap().config.registries.remove(0).helper.unwrap();
+    assert_eq!(helper.to_string(), "docker-credential-ecr-login");
+    let path = config("{helper: ../sh}").unwrap_err();
+    assert!(path.contains("'registries[].credentials.helper': '../sh' names no credential helper"), "{path}");
+    let both = config("{helper: x, dockerConfig: c.json}").unwrap_err();
+    assert!(both.contains("'registries[0].credentials' takes one of dockerConfig and helper"), "{both}");
+    let half = parsed("credentialProviders: {config: x}\n", &[]).unwrap_err();
+    assert!(half.contains("'credentialProviders.binDir' is missing"), "{half}");
 }
 
 #[test]

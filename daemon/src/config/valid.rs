@@ -9,6 +9,7 @@ use portreeve_reports::{Effect, FailOn};
 use portreeve_secrets::credentials::Limits;
 use portreeve_trust::policy::NamespacePattern;
 
+use crate::registry::HelperName;
 use crate::runtime::telemetry::LogFormat;
 use crate::scheduler::plan::Cron;
 
@@ -21,6 +22,8 @@ pub struct Config {
     pub cluster: ClusterSource,
     /// Registries that need more than https and anonymous pulls.
     pub registries: Vec<Registry>,
+    /// Kubelet's credential provider plug-ins.
+    pub credential_providers: Option<CredentialProviders>,
     /// File of the image policy.
     pub image_policy: Option<PathBuf>,
     /// When all images are verified again.
@@ -93,6 +96,17 @@ pub struct Registry {
     pub ca_file: Option<PathBuf>,
     /// Docker configuration with its credentials.
     pub docker_config: Option<PathBuf>,
+    /// The credential helper that has its credentials.
+    pub helper: Option<HelperName>,
+}
+
+/// Where the configuration and the programs of credential provider plug-ins are.
+#[derive(Clone, Debug)]
+pub struct CredentialProviders {
+    /// The `CredentialProviderConfig`.
+    pub config: PathBuf,
+    /// The folder with the plug-ins.
+    pub folder: PathBuf,
 }
 
 /// Posture settings.

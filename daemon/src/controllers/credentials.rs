@@ -11,6 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cluster::feed::Change;
 use crate::cluster::key::ObjectKey;
+use crate::cluster::kinds::WatchedKind;
+use crate::cluster::problem::kind_subject;
 use crate::controllers::Means;
 use crate::controllers::record::Round;
 use crate::judge::JudgeOptions;
@@ -54,8 +56,10 @@ struct Work {
     unproven: BTreeSet<SubjectKey>,
     /// Objects of which not all was looked into.
     partly: BTreeSet<ObjectKey>,
-    /// Whether all that was there at the start was looked into.
-    has_looked: bool,
+    /// Kinds that are listed, as far as changes have said so: all that may hold credentials was put into the queue.
+    listed: BTreeSet<HolderKind>,
+    /// Those of them of which all that was listed was looked into once.
+    looked: BTreeSet<HolderKind>,
     /// The kinds that the metrics say are read.
     read: Vec<HolderKind>,
 }
@@ -76,7 +80,8 @@ impl Credentials {
             return shutdown.cancelled().await;
         }
         let mut work = Work::new(stored);
-        work.changed(self.0.cluster.everything());
+        let is_listed = |kind: HolderKind| self.0.cluster.is_kind_listed("", kind.as_str());
+        work.changed(self.0.cluster.everything(), is_listed);
         self.begin_scan(&mut work);
         self.resolve_gone(&mut work, Timestamp::now()).await;
         loop {
@@ -86,7 +91,7 @@ impl Credentials {
             let pause = work.pause(Instant::now(), Timestamp::now());
             tokio::select! {
                 () = shutdown.cancelled() => return,
-                change = self.0.feed.take() => work.changed(change),
+                change = self.0.feed.take() => work.changed(change, is_listed),
                 () = self.0.rescan.fired() => self.begin_scan(&mut work),
                 () = tokio::time::sleep(pause) => self.round(&mut work).await,
             }
@@ -113,10 +118,10 @@ impl Credentials {
 
     /// Counts what is known, when credentials were judged or other kinds are read than before.
     fn count(&self, work: &mut Work, is_judged: bool) {
-        work.has_looked |= work.queue.is_empty();
+        work.look();
         let is_read = |kind: &HolderKind| {
             let is_partly = work.partly.iter().any(|key| &*key.kind == kind.as_str());
-            work.has_looked && !is_partly && self.0.cluster.is_kind_listed("", kind.as_str())
+            work.looked.contains(kind) && !is_partly && self.0.cluster.is_kind_listed("", kind.as_str())
         };
         let read: Vec<HolderKind> = HolderKind::ALL.iter().copied().filter(is_read).collect();
         if is_judged || read != work.read {
@@ -244,16 +249,34 @@ impl Work {
             scan: None,
             unproven: stored.into_iter().filter(|subject| holder_of(subject).is_some()).collect(),
             partly: BTreeSet::new(),
-            has_looked: false,
+            listed: BTreeSet::new(),
+            looked: BTreeSet::new(),
             read: Vec::new(),
         }
     }
 
     /// Looks at the objects that came, changed or went, as far as they may hold credentials.
-    fn changed(&mut self, change: Change) {
+    fn changed(&mut self, change: Change, is_listed: impl Fn(HolderKind) -> bool) {
         let now = Instant::now();
+        for kind in HolderKind::ALL.iter().filter(|kind| change.subjects.contains(&subject_of(**kind))) {
+            // What was hidden has to be looked into.
+            self.looked.remove(kind);
+            if is_listed(*kind) {
+                self.listed.insert(*kind)
+            } else {
+                self.listed.remove(kind)
+            };
+        }
         let may_hold = |key: &ObjectKey| portreeve_secrets::credentials::holds_credentials(&key.group, &key.kind);
         change.objects.into_iter().filter(may_hold).for_each(|key| self.queue.push(key, now));
+    }
+
+    /// Takes note of kinds of which nothing waits any more. What changes later waits a moment, and was looked into before.
+    fn look(&mut self) {
+        let waits = |kind: &HolderKind| self.queue.keys().any(|key| &*key.kind == kind.as_str());
+        let looked: Vec<HolderKind> =
+            self.listed.iter().filter(|kind| !self.looked.contains(kind) && !waits(kind)).copied().collect();
+        self.looked.extend(looked);
     }
 
     fn push_all(&mut self, now: Instant) {
@@ -297,6 +320,12 @@ impl Work {
     }
 }
 
+/// The subject of what is said of the kind as a whole.
+fn subject_of(kind: HolderKind) -> SubjectKey {
+    let watched = WatchedKind::find("", kind.as_str());
+    watched.map_or_else(|| SubjectKey(String::new()), |kind| kind_subject(kind).key())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -329,9 +358,30 @@ mod tests {
     }
 
     #[test]
+    fn a_kind_that_is_granted_later_is_looked_into_before_it_counts_as_read() {
+        let mut work = Work::new(Vec::new());
+        let kinds = || HolderKind::ALL.iter().map(|kind| subject_of(*kind)).collect();
+        let config_map = ObjectKey { kind: "ConfigMap".into(), ..key("a") };
+        let start = Change { subjects: kinds(), objects: [config_map.clone()].into() };
+        work.changed(start, |kind| kind == HolderKind::ConfigMap);
+        work.look();
+        assert!(work.looked.is_empty(), "it waits");
+        assert_eq!(work.take(Instant::now() + DEBOUNCE), [config_map]);
+        work.look();
+        assert_eq!(work.looked, [HolderKind::ConfigMap].into());
+        let granted = Change { subjects: [subject_of(HolderKind::Secret)].into(), objects: [key("b")].into() };
+        work.changed(granted, |_| true);
+        work.look();
+        assert_eq!(work.looked, [HolderKind::ConfigMap].into(), "its Secrets wait");
+        assert_eq!(work.take(Instant::now() + DEBOUNCE), [key("b")]);
+        work.look();
+        assert_eq!(work.looked.len(), 2);
+    }
+
+    #[test]
     fn a_scan_ends_when_all_of_it_and_all_before_it_was_judged() {
         let mut work = Work::new(Vec::new());
-        work.changed(Change { objects: [key("a")].into(), ..Change::default() });
+        work.changed(Change { objects: [key("a")].into(), ..Change::default() }, |_| true);
         work.push_all(Instant::now());
         assert!(!work.scan_ended(), "a waits");
         assert_eq!(work.take(Instant::now() + DEBOUNCE), [key("a")]);

@@ -6,13 +6,15 @@
 //! * A keeper that has not looked yet, and one that there is not, have asked nothing: an exception of theirs is neither
 //!   used nor unused. The audit waits for the first look, so that a restart does not resolve what it is about to say
 //!   again; but a bounded time, since a process that does not lead never looks.
-//! * A question that one subject left without an answer (a component that is suspended was not applied) was not asked.
+//! * A question that one subject left without an answer, or that does not apply to it (a component that is suspended was
+//!   not applied), was not asked.
 //! * What the gate of a component asks is no question of the keeper, and needs exceptions all the same: it comes beside
 //!   what was found, and counts for what is needed alone.
 //! * Subjects are components and files, which belong to no namespace, whatever they write to: only cluster exceptions
 //!   reach them. The right to write in one namespace of a platform is not the right to silence who keeps it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -71,6 +73,8 @@ pub struct Needs {
 #[derive(Default)]
 struct Shared {
     told: Mutex<BTreeMap<Keeper, Told>>,
+    /// Whether the audit has not been asked for since something else was told. It outlives the wait for it.
+    is_owed: AtomicBool,
     news: Notify,
 }
 
@@ -110,18 +114,18 @@ impl Needs {
         self.awaited_until().is_some_and(|until| Instant::now() < until)
     }
 
-    /// Waits until something else is needed, or a first look is not waited for any more. For one task.
+    /// Waits until the audit is owed and no first look is waited for. For one task, which audits then; nothing is lost
+    /// when the wait is cancelled.
     pub(super) async fn news(&self) {
-        let until = self.awaited_until().filter(|until| Instant::now() < *until);
-        let over = async {
-            match until {
-                Some(until) => tokio::time::sleep_until(until).await,
-                None => std::future::pending().await,
+        loop {
+            match self.awaited_until().filter(|until| Instant::now() < *until) {
+                Some(until) => tokio::select! {
+                    () = self.inner.news.notified() => {}
+                    () = tokio::time::sleep_until(until) => {}
+                },
+                None if self.inner.is_owed.swap(false, Ordering::AcqRel) => return,
+                None => self.inner.news.notified().await,
             }
-        };
-        tokio::select! {
-            () = self.inner.news.notified() => {}
-            () = over => {}
         }
     }
 
@@ -141,8 +145,19 @@ impl Needs {
             _ => true,
         };
         if is_news {
-            self.inner.news.notify_one();
+            self.owe();
         }
+    }
+
+    /// A keeper may look from now on.
+    fn await_from(&self, keeper: Keeper, since: Instant) {
+        self.told().insert(keeper, Told::Since(since));
+        self.owe();
+    }
+
+    fn owe(&self) {
+        self.inner.is_owed.store(true, Ordering::Release);
+        self.inner.news.notify_one();
     }
 
     fn told(&self) -> MutexGuard<'_, BTreeMap<Keeper, Told>> {
@@ -181,7 +196,7 @@ struct Entry {
 impl Ledger {
     /// Nothing was looked at yet.
     pub(super) fn new(keeper: Keeper, (judge, recorder): (CurrentJudge, RecorderHandle), needs: Needs) -> Self {
-        needs.told().insert(keeper, Told::Since(Instant::now()));
+        needs.await_from(keeper, Instant::now());
         let version = judge.now().version();
         Self { keeper, judge, recorder, needs, entries: BTreeMap::new(), has_begun: false, is_whole: false, version }
     }
@@ -189,7 +204,7 @@ impl Ledger {
     /// This process may look from now on. The audit waits from here: a follower may lead long after its start.
     pub(super) fn begin(&mut self) {
         if !std::mem::replace(&mut self.has_begun, true) {
-            self.needs.told().insert(self.keeper, Told::Since(Instant::now()));
+            self.needs.await_from(self.keeper, Instant::now());
         }
     }
 
@@ -203,9 +218,31 @@ impl Ledger {
         &mut self,
         leading: &Leading,
         subject: SubjectKey,
+        findings: (Vec<Finding>, impl Iterator<Item = Code>),
+    ) -> bool {
+        self.judged(self.recorder.of_leader(leading.epoch()), subject, findings).await
+    }
+
+    /// Records one answer beside the others about a subject, without a term: why there is none, in a store that is this
+    /// process's alone.
+    pub(super) async fn found_without_term(&mut self, subject: SubjectKey, finding: Finding) -> bool {
+        self.pass_over();
+        let before = self.entries.get(&subject);
+        let before = before.map(|entry| (entry.found.clone(), entry.unanswered.clone()));
+        let (mut found, unanswered) = before.unwrap_or_default();
+        found.retain(|other| other.code != finding.code);
+        found.push(finding);
+        self.judged(self.recorder.clone(), subject, (found, unanswered.into_iter())).await
+    }
+
+    async fn judged(
+        &mut self,
+        recorder: RecorderHandle,
+        subject: SubjectKey,
         (found, asked): (Vec<Finding>, impl Iterator<Item = Code>),
     ) -> bool {
-        let answered: BTreeSet<&Code> = found.iter().map(|finding| &finding.code).collect();
+        let is_answer = |finding: &&Finding| finding.verdict != Verdict::NotApplicable;
+        let answered: BTreeSet<&Code> = found.iter().filter(is_answer).map(|finding| &finding.code).collect();
         let unanswered = asked.filter(|code| !answered.contains(code)).collect();
         let before = self.entries.remove(&subject).unwrap_or_default();
         let entry = self.entries.entry(subject.clone()).or_insert(Entry { found, unanswered, ..before });
@@ -213,6 +250,8 @@ impl Ledger {
         let options = JudgeOptions { now: Timestamp::now(), deadline: Deadline::after(Duration::ZERO) };
         let judged = judge.excepted(entry.found.clone(), Vec::new(), &options);
         (entry.usage, entry.version) = (judged.usage, judge.version());
+        // Who waits for the store may give up.
+        entry.is_stored = false;
         entry.usage.merge(&judge.excepted(entry.at_gate.clone(), Vec::new(), &options).usage);
         for finding in entry.said.news(&judged.findings) {
             let (subject, kept) = (finding.subject.display(), self.keeper.as_str());
@@ -224,7 +263,7 @@ impl Ledger {
             }
         }
         let findings = SubjectFindings { subject: subject.clone(), findings: judged.findings, at: options.now };
-        let is_stored = record((self.keeper, &self.recorder), leading, Record::Findings(findings)).await;
+        let is_stored = record((self.keeper, &recorder), Record::Findings(findings)).await;
         if let Some(entry) = self.entries.get_mut(&subject) {
             entry.is_stored = is_stored;
         }
@@ -234,7 +273,8 @@ impl Ledger {
     /// Resolves what is stored of a subject that is gone; whether the store has done so.
     pub(super) async fn gone(&mut self, leading: &Leading, subject: SubjectKey) -> bool {
         self.entries.remove(&subject);
-        record((self.keeper, &self.recorder), leading, Record::Deleted { subject, at: Timestamp::now() }).await
+        let recorder = self.recorder.of_leader(leading.epoch());
+        record((self.keeper, &recorder), Record::Deleted { subject, at: Timestamp::now() }).await
     }
 
     /// Forgets subjects that are not kept any more. What is stored of them is somebody else's to resolve.
@@ -287,11 +327,10 @@ impl Ledger {
     }
 }
 
-async fn record((keeper, recorder): (Keeper, &RecorderHandle), leading: &Leading, record: Record) -> bool {
-    let recorder = recorder.of_leader(leading.epoch());
+async fn record((keeper, recorder): (Keeper, &RecorderHandle), record: Record) -> bool {
     let committed = recorder.send_when_room(record).await.committed().await;
     committed
-        .inspect_err(|error| tracing::warn!(%error, "{}: not stored; the next round says it again", keeper.as_str()))
+        .inspect_err(|error| tracing::debug!(%error, "{}: not stored; the next round says it again", keeper.as_str()))
         .is_ok()
 }
 

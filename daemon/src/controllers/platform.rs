@@ -20,7 +20,7 @@ use crate::platform::clear::{self, GateRules};
 use crate::platform::findings;
 use crate::platform::former::Former;
 use crate::platform::keep::{Aim, Look, Outcome, Run, State};
-use crate::platform::plan::DriftClass;
+use crate::platform::plan::{AppliedSecrets, DriftClass};
 use crate::runtime::leader::{LeadershipWatch, Leading};
 use crate::runtime::metrics::PlatformMetrics;
 use crate::runtime::supervisor::blocking;
@@ -84,6 +84,7 @@ struct Books {
 struct Known {
     state: Option<State>,
     drift: BTreeMap<DriftClass, usize>,
+    secrets: AppliedSecrets,
     failures: u32,
     /// Whether the last failure was that of an API server that did not answer.
     is_unanswered: bool,
@@ -155,7 +156,11 @@ impl PlatformController {
                 () = ledger.rules_changed() => {}
             }
             match self.leadership.now() {
-                Some(leading) => ledger.lay_again(&leading).await,
+                // Whoever asks for the lease does not wait for the store.
+                Some(leading) => tokio::select! {
+                    () = ledger.lay_again(&leading) => {}
+                    _ = leading.over() => {}
+                },
                 None => ledger.pass_over(),
             }
         }
@@ -183,7 +188,7 @@ impl PlatformController {
         let look = match Look::take(&self.applier, &validated, &gate, parts).await {
             Ok(look) => look,
             Err(failure) => {
-                self.declaration.tell(&of, (false, "NotLookedAt"), failure.to_string());
+                self.declaration.tell(&of, (false, declaration::NOT_LOOKED_AT), failure.to_string());
                 self.whole(leading, books, None, None).await;
                 *is_unanswered = failure.is_unanswered();
                 components.values_mut().for_each(|known| known.not_looked_at(None));
@@ -207,7 +212,7 @@ impl PlatformController {
         let is_busy = self.components(leading, (&validated, &look), books, components).await;
         if !self.applier.is_closed() {
             books.ledger.looked(leading).await;
-            let states = components.iter().filter_map(|(name, known)| Some((name.as_str(), known.state?)));
+            let states = components.iter().map(|(name, known)| (name.as_str(), known.state));
             let (is_ready, reason, message) = declaration::summary(states);
             self.declaration.tell(&of, (is_ready, reason), message);
         }
@@ -272,13 +277,15 @@ impl PlatformController {
                 continue;
             }
             let stalled = books.budget.stalled(now);
-            let outcome = look.component(part, &run, Aim::Keep { leading, stalled: &stalled }).await;
+            let aim = Aim::Keep { leading, stalled: &stalled, secrets: &known.secrets };
+            let outcome = look.component(part, &run, aim).await;
             run.applied(&outcome);
             is_busy |= self.kept(leading, books, (&outcome, validated), known).await;
         }
         for component in &removed {
-            let stalled = BTreeSet::new();
-            let outcome = look.remove(component, &run, Aim::Keep { leading, stalled: &stalled }).await;
+            let (stalled, secrets) = (BTreeSet::new(), AppliedSecrets::default());
+            let aim = Aim::Keep { leading, stalled: &stalled, secrets: &secrets };
+            let outcome = look.remove(component, &run, aim).await;
             run.removed(&outcome);
             let known = known.entry(component.name.clone()).or_default();
             is_busy |= self.kept(leading, books, (&outcome, validated), known).await;
@@ -427,6 +434,9 @@ impl Known {
         self.drift.clear();
         for drifted in &outcome.drift {
             *self.drift.entry(drifted.class).or_default() += 1;
+        }
+        if let (Some(plan), Some(applied)) = (&outcome.plan, &outcome.applied) {
+            self.secrets.note(&plan.objects, &applied.written);
         }
         let has_written = outcome.applied.as_ref().is_some_and(|applied| !applied.written.is_empty());
         match outcome.state {

@@ -67,7 +67,7 @@ impl<'a> Round<'a> {
             }
         }
         if let Some(error) = reason {
-            tracing::warn!(subjects = failed.len(), %error, "findings were not stored; judging again later");
+            tracing::debug!(subjects = failed.len(), %error, "findings were not stored; judging again later");
         }
         failed
     }

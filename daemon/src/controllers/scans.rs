@@ -136,7 +136,7 @@ impl Scans {
         }
         let (needed, kept) = self.inner.needs.by(judge.version());
         usage.merge(&needed);
-        let credentials = self.inner.cluster.is_kind_listed("", "Secret");
+        let credentials = self.inner.cluster.are_credentials_read();
         let asked = Asked { images: true, credentials, files: self.inner.files, kept };
         let now = Timestamp::now();
         let mut subjects: BTreeMap<SubjectKey, Vec<Finding>> = BTreeMap::new();

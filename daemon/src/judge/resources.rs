@@ -87,6 +87,8 @@ pub struct Resource {
     /// When it was made, as the API server writes it; the older one wins where two cannot both hold.
     pub created: String,
     content: Result<Content, String>,
+    /// An image policy with mistakes, as far as it could be read.
+    broken: Option<Arc<ImagePolicySpec>>,
 }
 
 #[derive(Clone, Debug)]
@@ -177,11 +179,12 @@ pub struct Laid {
 impl Resource {
     /// Reads a resource; one with mistakes is kept with what is wrong.
     pub fn read(id: &ResourceId, created: &str, content: Result<&Node, &str>) -> Self {
-        let reading = || content.map_err(shortened).and_then(|node| decode(id, node));
+        let mut broken = None;
+        let reading = || content.map_err(shortened).and_then(|node| decode(id, node, &mut broken));
         // One that meets a bug of ours must not stop the others, at every start anew.
         let content = catch_unwind(AssertUnwindSafe(reading))
             .unwrap_or_else(|_| Err("portreeve panicked while reading it; this is a bug, please report it".to_owned()));
-        Self { created: created.to_owned(), content }
+        Self { created: created.to_owned(), content, broken }
     }
 
     /// What a `Platform` without mistakes asks for.
@@ -193,7 +196,7 @@ impl Resource {
     }
 }
 
-fn decode(id: &ResourceId, node: &Node) -> Result<Content, String> {
+fn decode(id: &ResourceId, node: &Node, broken: &mut Option<Arc<ImagePolicySpec>>) -> Result<Content, String> {
     let said = |problems: Problems| said(&problems);
     match portreeve_api::document(None, node, known_codes()).map_err(said)? {
         Document::Exception(exception) if id.kind.is_exception() => Ok(Content::Exception(Box::new(exception))),
@@ -204,8 +207,13 @@ fn decode(id: &ResourceId, node: &Node) -> Result<Content, String> {
             let Some(spec) = spec else {
                 return problems.into_result(()).map_err(said).and_then(|()| Err("'spec' is missing".to_owned()));
             };
-            let policy = ImagePolicy::build(&spec, &spec.no_files(), problems).map_err(said)?;
-            Ok(Content::ImagePolicy(Box::new((spec, policy))))
+            match ImagePolicy::build(&spec, &spec.no_files(), problems) {
+                Ok(policy) => Ok(Content::ImagePolicy(Box::new((spec, policy)))),
+                Err(problems) => {
+                    *broken = Some(Arc::new(spec));
+                    Err(said(problems))
+                }
+            }
         }
         Document::Platform { spec, .. } if id.kind == RuleKind::Platform => {
             let mut problems = Problems::new("");
@@ -352,7 +360,11 @@ fn image_policy(
                 in_force.push((format!("ImagePolicy {}", id.name), &built.0));
                 policies.push(built.1.clone());
             }
-            _ => policies.push(ImagePolicy::unreadable()),
+            Ok(Content::ImagePolicy(built)) => policies.push(ImagePolicy::standing_in(&built.0)),
+            _ => policies.push(match &resource.broken {
+                Some(spec) => ImagePolicy::standing_in(spec),
+                None => ImagePolicy::unreadable(),
+            }),
         }
         accounts.insert(id.clone(), account);
     }

@@ -9,6 +9,10 @@ use crate::cluster::request::FIELD_MANAGER;
 /// effect.
 const TOOLS: [&str; 4] = ["kubectl", "helm", "Helm", "Terraform"];
 
+/// The data of a Secret, and its texts, as `managedFields` name them.
+const DATA: &str = "f:data";
+const TEXTS: &str = "f:stringData";
+
 /// One entry of `managedFields`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owner {
@@ -120,12 +124,18 @@ fn is_item(name: &str, key: &str, value: &Value) -> bool {
 }
 
 /// `managedFields` in which what people's tools own of the fields that applying declares has become ours; what it does
-/// not declare stays theirs. `None` when there is nothing to take. `after` is what applying makes of the object.
+/// not declare stays theirs. `None` when there is nothing to take. `after` is what applying makes of the object. A text of
+/// a Secret is taken with the data that it becomes: applying the data could never take it away.
 pub fn taken_over(object: &Value, after: &Value) -> Option<Value> {
     let mine = |object: &Value| -> Option<Value> {
         entries(object).iter().find(|entry| Owner::of(entry).is_ours())?.get("fieldsV1").cloned()
     };
-    let declared = mine(after)?;
+    let mut declared = mine(after)?;
+    if let Some(data) = declared.get(DATA).filter(|_| is_secret(after)).and_then(Value::as_object) {
+        let mut texts = data.clone();
+        texts.entry(".").or_insert_with(|| json!({}));
+        declared[TEXTS] = Value::Object(texts);
+    }
     let mut ours = mine(object).unwrap_or_else(|| json!({}));
     let (mut kept, mut taken_from) = (Vec::new(), None);
     for entry in entries(object) {
@@ -135,7 +145,7 @@ pub fn taken_over(object: &Value, after: &Value) -> Option<Value> {
             kept.push(entry.clone());
             continue;
         };
-        unite(&mut ours, &taken);
+        unite(&mut ours, &as_data(taken));
         taken_from.get_or_insert(entry);
         kept.extend(left.map(|left| {
             let mut entry = entry.clone();
@@ -150,9 +160,23 @@ pub fn taken_over(object: &Value, after: &Value) -> Option<Value> {
     Some(Value::Array(kept))
 }
 
-/// A set of fields as what is in another one too, and what is not.
+fn is_secret(object: &Value) -> bool {
+    object.get("kind").is_some_and(|kind| kind == "Secret") && object.get("apiVersion").is_some_and(|it| it == "v1")
+}
+
+/// The set in which texts are the data that they become.
+fn as_data(mut fields: Value) -> Value {
+    if let Some(texts) = fields.as_object_mut().and_then(|fields| fields.remove(TEXTS)) {
+        unite(&mut fields, &json!({DATA: texts}));
+    }
+    fields
+}
+
+/// A set of fields as what is in another one too, and what is not. Who owns a map as it is has nothing below it in
+/// common with who owns what is in it.
 fn split(fields: &Value, other: &Value) -> (Option<Value>, Option<Value>) {
-    let (Some(map), Some(other)) = (fields.as_object(), other.as_object()) else { return (None, None) };
+    let map = fields.as_object().filter(|map| !map.is_empty());
+    let (Some(map), Some(other)) = (map, other.as_object()) else { return (None, Some(fields.clone())) };
     let (mut both, mut rest) = (Map::new(), Map::new());
     for (key, below) in map {
         let (in_both, left) = match other.get(key) {
@@ -265,6 +289,26 @@ mod tests {
         assert_eq!((both, left), (Some(container(&[".", "f:name"])), Some(container(&["f:env"]))));
         assert_eq!(split(&theirs, &json!({})), (None, Some(theirs.clone())));
         assert_eq!(split(&theirs, &theirs), (Some(theirs.clone()), None));
+        let (whole, nested) = (json!({"f:limits": {}}), json!({"f:limits": {"f:cpu": {}}}));
+        assert_eq!(split(&whole, &nested), (None, Some(whole.clone())), "it is lost to nobody");
+        assert_eq!(split(&nested, &whole), (None, Some(nested.clone())));
+    }
+
+    #[test]
+    fn a_tools_text_of_a_secret_is_taken_over_with_the_data_that_it_becomes() {
+        let entry =
+            |manager: &str, fields: Value| json!({"manager": manager, "operation": "Apply", "fieldsV1": fields});
+        let object = |kind: &str, entries: &[Value]| json!({"apiVersion": "v1", "kind": kind, "metadata": {"managedFields": entries}});
+        let texts = json!({"f:stringData": {".": {}, "f:p": {}, "f:more": {}}});
+        let mine = entry("portreeve", json!({"f:data": {"f:p": {}}}));
+        let after = |kind: &str| object(kind, std::slice::from_ref(&mine));
+        let theirs = |manager: &str| object("Secret", &[entry(manager, texts.clone())]);
+        let taken = taken_over(&theirs("kubectl"), &after("Secret")).unwrap();
+        assert_eq!(taken[0]["fieldsV1"], json!({"f:stringData": {"f:more": {}}}));
+        assert_eq!(taken[1]["fieldsV1"]["f:data"]["f:p"], json!({}));
+        assert!(taken[1]["fieldsV1"].get("f:stringData").is_none());
+        assert_eq!(taken_over(&theirs("argocd"), &after("Secret")), None);
+        assert_eq!(taken_over(&theirs("kubectl"), &after("Other")), None, "texts are a Secret's");
     }
 
     #[test]

@@ -19,7 +19,7 @@ use super::deploy::{Applied, Deployer, Patience};
 use super::former::Former;
 use super::inventories::{Inventories, inventories};
 use super::inventory::{DamagedInventory, Inventory, Policy, WHOLE};
-use super::plan::{ComponentPlan, Leftover, Planner, Promised, drifted};
+use super::plan::{AppliedSecrets, ComponentPlan, Leftover, Planner, Promised, drifted};
 use super::prune::{Fate, Sweep, Whose};
 use crate::cluster::apply::{ApiFailure, Applier};
 use crate::cluster::key::ObjectKey;
@@ -56,6 +56,8 @@ pub enum Aim<'a> {
         leading: &'a Leading,
         /// Objects that are not corrected any more.
         stalled: &'a BTreeSet<ObjectKey>,
+        /// What this process applied of the component's Secrets.
+        secrets: &'a AppliedSecrets,
     },
 }
 
@@ -303,6 +305,9 @@ impl<'a> Look<'a> {
             Ok(plan) => plan,
             Err(failure) => return outcome.stopped(Stop::Api(failure)),
         };
+        if let Aim::Keep { secrets, .. } = aim {
+            plan.recall(secrets);
+        }
         let drift = if component.drift == Drift::Off { Vec::new() } else { drifted(plan.plan()) };
         let mut outcome = Outcome { drift, ..outcome };
         if let Aim::Keep { stalled, .. } = aim {

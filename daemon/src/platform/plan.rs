@@ -1,6 +1,7 @@
 //! What applying a component would do: each object as the API server would make it (a dry run) beside what is there.
 //! Nothing is written.
 
+mod applied;
 mod judge;
 mod standing;
 
@@ -24,6 +25,7 @@ use super::secret::is_secret;
 use super::waves::{goes_with, is_retained};
 use crate::cluster::apply::{Address, ApiFailure, Applier, Force};
 use crate::cluster::key::ObjectKey;
+pub use applied::AppliedSecrets;
 pub use judge::{DriftClass, Drifted, drifted, foreign};
 use standing::Standing;
 
@@ -156,6 +158,14 @@ impl ClearedPlan {
     /// The plan, for who tells of it: thousands of objects are not copied.
     pub fn shared(&self) -> Arc<ComponentPlan> {
         Arc::clone(&self.0)
+    }
+
+    /// Tells drift of Secrets from changes of their manifests by what this process applied.
+    pub fn recall(&mut self, applied: &AppliedSecrets) {
+        let plan = Arc::make_mut(&mut self.0);
+        for planned in plan.objects.iter_mut().filter(|planned| matches!(planned.action, Action::Update)) {
+            planned.was_applied = applied.has(&planned.wanted).unwrap_or(planned.was_applied);
+        }
     }
 
     /// Leaves drift as it is where the mode says so, and where corrections do not last; gives the latter.

@@ -21,7 +21,7 @@ use serde::Deserialize;
 use url::Url;
 
 use super::credentials::Credentials;
-use super::endpoint::{Endpoint, authority};
+use super::endpoint::{Endpoint, Rotated, authority};
 use super::failure::{Deadline, Failure};
 use super::options::TOKEN_BYTES;
 use super::transport::{Answer, Cap, Payload, Request, Transport};
@@ -120,13 +120,13 @@ impl Authorizations {
                 let ask = TokenQuestion { endpoint, scope, realm, service };
                 Some(ask.token(transport, deadline).await?)
             }
-            Some(Challenge::Basic) => match endpoint.credentials()? {
-                Some(Credentials::Basic { username, password }) => Some(Authorization {
-                    value: basic(&username, &password),
+            Some(Challenge::Basic) => {
+                let credentials = endpoint.credentials(&scope.repository, deadline).await?;
+                credentials.as_ref().and_then(Credentials::password).map(|(username, password)| Authorization {
+                    value: basic(username, password),
                     lifetime: Duration::from_secs(*LIFETIME.end()),
-                }),
-                _ => None,
-            },
+                })
+            }
             None => None,
         };
         let Some(authorization) = authorization else { return Ok(None) };
@@ -155,27 +155,81 @@ struct TokenAnswer {
     access_token: Option<String>,
     #[serde(default)]
     expires_in: Option<u64>,
+    #[serde(default)]
+    refresh_token: Option<String>,
 }
 
 impl TokenQuestion<'_> {
     async fn token(&self, transport: &Transport, deadline: Deadline) -> Result<Authorization, Failure> {
         let realm = self.realm_url()?;
-        let configured = self.endpoint.credentials()?;
+        let configured = self.endpoint.credentials(&self.scope.repository, deadline).await?;
         let is_held_back = configured.is_some() && !self.may_receive_credentials(&realm);
-        let credentials = configured.filter(|_| !is_held_back);
-        let (request, authorization) = self.request(realm, credentials);
-        let answer = transport.exchange(&request, authorization.as_ref(), deadline).await?;
-        if answer.status.is_success() {
-            return self.read(&request, &answer);
-        }
-        let hint = if is_held_back {
-            "; the credentials were not sent, because the token endpoint is on another host: list that host as a token \
-             host of the registry if it is yours"
-        } else {
-            ""
+        let asked = match configured.filter(|_| !is_held_back) {
+            Some(Credentials::IdentityToken { token, password }) => {
+                self.refreshed(transport, (&realm, &token, password.as_ref()), deadline).await
+            }
+            Some(Credentials::Basic { username, password }) => {
+                self.asked(transport, self.by_get(realm), (Some(basic(&username, &password)), ""), deadline).await
+            }
+            None => {
+                let hint = if is_held_back { HELD_BACK } else { "" };
+                self.asked(transport, self.by_get(realm), (None, hint), deadline).await
+            }
         };
-        Err(request
-            .fail(cause_of(answer.status), format_args!("token request answered {}{hint}", answer.status.as_u16())))
+        if asked.as_ref().is_err_and(|failure| failure.cause == Cause::Forbidden) {
+            self.endpoint.credentials_refused(&self.scope.repository).await;
+        }
+        asked.map(|(authorization, _)| authorization)
+    }
+
+    async fn asked(
+        &self,
+        transport: &Transport,
+        request: Request<'static>,
+        (authorization, hint): (Option<SecretString>, &str),
+        deadline: Deadline,
+    ) -> Result<(Authorization, Option<SecretString>), Failure> {
+        let answer = transport.exchange(&request, authorization.as_ref(), deadline).await?;
+        if answer.status.is_success() { read(&request, &answer) } else { Err(refused(&request, &answer, hint)) }
+    }
+
+    /// A token for an identity token, by POST (docker's "oauth2" document). A token endpoint that does not know POST is
+    /// asked by GET with the password, where there is one: an identity token is no password.
+    async fn refreshed(
+        &self,
+        transport: &Transport,
+        (realm, token, password): (&Url, &SecretString, Option<&(String, SecretString)>),
+        deadline: Deadline,
+    ) -> Result<(Authorization, Option<SecretString>), Failure> {
+        let wait = deadline.bound(self.endpoint.rotated.lock()).await;
+        // One at a time: where each use makes the next token, two uses of one token are a theft to the server.
+        let Some(mut rotated) = wait else {
+            return Err(Failure::new(Cause::TimedOut, format!("{}: no token before the deadline", self.endpoint.host)));
+        };
+        let current = rotated.as_ref().filter(|kept| kept.from.expose_secret() == token.expose_secret());
+        let request = self.by_post(realm.clone(), current.map_or(token, |kept| &kept.to));
+        let answer = transport.exchange(&request, None, deadline).await?;
+        match (answer.status.as_u16(), password) {
+            (200..=299, _) => {
+                let (authorization, next) = read(&request, &answer)?;
+                if let Some(to) = next {
+                    *rotated = Some(Rotated { from: token.clone(), to });
+                }
+                Ok((authorization, None))
+            }
+            (404 | 405, Some((username, password))) => {
+                let authorization = Some(basic(username, password));
+                self.asked(transport, self.by_get(realm.clone()), (authorization, ""), deadline).await
+            }
+            (404 | 405, None) => Err(refused(&request, &answer, NO_IDENTITY_TOKENS)),
+            (status, _) => {
+                if let 400 | 401 | 403 = status {
+                    // The one that was logged in with may still count.
+                    *rotated = None;
+                }
+                Err(refused(&request, &answer, ""))
+            }
+        }
     }
 
     fn realm_url(&self) -> Result<Url, Failure> {
@@ -200,55 +254,59 @@ impl TokenQuestion<'_> {
             || KNOWN_TOKEN_HOSTS.contains(&(self.endpoint.host.as_str(), authority.as_str()))
     }
 
-    /// GET with Basic, or anonymous; POST for an identity token (docker's "token" and "oauth2" documents).
-    fn request(&self, realm: Url, credentials: Option<Credentials>) -> (Request<'static>, Option<SecretString>) {
+    /// Docker's "token" document.
+    fn by_get(&self, realm: Url) -> Request<'static> {
         let mut request = Request::get(realm, "application/json", Cap::of(TOKEN_BYTES));
-        let service = self.service.as_deref().unwrap_or_default();
-        match credentials {
-            Some(Credentials::IdentityToken(token)) => {
-                request.method = Method::POST;
-                request.payload = Payload::Form(self.refresh_form(service, &token));
-                (request, None)
-            }
-            other => {
-                if let Some(scope) = self.scope.text() {
-                    request.url.query_pairs_mut().append_pair("scope", &scope);
-                }
-                if !service.is_empty() {
-                    request.url.query_pairs_mut().append_pair("service", service);
-                }
-                let authorization = match other {
-                    Some(Credentials::Basic { username, password }) => Some(basic(&username, &password)),
-                    _ => None,
-                };
-                (request, authorization)
-            }
+        if let Some(scope) = self.scope.text() {
+            request.url.query_pairs_mut().append_pair("scope", &scope);
         }
+        if let Some(service) = self.service.as_deref().filter(|service| !service.is_empty()) {
+            request.url.query_pairs_mut().append_pair("service", service);
+        }
+        request
     }
 
-    fn refresh_form(&self, service: &str, token: &SecretString) -> SecretString {
+    fn by_post(&self, realm: Url, token: &SecretString) -> Request<'static> {
+        let mut request = Request::get(realm, "application/json", Cap::of(TOKEN_BYTES));
+        request.method = Method::POST;
+        request.payload = Payload::Form(self.refresh_form(token));
+        request
+    }
+
+    fn refresh_form(&self, token: &SecretString) -> SecretString {
         url::form_urlencoded::Serializer::new(String::new())
             .append_pair("grant_type", "refresh_token")
-            .append_pair("service", service)
+            .append_pair("service", self.service.as_deref().unwrap_or_default())
             .append_pair("client_id", "portreeve")
             .extend_pairs(self.scope.text().map(|scope| ("scope", scope)))
             .append_pair("refresh_token", token.expose_secret())
             .finish()
             .into()
     }
+}
 
-    fn read(&self, request: &Request<'_>, answer: &Answer) -> Result<Authorization, Failure> {
-        // The parser's message could quote the token, so it is left out.
-        let read: TokenAnswer = serde_json::from_slice(&answer.body)
-            .map_err(|_| request.fail(Cause::Unreadable, "the token answer is not the expected JSON"))?;
-        let token = read.token.or(read.access_token).filter(|token| is_token(token));
-        let Some(token) = token else {
-            return Err(request.fail(Cause::Unreadable, "the token answer has no usable token"));
-        };
-        let seconds = read.expires_in.unwrap_or(DEFAULT_LIFETIME).clamp(*LIFETIME.start(), *LIFETIME.end());
-        let lifetime = Duration::from_secs(seconds) * 9 / 10;
-        Ok(Authorization { value: format!("Bearer {token}").into(), lifetime })
-    }
+const HELD_BACK: &str = "; the credentials were not sent, because the token endpoint is on another host: list that host \
+                         as a token host of the registry if it is yours";
+const NO_IDENTITY_TOKENS: &str = "; it takes no identity tokens: log in with a name and a password";
+
+fn refused(request: &Request<'_>, answer: &Answer, hint: &str) -> Failure {
+    let status = answer.status;
+    request.fail(cause_of(status), format_args!("token request answered {}{hint}", status.as_u16()))
+}
+
+/// The token, and the refresh token that is to be used next where there is one.
+fn read(request: &Request<'_>, answer: &Answer) -> Result<(Authorization, Option<SecretString>), Failure> {
+    // The parser's message could quote the token, so it is left out.
+    let read: TokenAnswer = serde_json::from_slice(&answer.body)
+        .map_err(|_| request.fail(Cause::Unreadable, "the token answer is not the expected JSON"))?;
+    let token = read.token.or(read.access_token).filter(|token| is_token(token));
+    let Some(token) = token else {
+        return Err(request.fail(Cause::Unreadable, "the token answer has no usable token"));
+    };
+    let seconds = read.expires_in.unwrap_or(DEFAULT_LIFETIME).clamp(*LIFETIME.start(), *LIFETIME.end());
+    let lifetime = Duration::from_secs(seconds) * 9 / 10;
+    let next = read.refresh_token.filter(|token| is_token(token)).map(SecretString::from);
+    Ok((Authorization { value: format!("Bearer {token}").into(), lifetime }, next))
 }
 
 /// The characters of RFC 6750 §2.1, and no more.

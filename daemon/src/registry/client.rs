@@ -24,6 +24,8 @@ use super::wire::{ANY_MANIFEST, SelfDescription};
 
 /// Bytes of evidence kept in all.
 const KEPT_EVIDENCE: u64 = 64 << 20;
+/// Longest media type (RFC 6838, section 4.2: two names of 127 characters).
+const MEDIA_TYPE_BYTES: usize = 255;
 /// References whose digest is kept.
 const KEPT_REFERENCES: u64 = 20_000;
 /// How long a failure is answered again without a request. A question that ran out of its own time is not kept at all:
@@ -312,6 +314,9 @@ impl Inner {
 /// The header's media type, which must be the document's own when it states one (CVE-2021-41190).
 fn media_type(request: &Request<'_>, answer: &Answer) -> Result<String, Failure> {
     let stated = parse::<SelfDescription>(request, &answer.body)?.media_type;
+    if stated.as_ref().is_some_and(|stated| stated.len() > MEDIA_TYPE_BYTES) {
+        return Err(request.fail(Cause::TooLarge, "its media type is longer than any is"));
+    }
     let header = answer.header(http::header::CONTENT_TYPE).and_then(|value| value.split(';').next()).map(str::trim);
     match (header.filter(|header| header.starts_with("application/vnd.")), stated) {
         (Some(header), Some(stated)) if header != stated => {
@@ -401,11 +406,19 @@ fn weight(evidence: &ImageEvidence) -> u32 {
     let tags = std::iter::once(&evidence.tag_signatures).chain(&evidence.tag_attestations);
     let layers = tags.flat_map(found).map(|layer| {
         let payload = if let Lookup::Found(bytes) = &layer.payload { bytes.len() } else { 0 };
-        payload + layer.annotations.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>() + 256
+        payload
+            + layer.media_type.len()
+            + layer.annotations.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>()
+            + 256
     });
-    let referrers = found(&evidence.referrers)
-        .iter()
-        .map(|referrer| 256 + if let ReferrerContent::Bundle(bytes) = &referrer.content { bytes.len() } else { 0 });
+    let referrers = found(&evidence.referrers).iter().map(|referrer| {
+        let content = match &referrer.content {
+            ReferrerContent::Bundle(bytes) => bytes.len(),
+            ReferrerContent::Other { media_type } => media_type.len(),
+            ReferrerContent::Indeterminate(_, why) => why.len(),
+        };
+        256 + content + referrer.artifact_type.as_ref().map_or(0, String::len)
+    });
     u32::try_from(1024 + layers.chain(referrers).sum::<usize>()).unwrap_or(u32::MAX)
 }
 

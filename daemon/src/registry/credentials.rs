@@ -9,6 +9,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::failure::Failure;
+use super::helpers::HelperName;
 
 /// Largest docker config that is read, in bytes.
 const CONFIG_BYTES: usize = 1 << 20;
@@ -24,7 +25,35 @@ pub enum Credentials {
         password: SecretString,
     },
     /// An OAuth2 refresh token, exchanged at the token endpoint.
-    IdentityToken(SecretString),
+    IdentityToken {
+        /// The token.
+        token: SecretString,
+        /// A name and a password, for token endpoints that take no refresh tokens.
+        password: Option<(String, SecretString)>,
+    },
+}
+
+impl Credentials {
+    /// The name and the password, if there are any.
+    pub(super) fn password(&self) -> Option<(&str, &SecretString)> {
+        match self {
+            Self::Basic { username, password } => Some((username, password)),
+            Self::IdentityToken { password, .. } => password.as_ref().map(|(name, password)| (name.as_str(), password)),
+        }
+    }
+}
+
+/// What a docker config has for a host. Debug shows no secret.
+#[derive(Clone, Debug)]
+pub enum Held {
+    /// Nothing: the host is asked anonymously.
+    Nothing,
+    /// The credentials.
+    Here(Credentials),
+    /// The helper program that keeps them.
+    ByHelper(HelperName),
+    /// The store of all hosts, which has credentials of hosts that the config does not name, too.
+    PerhapsBy(HelperName),
 }
 
 /// Docker's `config.json` (also a Secret of type `kubernetes.io/dockerconfigjson`): which host has which credentials.
@@ -93,17 +122,23 @@ impl DockerConfig {
         Ok(Self { entries, helpers, store: raw.store })
     }
 
-    /// The credentials of a registry host; `None` is anonymous. A host whose credentials a helper program keeps is a
-    /// failure: helpers are not run.
-    pub fn credentials(&self, host: &str) -> Result<Option<Credentials>, Failure> {
+    /// What it has for a registry host: its helper, else its entry, else what the store of all hosts has, as docker
+    /// reads it.
+    pub fn held(&self, host: &str) -> Result<Held, Failure> {
+        let named = |name: &String| {
+            let refused =
+                |error| Failure::new(Cause::Forbidden, format!("the docker config's helper of {host}: {error}"));
+            HelperName::parse(name).map_err(refused)
+        };
         if let Some(helper) = self.helpers.get(host) {
-            return Err(helper_not_supported(host, helper));
+            return named(helper).map(Held::ByHelper);
         }
-        let Some(entry) = self.entries.get(host) else { return Ok(None) };
-        match (entry.credentials(host)?, &self.store) {
-            (Some(credentials), _) => Ok(Some(credentials)),
-            (None, Some(store)) => Err(helper_not_supported(host, store)),
-            (None, None) => Ok(None),
+        let entry = self.entries.get(host);
+        match (entry.map(|entry| entry.credentials(host)).transpose()?.flatten(), &self.store) {
+            (Some(credentials), _) => Ok(Held::Here(credentials)),
+            (None, Some(store)) if entry.is_some() => named(store).map(Held::ByHelper),
+            (None, Some(store)) => named(store).map(Held::PerhapsBy),
+            (None, None) => Ok(Held::Nothing),
         }
     }
 }
@@ -111,10 +146,14 @@ impl DockerConfig {
 impl Entry {
     fn credentials(&self, host: &str) -> Result<Option<Credentials>, Failure> {
         if let Some(token) = filled(self.identitytoken.as_deref()) {
-            return Ok(Some(Credentials::IdentityToken(token.into())));
+            let password =
+                filled(self.auth.as_deref()).and_then(decode_auth).filter(|(_, password)| !password.is_empty());
+            let password = password.map(|(username, password)| (username, password.into()));
+            return Ok(Some(Credentials::IdentityToken { token: token.into(), password }));
         }
         if let Some(auth) = filled(self.auth.as_deref()) {
-            return decode_auth(auth).map(Some).ok_or_else(|| {
+            let decoded = decode_auth(auth).map(|(username, password)| Some(basic(&username, &password)));
+            return decoded.ok_or_else(|| {
                 Failure::new(
                     Cause::Forbidden,
                     format!("the docker config's auth of {host} is not base64 of name:password; log in again"),
@@ -131,29 +170,18 @@ fn filled(text: Option<&str>) -> Option<&str> {
     text.filter(|text| !text.is_empty())
 }
 
-fn decode_auth(auth: &str) -> Option<Credentials> {
+fn decode_auth(auth: &str) -> Option<(String, String)> {
     let decoded = String::from_utf8(STANDARD.decode(auth.trim()).ok()?).ok()?;
     let (username, password) = decoded.split_once(':')?;
-    Some(basic(username, password.trim_end_matches('\0')))
+    Some((username.to_owned(), password.trim_end_matches('\0').to_owned()))
 }
 
 fn basic(username: &str, password: &str) -> Credentials {
     Credentials::Basic { username: username.to_owned(), password: password.into() }
 }
 
-fn helper_not_supported(host: &str, helper: &str) -> Failure {
-    let helper: String = helper.chars().filter(char::is_ascii_graphic).take(64).collect();
-    Failure::new(
-        Cause::Forbidden,
-        format!(
-            "the credentials of {host} are kept by the credential helper '{helper}', and credential helpers are not \
-             supported yet; give them under registries"
-        ),
-    )
-}
-
 /// `https://index.docker.io/v1/` is `docker.io`; a path other than the API's version stays and so matches no host.
-fn host_of_key(key: &str) -> String {
+pub(super) fn host_of_key(key: &str) -> String {
     let key = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key);
     let key = key.trim_end_matches('/');
     let key = key.strip_suffix("/v1").or_else(|| key.strip_suffix("/v2")).unwrap_or(key);
@@ -174,9 +202,11 @@ mod tests {
     }
 
     fn basic_of(config: &DockerConfig, host: &str) -> Option<(String, String)> {
-        match config.credentials(host).unwrap()? {
-            Credentials::Basic { username, password } => Some((username, password.expose_secret().to_owned())),
-            Credentials::IdentityToken(_) => None,
+        match config.held(host).unwrap() {
+            Held::Here(Credentials::Basic { username, password }) => {
+                Some((username, password.expose_secret().to_owned()))
+            }
+            _ => None,
         }
     }
 
@@ -195,27 +225,51 @@ mod tests {
     }
 
     #[test]
-    fn an_identity_token_wins_over_auth() {
-        let config = config(r#"{"auths":{"r.io":{"auth":"AAAA","identitytoken":"t"}}}"#);
-        assert!(matches!(config.credentials("r.io"), Ok(Some(Credentials::IdentityToken(_)))));
+    fn an_identity_token_wins_over_auth_which_stays_for_endpoints_that_take_no_tokens() {
+        let auth = STANDARD.encode("me:pass");
+        let nameless = STANDARD.encode("00000000:");
+        let config = config(&format!(
+            r#"{{"auths":{{"a.io":{{"auth":"{auth}","identitytoken":"t"}},"b.io":{{"auth":"{nameless}","identitytoken":"t"}},
+                 "c.io":{{"auth":"AAAA","identitytoken":"t"}}}}}}"#
+        ));
+        let password = |host| match config.held(host).unwrap() {
+            Held::Here(Credentials::IdentityToken { password, .. }) => password.map(|(username, _)| username),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!([password("a.io"), password("b.io"), password("c.io")], [Some("me".to_owned()), None, None]);
     }
 
     #[test]
-    fn hosts_of_a_helper_are_refused_by_name_and_others_are_anonymous() {
-        let config = config(r#"{"credsStore":"desktop","credHelpers":{"ecr.io":"ecr-login"},"auths":{"r.io":{}}}"#);
-        let named = |host| config.credentials(host).unwrap_err();
-        assert_eq!(named("ecr.io").cause, Cause::Forbidden);
-        assert!(named("ecr.io").message.contains("'ecr-login'"));
-        assert!(named("r.io").message.contains("'desktop'"));
-        assert!(config.credentials("public.example").unwrap().is_none());
+    fn the_helper_of_a_host_comes_first_and_the_store_of_all_last() {
+        let config = config(
+            r#"{"credsStore":"desktop","credHelpers":{"ecr.io":"ecr-login","https://index.docker.io/v1/":"hub"},
+                "auths":{"r.io":{},"ecr.io":{"username":"u","password":"p"},"own.io":{"username":"u","password":"p"}}}"#,
+        );
+        let helper = |host| match config.held(host).unwrap() {
+            Held::ByHelper(name) => name.to_string(),
+            Held::PerhapsBy(name) => format!("perhaps {name}"),
+            other => format!("{other:?}").chars().take(4).collect(),
+        };
+        let hosts = ["ecr.io", "docker.io", "r.io", "other.io", "own.io"];
+        let program = |name: &str| format!("docker-credential-{name}");
+        let [ecr, hub, desktop] = ["ecr-login", "hub", "desktop"].map(program);
+        assert_eq!(hosts.map(helper), [ecr, hub, desktop.clone(), format!("perhaps {desktop}"), "Here".to_owned()]);
+    }
+
+    #[test]
+    fn a_helper_whose_name_is_no_name_is_refused() {
+        let config = config(r#"{"credHelpers":{"a.io":"../evil","b.io":"x y","c.io":""}}"#);
+        for host in ["a.io", "b.io", "c.io"] {
+            assert_eq!(config.held(host).unwrap_err().cause, Cause::Forbidden, "{host}");
+        }
     }
 
     #[test]
     fn neither_errors_nor_debug_show_a_secret() {
         let error = DockerConfig::parse(br#"{"auths":{"r.io":{"password":["hunter2"]}}}"#).unwrap_err();
         let config = config(r#"{"auths":{"r.io":{"username":"u","password":"hunter2"},"b.io":{"auth":"hunter2!"}}}"#);
-        let refused = config.credentials("b.io").unwrap_err();
-        let found = config.credentials("r.io").unwrap();
+        let refused = config.held("b.io").unwrap_err();
+        let found = config.held("r.io").unwrap();
         let shown = format!("{error} {error:?} {config:?} {refused} {found:?}");
         assert!(!shown.contains("hunter2"), "{shown}");
     }

@@ -8,12 +8,15 @@ use std::time::Duration;
 use portreeve_policies::image::HUB_NAMES;
 use portreeve_reports::Cause;
 use reqwest::{Certificate, Client};
-use tokio::sync::Semaphore;
+use secrecy::SecretString;
+use tokio::sync::{Mutex, Semaphore};
 use url::Url;
 
 use super::address::{GuardedResolver, is_public_enough};
-use super::credentials::{Credentials, DockerConfig};
-use super::failure::Failure;
+use super::credentials::Credentials;
+use super::failure::{Deadline, Failure};
+use super::helpers::HelperName;
+use super::keyring::{Found, Keyring, Place};
 use super::options::{HostOptions, RegistryError, RegistryOptions};
 
 /// Most unconfigured hosts whose limits are remembered.
@@ -32,19 +35,47 @@ pub(super) struct Endpoint {
     pub(super) requests: Semaphore,
     pub(super) gatherings: Semaphore,
     credentials: Option<Credentials>,
-    docker_config: Option<Arc<DockerConfig>>,
+    helper: Option<HelperName>,
+    keyring: Arc<Keyring>,
+    /// The refresh token that took the place of another one.
+    pub(super) rotated: Mutex<Option<Rotated>>,
     client: Arc<LazyClient>,
     is_configured: bool,
 }
 
+/// Two refresh tokens: a token endpoint gave one for the other.
+pub(super) struct Rotated {
+    pub(super) from: SecretString,
+    pub(super) to: SecretString,
+}
+
 impl Endpoint {
-    /// `None` is anonymous.
-    pub(super) fn credentials(&self) -> Result<Option<Credentials>, Failure> {
-        match (&self.credentials, &self.docker_config) {
-            (Some(own), _) => Ok(Some(own.clone())),
-            (None, Some(config)) => config.credentials(&self.host),
-            (None, None) => Ok(None),
+    /// The credentials for a repository of this host (empty: none in particular), and who has them.
+    pub(super) async fn found(&self, repository: &str, deadline: Deadline) -> Result<Found, Failure> {
+        match &self.credentials {
+            Some(own) => Ok(Found::in_file(Some(own.clone()))),
+            None => self.keyring.find(self.place(repository), self.helper.as_ref(), deadline).await,
         }
+    }
+
+    /// The credentials; `None` is anonymous.
+    pub(super) async fn credentials(
+        &self,
+        repository: &str,
+        deadline: Deadline,
+    ) -> Result<Option<Credentials>, Failure> {
+        Ok(self.found(repository, deadline).await?.credentials)
+    }
+
+    /// What the registry has refused is not its credentials any more.
+    pub(super) async fn credentials_refused(&self, repository: &str) {
+        if self.credentials.is_none() {
+            self.keyring.forget(self.place(repository), self.helper.as_ref()).await;
+        }
+    }
+
+    fn place<'a>(&'a self, repository: &'a str) -> Place<'a> {
+        Place { host: &self.host, repository }
     }
 
     pub(super) fn client(&self) -> Result<&Client, Failure> {
@@ -125,7 +156,7 @@ pub(super) struct Endpoints {
     configured: HashMap<String, Arc<Endpoint>>,
     others: moka::sync::Cache<String, Arc<Endpoint>>,
     guarded: Arc<LazyClient>,
-    docker_config: Option<Arc<DockerConfig>>,
+    keyring: Arc<Keyring>,
     concurrency: usize,
 }
 
@@ -135,7 +166,7 @@ impl Endpoints {
             configured: HashMap::new(),
             others: moka::sync::Cache::new(REMEMBERED_HOSTS),
             guarded: LazyClient::new(options.connect_timeout, Trust::System { guarded: true }),
-            docker_config: options.docker_config.clone(),
+            keyring: Arc::new(Keyring::new(options)),
             concurrency: options.concurrency.max(1),
         };
         let system = LazyClient::new(options.connect_timeout, Trust::System { guarded: false });
@@ -165,7 +196,9 @@ impl Endpoints {
             requests: Semaphore::new(self.concurrency),
             gatherings: Semaphore::new(GATHERINGS),
             credentials: host.credentials.clone(),
-            docker_config: self.docker_config.clone(),
+            helper: host.helper.clone(),
+            keyring: Arc::clone(&self.keyring),
+            rotated: Mutex::default(),
             client,
             is_configured: true,
         };
@@ -225,7 +258,9 @@ impl Endpoints {
             requests: Semaphore::new(self.concurrency),
             gatherings: Semaphore::new(GATHERINGS),
             credentials: None,
-            docker_config: self.docker_config.clone(),
+            helper: None,
+            keyring: Arc::clone(&self.keyring),
+            rotated: Mutex::default(),
             client: Arc::clone(&self.guarded),
             is_configured: false,
         }

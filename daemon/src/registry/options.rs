@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::credentials::{Credentials, DockerConfig};
+use super::helpers::HelperName;
+use super::keyring::Programs;
 
 /// Largest manifest, index or referrers page, in bytes (the least that registries must accept: OCI distribution-spec,
 /// "Pushing Manifests").
@@ -32,6 +34,8 @@ pub struct RegistryOptions {
     pub hosts: Vec<HostOptions>,
     /// Credentials of hosts that have none of their own here.
     pub docker_config: Option<Arc<DockerConfig>>,
+    /// Programs that know credentials.
+    pub programs: Programs,
     /// Whether every request is refused before it is sent (`--offline`).
     pub offline: bool,
     /// Longest time for a connection, TLS included; the deadline of a question may be shorter.
@@ -51,6 +55,7 @@ impl Default for RegistryOptions {
         Self {
             hosts: Vec::new(),
             docker_config: None,
+            programs: Programs::default(),
             offline: false,
             connect_timeout: Duration::from_secs(5),
             concurrency: 8,
@@ -72,6 +77,8 @@ pub struct HostOptions {
     pub ca_pem: Option<Vec<u8>>,
     /// Credentials; they go to this host and its token endpoint only.
     pub credentials: Option<Credentials>,
+    /// The credential helper that is asked for them, where there are none here.
+    pub helper: Option<HelperName>,
     /// Other hosts (`host` or `host:port`) whose token endpoint may be sent this host's credentials. Without an entry
     /// only the host itself may, and `auth.docker.io` for `docker.io`, `gitlab.com` for `registry.gitlab.com`.
     pub token_hosts: Vec<String>,

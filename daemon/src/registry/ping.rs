@@ -5,6 +5,7 @@ use portreeve_reports::Cause;
 use super::auth::{Access, Scope};
 use super::client::RegistryClient;
 use super::failure::{Deadline, Failure};
+use super::keyring::Source;
 use super::requests::Target;
 use super::transport::{Cap, Request};
 
@@ -28,5 +29,15 @@ impl RegistryClient {
             Some(_) => Ok(()),
             None => Err(request.fail(Cause::Unreadable, "answered 404; there is no registry here")),
         }
+    }
+
+    /// Who has the credentials of a host, and whether there are any.
+    ///
+    /// # Errors
+    /// Why that is not known.
+    pub async fn credentials_of(&self, host: &str, deadline: Deadline) -> Result<(Source, bool), Failure> {
+        let endpoint = self.inner.requests.transport.endpoints.of_host(host)?;
+        let found = endpoint.found("", deadline).await?;
+        Ok((found.source, found.credentials.is_some()))
     }
 }

@@ -79,7 +79,15 @@ impl Requests {
         self.authorizations.forget(&target.scope);
         let asked = (target.endpoint.as_ref(), &target.scope);
         match self.authorizations.authenticate(&self.transport, asked, &answer, deadline).await? {
-            Some(fresh) => self.transport.exchange(request, Some(&fresh), deadline).await,
+            Some(fresh) => {
+                let answer = self.transport.exchange(request, Some(&fresh), deadline).await?;
+                if answer.status.as_u16() == 401 {
+                    // Nothing more is tried now; the next question starts anew.
+                    self.authorizations.forget(&target.scope);
+                    target.endpoint.credentials_refused(&target.scope.repository).await;
+                }
+                Ok(answer)
+            }
             None => Ok(answer),
         }
     }

@@ -3,8 +3,11 @@
 
 mod credentials;
 mod fixture;
+mod helpers;
 mod hostile;
 mod limits;
+mod providers;
 mod sharing;
 mod tls;
+mod tokens;
 mod writing;

@@ -1,16 +1,18 @@
 //! What registries said in one run: kept to be written to a file, or read from one in place of asking them. It proves
 //! nothing: signatures in it are verified by whoever reads it, like those of a registry.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
-use portreeve_policies::image::ImageReference;
+use portreeve_policies::image::{Digest, ImageReference};
 use portreeve_reports::Cause;
 use portreeve_trust::evidence::{ImageEvidence, Lookup};
 use serde::{Deserialize, Serialize};
 
 use super::client::{ResolvedManifest, Sought};
 
+/// Largest transcript written and read, in bytes.
+pub const MAX_TRANSCRIPT: u64 = 512 << 20;
 /// What a transcript says it is; another version is refused.
 const VERSION: &str = "evidence-v1";
 
@@ -48,6 +50,9 @@ pub enum InvalidTranscript {
     /// Not JSON of its shape.
     #[error("it is no evidence file: {0}")]
     Shape(#[source] serde_json::Error),
+    /// Two answers to one question.
+    #[error("it tells of {0} twice")]
+    Twice(String),
     /// Of a version that is not known.
     #[error("its schemaVersion is '{0}'; '{VERSION}' can be read")]
     Version(String),
@@ -76,6 +81,10 @@ impl Told {
             serde_json::from_slice(bytes).map_err(InvalidTranscript::Shape)?;
         if schema_version != VERSION {
             return Err(InvalidTranscript::Version(schema_version.chars().take(40).collect()));
+        }
+        let mut seen = BTreeSet::new();
+        if let Some(twice) = evidence.iter().find(|evidence| !seen.insert(about(evidence))) {
+            return Err(InvalidTranscript::Twice(twice.digest.to_string()));
         }
         Ok(Self { manifests, evidence })
     }
@@ -126,12 +135,16 @@ impl Transcript {
     pub(super) fn note_evidence(&self, evidence: &ImageEvidence) {
         if let Self::Writing(recording) = self {
             recording.told(|told| {
-                if !told.evidence.contains(evidence) {
-                    told.evidence.push(evidence.clone());
-                }
+                told.evidence.retain(|known| about(known) != about(evidence));
+                told.evidence.push(evidence.clone());
             });
         }
     }
+}
+
+/// What evidence answers: a digest of a repository, with or without its attestations.
+fn about(evidence: &ImageEvidence) -> (&str, &Digest, bool) {
+    (&evidence.repository, &evidence.digest, evidence.tag_attestations.is_some())
 }
 
 fn untold<T>() -> Lookup<T> {

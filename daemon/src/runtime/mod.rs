@@ -5,6 +5,7 @@
 //! * [`files`]: what is written whole or not at all.
 //! * [`errors`]: an error and its causes in one line.
 //! * [`leader`]: the proof that this process may write, in terms that end by themselves.
+//! * [`programs`]: programs that are asked one question, within time and bytes.
 //! * [`telemetry`]: structured logs to stderr, without bodies and secrets.
 //! * [`metrics`]: every metric, registered once; labels are closed sets.
 
@@ -12,6 +13,7 @@ pub mod errors;
 pub mod files;
 pub mod leader;
 pub mod metrics;
+pub mod programs;
 pub mod readiness;
 pub mod supervisor;
 pub mod telemetry;

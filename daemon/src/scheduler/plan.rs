@@ -45,6 +45,11 @@ impl<K: Clone + Eq + Hash> Queue<K> {
         taken
     }
 
+    /// The keys that wait, the oldest first.
+    pub fn keys(&self) -> impl Iterator<Item = &K> {
+        self.waiting.iter().map(|(_, key)| key)
+    }
+
     /// When the next key becomes due; `None` when nothing waits.
     pub fn next_due(&self) -> Option<Instant> {
         self.waiting.front().map(|(at, _)| *at)

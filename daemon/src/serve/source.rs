@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::ServeError;
-use crate::cluster::client::{KubeSource, cluster_id, connect};
+use crate::cluster::client::{KubeSource, cluster_id, connect, connect_plainly};
 use crate::cluster::folder::{self, FolderOptions};
 use crate::cluster::kinds::KINDS;
 use crate::cluster::watches::{OnRestart, Watches};
@@ -21,8 +21,16 @@ use crate::runtime::supervisor::{Supervisor, TaskName};
 
 /// Where objects come from.
 pub(super) enum Source {
-    Api(kube::Client),
-    Folder { path: PathBuf, name: String, own: Vec<PathBuf> },
+    Api {
+        client: kube::Client,
+        /// For what writes.
+        plain: kube::Client,
+    },
+    Folder {
+        path: PathBuf,
+        name: String,
+        own: Vec<PathBuf>,
+    },
 }
 
 impl Source {
@@ -40,14 +48,14 @@ impl Source {
                 KubeSource::Kubeconfig { file: file.clone(), context: context.clone() }
             }
         };
-        Ok(Self::Api(connect(&kube).await?))
+        Ok(Self::Api { client: connect(&kube).await?, plain: connect_plainly(&kube).await? })
     }
 
     /// What the store keys findings by.
     pub(super) async fn identity(&self, shutdown: CancellationToken) -> String {
         match self {
             Self::Folder { name, .. } => name.clone(),
-            Self::Api(client) => match cluster_id(client, &shutdown).await {
+            Self::Api { client, .. } => match cluster_id(client, &shutdown).await {
                 Some(id) => id,
                 None => std::future::pending().await,
             },
@@ -70,7 +78,7 @@ impl Source {
                 let options = FolderOptions { shown, own, ..FolderOptions::new(path) };
                 supervisor.spawn(TaskName::Folder, folder::run(options, events, shutdown));
             }
-            Self::Api(client) => {
+            Self::Api { client, .. } => {
                 let watches = watches(client, events, metrics, shutdown);
                 for kind in &KINDS {
                     supervisor.spawn(TaskName::Watch(kind.plural), watches.clone().run_unless_off(kind, secrets));

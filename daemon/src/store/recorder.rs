@@ -108,7 +108,7 @@ impl RecorderHandle {
     }
 
     fn lost(&self, waiting: &Waiting, why: NotRecorded) -> Ack {
-        self.store.lose(waiting.entry.record.weight());
+        self.store.lose(&waiting.entry.record);
         Ack(Err(why))
     }
 }
@@ -121,13 +121,15 @@ pub struct Recorder {
     retention: Retention,
     /// Lost records that no finding tells of yet.
     untold: u64,
+    /// Why records are not stored, until all of a group are.
+    failing: Option<NotRecorded>,
 }
 
 /// A recorder of the store and the handle that fills it.
 pub fn recorder(store: Store, retention: Retention) -> (Recorder, RecorderHandle) {
     let (sender, queue) = mpsc::channel(QUEUE);
     let handle = RecorderHandle { queue: sender, store: store.clone(), epoch: None };
-    (Recorder { queue, store, retention, untold: 0 }, handle)
+    (Recorder { queue, store, retention, untold: 0, failing: None }, handle)
 }
 
 impl Recorder {
@@ -166,12 +168,24 @@ impl Recorder {
         let (entries, acks): (Vec<_>, Vec<_>) = group.into_iter().map(|waiting| (waiting.entry, waiting.ack)).unzip();
         let results = self.store.commit(&entries).await;
         self.untold += results.iter().flatten().map(|done| done.lost).sum::<u64>();
+        if let Some(error) = self.news(&results) {
+            // Once: those who have to tell it again do not say each time that they do.
+            tracing::warn!(%error, "decisions or findings were not stored; findings are told again");
+        }
         let is_written = results.iter().any(Result::is_ok);
         // A door that does not wait for its answer has dropped the receiver.
         acks.into_iter().zip(results).for_each(|(ack, result)| drop(ack.send(result)));
         if is_written {
             self.tell_lost().await;
         }
+    }
+
+    /// Why records are not stored, when that is not known yet.
+    pub(super) fn news(&mut self, results: &[Result<Changes, NotRecorded>]) -> Option<NotRecorded> {
+        let error = results.iter().find_map(|result| result.as_ref().err().cloned());
+        let is_news = error != self.failing;
+        self.failing.clone_from(&error);
+        error.filter(|_| is_news)
     }
 
     /// The first write after an outage has said that records were lost: a finding of the cluster and the log tell it.

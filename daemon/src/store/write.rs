@@ -68,6 +68,17 @@ impl Record {
         }
     }
 
+    /// What it is about, where the same is told again when it is not stored.
+    fn about(&self) -> Option<&str> {
+        match self {
+            Self::Findings(batch) => Some(&batch.subject.0),
+            Self::Deleted { subject, .. } => Some(&subject.0),
+            Self::NotAsked { code, .. } => Some(code),
+            Self::Scan { scanner, .. } => Some(scanner),
+            Self::Decision(_) | Self::Evidence(_) => None,
+        }
+    }
+
     /// How much of a transaction it takes.
     pub(super) fn size(&self) -> usize {
         match self {
@@ -136,10 +147,9 @@ impl Store {
         Entry { record, epoch, sequence: self.inner.sequence.fetch_add(1, Ordering::Relaxed) }
     }
 
-    /// Counts records that are not stored.
-    pub(super) fn lose(&self, records: u64) {
-        self.inner.lost.add(records);
-        self.inner.metrics.lost.inc_by(records);
+    /// Counts a record that is not stored.
+    pub(super) fn lose(&self, record: &Record) {
+        self.inner.metrics.lost.inc_by(self.inner.lost.add(record.about(), record.weight()));
     }
 
     /// Writes the records in one transaction and says what each did. What fails together is tried one by one, once:
@@ -175,7 +185,7 @@ impl Store {
             };
             // What a leader of before found, the one of now finds too.
             if done.as_ref().is_err_and(|why| *why != NotRecorded::Fenced) {
-                self.lose(entry.record.weight());
+                self.lose(&entry.record);
             }
             results.push(done);
         }

@@ -9,7 +9,7 @@ use crate::identity::{Identity, Signer};
 use crate::key::TrustedKey;
 use crate::prove;
 use crate::root::TrustRoot;
-use crate::signature::MAX_BUNDLE;
+use crate::signature::{MAX_BUNDLE, has_few_proofs};
 use crate::strict_json;
 
 /// What was signed.
@@ -42,7 +42,7 @@ pub enum NotProved {
 }
 
 /// Who signed an artifact, by a bundle and a trust root: certificate and certificate transparency, log entry and time are
-/// all needed, for a key all but the first two.
+/// all needed; for a key the log entry.
 pub fn verify(bundle: &[u8], artifact: Artifact<'_>, by: &Signatory, root: &TrustRoot) -> Result<String, NotProved> {
     let bundle = read(bundle)?;
     prove::is_consistent(&bundle, root).map_err(NotProved::Refused)?;
@@ -70,7 +70,10 @@ fn read(bytes: &[u8]) -> Result<Bundle, NotProved> {
         return Err(NotProved::NoBundle("it is larger than 16 MiB".to_owned()));
     }
     strict_json::parse(bytes).map_err(|error| NotProved::NoBundle(error.to_string()))?;
-    Bundle::from_json(&String::from_utf8_lossy(bytes)).map_err(|error| NotProved::NoBundle(error.to_string()))
+    let bundle = Bundle::from_json(&String::from_utf8_lossy(bytes));
+    let bundle = bundle.map_err(|error| NotProved::NoBundle(error.to_string()))?;
+    has_few_proofs(&bundle).map_err(NotProved::Refused)?;
+    Ok(bundle)
 }
 
 fn verified(
@@ -86,5 +89,7 @@ fn verified(
             root.verifier().verify(digest, bundle, policy)
         }
     };
-    verified.map_err(|error| NotProved::Refused(prove::reason(&error)))
+    let result = verified.map_err(|error| NotProved::Refused(prove::reason(&error)))?;
+    prove::is_logged_in_time(bundle, root, result.verified_timestamps()).map_err(NotProved::Refused)?;
+    Ok(result)
 }

@@ -92,8 +92,11 @@ fn is_young(word: &Word, max_age: Duration, now: Timestamp) -> Result<(), String
     let Some(made) = word.times.iter().min() else {
         return Err("nothing that the trust root knows says when it was made".to_owned());
     };
+    if *made > now {
+        return Err("made at a time that has not come".to_owned());
+    }
     let age = now.duration_since(*made);
-    if age.unsigned_abs() > max_age && age.is_positive() {
+    if age.unsigned_abs() > max_age {
         return Err(format!("made on {}, which is too long ago", made.strftime("%Y-%m-%d")));
     }
     Ok(())

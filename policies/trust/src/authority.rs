@@ -204,7 +204,7 @@ impl KeylessTrust {
 
 /// The most authorities that can each be given a signer of their own (Kuhn's algorithm): one signer whom two authorities
 /// name is one word, and so is one authority that names two signers.
-fn most_pairs(vouching: &Vouching) -> usize {
+pub(crate) fn most_pairs(vouching: &Vouching) -> usize {
     let mut taken: BTreeMap<&SignerId, usize> = BTreeMap::new();
     vouching.keys().filter(|authority| give(**authority, vouching, &mut taken, &mut BTreeSet::new())).count()
 }

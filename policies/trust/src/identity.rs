@@ -41,8 +41,15 @@ impl TextMatch {
         let compile = |text: &str| RegexBuilder::new(text).size_limit(MAX_COMPILED).build();
         let compiled = compile(expression).and_then(|_| compile(&format!("^(?:{expression})$")));
         let regex = compiled.map_err(|error| format!("it is no regular expression: {}", last_line(&error)))?;
-        if ["https://a.example/b", "a@b.example"].into_iter().all(|text| regex.is_match(text)) {
+        if expression.is_empty() {
+            return Err("it is empty and would match nobody".to_owned());
+        }
+        let matches = |texts: &[&str]| texts.iter().all(|text| regex.is_match(text));
+        if matches(&["https://a.example/b", "a@b.example"]) {
             return Err("it matches every address and every URI; say whose word counts".to_owned());
+        }
+        if matches(&["https://a.example/b", "https://token.other.example:8443/c/d?e=f"]) {
+            return Err("it matches URIs of every host; say whose word counts".to_owned());
         }
         Ok(Self::Pattern(expression.to_owned(), regex))
     }
@@ -174,8 +181,10 @@ impl Signer {
 impl Identity {
     /// Why a certificate's owner is not whom this names; nothing when it is.
     pub(crate) fn differs_from(&self, signer: &Signer, certificate: &CertificateInfo) -> Option<String> {
-        if !self.issuer.matches(&signer.issuer) || !self.subject.matches(&signer.subject) {
-            return Some(format!("signed by {signer}"));
+        let halves = [("issuer", &self.issuer, &signer.issuer), ("subject", &self.subject, &signer.subject)];
+        if let Some((half, wanted, _)) = halves.into_iter().find(|(_, wanted, is)| !wanted.matches(is)) {
+            let how = if matches!(wanted, TextMatch::Exact(_)) { "be" } else { "match" };
+            return Some(format!("signed by {signer}, whose {half} must {how} '{}'", wanted.written().1));
         }
         self.claims.iter().find_map(|(claim, wanted)| {
             let (is, name) = (claim.read(&certificate.ci_claims), claim.name());

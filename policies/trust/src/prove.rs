@@ -85,6 +85,7 @@ impl<'judgement> Proofs<'judgement> {
             policy = policy.skip_sct();
         }
         let result = self.verify(&trust.root, &checkable.bundle, &policy)?;
+        is_logged_in_time(&checkable.bundle, &trust.root, result.verified_timestamps()).map_err(Refusal::Invalid)?;
         let certificate = result.certificate().filter(|_| result.certificate_verified());
         let certificate = certificate.ok_or_else(|| Refusal::Invalid("its certificate was not verified".into()))?;
         Ok(Certified {
@@ -112,6 +113,7 @@ impl<'judgement> Proofs<'judgement> {
             policy = policy.skip_tlog_unsafe();
         }
         let result = self.verify(root, &checkable.bundle, &policy)?;
+        is_logged_in_time(&checkable.bundle, root, result.verified_timestamps()).map_err(Refusal::Invalid)?;
         Ok((result.verified_timestamps().to_vec(), checkable.with))
     }
 
@@ -160,10 +162,23 @@ pub(crate) fn is_consistent(bundle: &Bundle, root: &TrustRoot) -> Result<(), Str
     entries.find_map(|entry| contradiction(entry, root)).map_or(Ok(()), Err)
 }
 
+/// Whether the keys of the logs counted at the trusted times of a signature. The verifier asks that of logs that state
+/// a time themselves; a v2 log does not, so that its key would count for ever.
+pub(crate) fn is_logged_in_time(bundle: &Bundle, root: &TrustRoot, times: &[Timestamp]) -> Result<(), String> {
+    for entry in &bundle.verification_material.tlog_entries {
+        let Some(range) = root.times_of_log(&entry.log_id).flatten() else { continue };
+        let is_dated = !times.is_empty() || range.end.is_none();
+        if !is_dated || times.iter().any(|time| !range.contains(*time)) {
+            return Err("its log entry is of a key that the log did not have at the time".to_owned());
+        }
+    }
+    Ok(())
+}
+
 /// What an entry says of itself against what its log has signed. The verifier goes by the latter alone where a v2 log is
 /// asked; what says otherwise beside it has been tampered with.
 fn contradiction(entry: &TransparencyLogEntry, root: &TrustRoot) -> Option<String> {
-    if !root.names_log(&entry.log_id) {
+    if root.times_of_log(&entry.log_id).is_none() {
         let log = entry.log_id.key_id.to_base64();
         return Some(format!("its log entry is of a log that the trust root does not name, {log}"));
     }

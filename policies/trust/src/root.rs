@@ -4,6 +4,7 @@
 use std::fmt;
 
 use sha2::{Digest as _, Sha256};
+use sigstore_types::TimeRange;
 use sigstore_types::bundle::LogId;
 use sigstore_verify::Verifier;
 use sigstore_verify::trust_root::{SigstoreInstance, TrustedRoot};
@@ -18,7 +19,7 @@ pub const MAX_TRUSTED_ROOT: usize = 1 << 20;
 /// instance, checked and ready to verify with.
 pub struct TrustRoot {
     verifier: Verifier,
-    logs: Vec<LogId>,
+    logs: Vec<(LogId, Option<TimeRange>)>,
     digest: Vec<u8>,
     has: Has,
 }
@@ -107,7 +108,7 @@ impl TrustRoot {
             return Err(TrustRootError::Empty);
         }
         let verifier = Verifier::new(&root).map_err(TrustRootError::Material)?;
-        let logs = root.tlogs.into_iter().map(|log| log.log_id).collect();
+        let logs = root.tlogs.into_iter().map(|log| (log.log_id, log.public_key.valid_for)).collect();
         Ok(Self { verifier, logs, digest: Sha256::digest(bytes).to_vec(), has })
     }
 
@@ -120,9 +121,9 @@ impl TrustRoot {
         &self.verifier
     }
 
-    /// Whether a transparency log is one of its own.
-    pub(crate) fn names_log(&self, log: &LogId) -> bool {
-        self.logs.contains(log)
+    /// When the key of a transparency log counts; `None` for a log that is not one of its own.
+    pub(crate) fn times_of_log(&self, log: &LogId) -> Option<Option<TimeRange>> {
+        self.logs.iter().find(|(own, _)| own == log).map(|(_, times)| *times)
     }
 
     pub(crate) fn has(&self) -> Has {

@@ -188,6 +188,7 @@ pub(crate) fn of_bundle(bytes: &[u8], image: &Digest) -> Result<Signature, Flaw>
         let said = error.to_string();
         if said.contains(UNKNOWN_ENTRY) { Flaw::Unsupported(clipped(&said)) } else { malformed(&error) }
     })?;
+    has_few_proofs(&bundle).map_err(|why| Flaw::Unreadable(Cause::TooLarge, why))?;
     match &bundle.content {
         SignatureContent::DsseEnvelope(envelope) => {
             let (envelope, with) = (envelope.clone(), With::of(&bundle));
@@ -196,6 +197,20 @@ pub(crate) fn of_bundle(bytes: &[u8], image: &Digest) -> Result<Signature, Flaw>
         SignatureContent::MessageSignature(_) => Err(Flaw::Unsupported("bundle with a message signature".into())),
         _ => Err(Flaw::Unsupported("bundle with content of an unknown kind".into())),
     }
+}
+
+/// Most log entries, and most timestamps, of a bundle: each costs a verification.
+const MAX_PROOFS: usize = 8;
+
+/// Whether a bundle has no more to be verified than anybody needs.
+pub(crate) fn has_few_proofs(bundle: &Bundle) -> Result<(), String> {
+    let material = &bundle.verification_material;
+    let (entries, timestamps) =
+        (material.tlog_entries.len(), material.timestamp_verification_data.rfc3161_timestamps.len());
+    if entries.max(timestamps) <= MAX_PROOFS {
+        return Ok(());
+    }
+    Err(format!("it has {entries} log entries and {timestamps} timestamps; at most {MAX_PROOFS} of each are read"))
 }
 
 /// How the library begins what it says of a log entry of a kind that it does not know.

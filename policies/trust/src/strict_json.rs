@@ -1,6 +1,7 @@
 //! JSON as signatures need it: one document, no duplicate keys, bounded depth. Readers that disagree about a duplicate
 //! key disagree about what was signed.
 
+use std::cell::Cell;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
@@ -8,16 +9,20 @@ use serde_json::{Map, Value};
 
 /// Deepest nesting of maps and lists read; signed payloads and bundles need seven.
 const MAX_DEPTH: usize = 64;
+/// Most values read: a tree takes many times the bytes of its text. Bundles have a hundred, trust roots a thousand; what
+/// is large in them is text.
+const MAX_VALUES: usize = 20_000;
 
 /// Bytes that are not one strict JSON document.
 #[derive(Debug, thiserror::Error)]
 #[error("not strict JSON: {0}")]
 pub(crate) struct NotStrictJson(serde_json::Error);
 
-/// Reads one document; refuses duplicate keys, trailing data and nesting deeper than 64.
+/// Reads one document; refuses duplicate keys, trailing data, nesting deeper than 64 and more than 20,000 values.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Value, NotStrictJson> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let value = Strict { depth: MAX_DEPTH }.deserialize(&mut deserializer).map_err(NotStrictJson)?;
+    let left = Cell::new(MAX_VALUES);
+    let value = Strict { depth: MAX_DEPTH, left: &left }.deserialize(&mut deserializer).map_err(NotStrictJson)?;
     deserializer.end().map_err(NotStrictJson)?;
     Ok(value)
 }
@@ -29,17 +34,21 @@ pub(crate) fn get<'value>(value: &'value Value, key: &str) -> Option<&'value Val
     named.next().is_none().then_some(found)
 }
 
-struct Strict {
+struct Strict<'left> {
     depth: usize,
+    left: &'left Cell<usize>,
 }
 
-impl Strict {
+impl Strict<'_> {
     fn deeper<E: serde::de::Error>(&self) -> Result<Self, E> {
-        self.depth.checked_sub(1).map(|depth| Self { depth }).ok_or_else(|| E::custom("nested too deep"))
+        let left = self.left.get().checked_sub(1).ok_or_else(|| E::custom("more values than are read"))?;
+        self.left.set(left);
+        let depth = self.depth.checked_sub(1).ok_or_else(|| E::custom("nested too deep"))?;
+        Ok(Self { depth, left: self.left })
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Strict {
+impl<'de> DeserializeSeed<'de> for Strict<'_> {
     type Value = Value;
 
     fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
@@ -47,7 +56,7 @@ impl<'de> DeserializeSeed<'de> for Strict {
     }
 }
 
-impl<'de> Visitor<'de> for Strict {
+impl<'de> Visitor<'de> for Strict<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -117,6 +126,15 @@ mod tests {
         assert!(parse(format!("{}{}", "[".repeat(65), "]".repeat(65)).as_bytes()).is_err());
         assert!(parse(format!("{}{}", "[".repeat(64), "]".repeat(64)).as_bytes()).is_ok());
         assert!(parse("[".repeat(1_000_000).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn values_beyond_the_most_are_refused_before_they_are_kept() {
+        // Each step asks for one more, the one that finds the end of the list included.
+        let list = |values: usize| parse(format!("[{}0]", "0,".repeat(values - 1)).as_bytes());
+        assert!(list(MAX_VALUES - 1).is_ok());
+        assert!(list(MAX_VALUES).unwrap_err().to_string().contains("more values than are read"));
+        assert!(list(8 << 20).is_err());
     }
 
     #[test]

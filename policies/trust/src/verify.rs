@@ -14,7 +14,7 @@ use portreeve_policies::facts::ImageFact;
 use portreeve_policies::image::{Digest, ImageReference, Repository};
 use portreeve_reports::{Cause, Effect};
 
-use crate::authority::{Authorities, Authority, Vouching};
+use crate::authority::{Authorities, Authority, Vouching, most_pairs};
 use crate::evidence::ImageEvidence;
 use crate::policy::{Basis, ImagePolicy, NoMatch, Rule, Selection, StaticAllow};
 
@@ -369,7 +369,9 @@ fn shortfall(authorities: &Authorities, vouching: &Vouching) -> String {
     let missing = listed().filter(|(index, authority)| authority.required && !vouching.contains_key(index)).map(name);
     let missing: Vec<String> = missing.collect();
     let required = if missing.is_empty() { String::new() } else { format!("; {} must sign", quoted(&missing)) };
-    format!("signed by {}, of {} signers needed{required}", quoted(&signed), authorities.threshold())
+    let signers = most_pairs(vouching);
+    let same = if signers < signed.len() { format!(" ({signers} different)") } else { String::new() };
+    format!("signed by {}{same}, of {} signers needed{required}", quoted(&signed), authorities.threshold())
 }
 
 impl Accounted {

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use portreeve_policies::facts::ImageFact;
+use portreeve_reports::Cause;
 use portreeve_trust::evidence::{ImageEvidence, Lookup, SignatureLayer};
 use portreeve_trust::verify::Outcome;
 use serde_json::Value;
@@ -109,6 +110,28 @@ fn a_root_in_which_one_authority_is_a_stranger_proves_nothing() {
 }
 
 #[test]
+fn a_log_whose_key_had_ended_proves_nothing() {
+    for name in ["keyless-logged", "keyed-logged", "keyless-logged-v1"] {
+        let case = case(name);
+        let authority = match case.told["signer"]["key"].is_string() {
+            true => "key: {file: signer.pub, log: required, trustRoot: root}".to_owned(),
+            false => keyless(&case.signer()),
+        };
+        let judged_in = |end: &str| {
+            let mut root: Value = serde_json::from_slice(&case.file("trusted_root.json")).unwrap();
+            for log in root["tlogs"].as_array_mut().unwrap() {
+                log["publicKey"]["validFor"] = serde_json::json!({"start": "2020-01-01T00:00:00Z", "end": end});
+            }
+            let root = Some(serde_json::to_vec(&root).unwrap());
+            let rule = Rule { root, authorities: &[&authority], ..Rule::default() };
+            judged(&case.policy_of(&rule).unwrap(), &case, &case.evidence()).fact()
+        };
+        assert!(matches!(judged_in("2039-01-01T00:00:00Z"), ImageFact::Verified { .. }), "{name}");
+        assert!(matches!(judged_in("2021-01-01T00:00:00Z"), ImageFact::Untrusted(_)), "{name}");
+    }
+}
+
+#[test]
 fn a_signature_moved_to_another_image_is_refused_as_such() {
     let (one, other) = (case("keyless-logged"), case("keyless-stamped"));
     let moved = ImageEvidence { digest: other.digest(), ..one.evidence() };
@@ -121,6 +144,25 @@ fn an_attestation_by_the_right_identity_is_no_signature() {
     let case = case("keyless-slsaprovenance1");
     let judgement = judged(&case.policy(&[&keyless(&case.signer())]), &case, &case.evidence());
     assert_eq!(judgement.fact(), ImageFact::Unsigned, "{:?}", judgement.accounted);
+}
+
+#[test]
+fn a_bundle_with_more_to_verify_than_anybody_needs_is_not_looked_at() {
+    let case = case("keyless-logged");
+    let policy = case.policy(&[&keyless(&case.signer())]);
+    let fact = |entries: usize, timestamps: usize| {
+        let mut bundle: Value = serde_json::from_slice(&case.carrier()).unwrap();
+        let material = &mut bundle["verificationMaterial"];
+        material["tlogEntries"] = vec![material["tlogEntries"][0].clone(); entries].into();
+        let stamped = &mut material["timestampVerificationData"]["rfc3161Timestamps"];
+        *stamped = vec![stamped[0].clone(); timestamps].into();
+        judged(&policy, &case, &case.evidence_of(serde_json::to_vec(&bundle).unwrap())).fact()
+    };
+    assert!(matches!(fact(1, 8), ImageFact::Verified { .. }), "{:?}", fact(1, 8));
+    for (entries, timestamps) in [(1, 9), (9, 1), (1, 20_000)] {
+        assert!(matches!(fact(entries, timestamps), ImageFact::Unknown(Cause::TooLarge, _) | ImageFact::Untrusted(_)));
+    }
+    assert!(matches!(fact(0, 1), ImageFact::Untrusted(_)));
 }
 
 #[test]
@@ -155,7 +197,7 @@ fn one_signer_under_two_names_is_not_two() {
     let authorities = [authorities[0].as_str(), authorities[1].as_str()];
     let policy = case.policy_of(&Rule { threshold: Some(2), authorities: &authorities, ..Rule::default() }).unwrap();
     let reason = refusal(&judged(&policy, &case, &case.evidence()));
-    assert!(reason.contains("signed by 'a0', 'a1', of 2 signers needed"), "{reason}");
+    assert!(reason.contains("signed by 'a0', 'a1' (1 different), of 2 signers needed"), "{reason}");
 }
 
 #[test]

@@ -102,21 +102,38 @@ pub fn findings(facts: &Facts<'_>) -> Result<Vec<Finding>, BuildError> {
     QUESTIONS.iter().zip(answers).map(|(entry, answer)| finding(entry, answer, facts.file)).collect()
 }
 
-/// Whether Secrets of a file that a rule is for lie in clear; `clear` are those with clear values.
+/// Whether Secrets of a file that a rule is for lie in clear; `clear` are those with clear values. Comments are not read
+/// here, so a rule that goes by them leaves the question to a person.
 pub fn secrets_sealed(file: &str, clear: &[ClearSecret], rule: &CreationRule) -> Result<Finding, BuildError> {
+    if let (Some(first), true) = (clear.first(), rule.selection().is_by_comment()) {
+        let message = format!(
+            "values lie in clear in {}, and the creation rule tells by comments, which are not read, what to encrypt",
+            named(clear.iter())
+        );
+        let unknown = finding(&SECRETS_SEALED, (Verdict::Unknown, Some(Cause::Manual), message), file)?;
+        return Ok(at(first, unknown));
+    }
     let found: Vec<&ClearSecret> = clear.iter().filter(|secret| secret.should_be_sealed(rule)).collect();
     let Some(first) = found.first() else {
         return finding(&SECRETS_SEALED, pass("no Secret has a clear value that its creation rule encrypts"), file);
     };
-    let names: Vec<_> = found.iter().take(NAMED).map(|secret| portreeve_reports::source::shown(&secret.name)).collect();
-    let more = if found.len() > NAMED { format!(" and {} more", found.len() - NAMED) } else { String::new() };
-    let message =
-        format!(".sops.yaml says to encrypt this file, and values lie in clear in {}{more}", names.join(", "));
-    let mut finding = finding(&SECRETS_SEALED, (Verdict::Fail, None, message), file)?;
+    let names = named(found.iter().copied());
+    let message = format!(".sops.yaml says to encrypt this file, and values lie in clear in {names}");
+    Ok(at(first, finding(&SECRETS_SEALED, (Verdict::Fail, None, message), file)?))
+}
+
+fn named<'s>(secrets: impl ExactSizeIterator<Item = &'s ClearSecret>) -> String {
+    let more = secrets.len().saturating_sub(NAMED);
+    let names: Vec<_> = secrets.take(NAMED).map(|secret| portreeve_reports::source::shown(&secret.name)).collect();
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{more}", names.join(", "))
+}
+
+fn at(secret: &ClearSecret, mut finding: Finding) -> Finding {
     for location in &mut finding.locations {
-        (location.line, location.column) = (Some(first.place.line), Some(first.place.column));
+        (location.line, location.column) = (Some(secret.place.line), Some(secret.place.column));
     }
-    Ok(finding)
+    finding
 }
 
 fn finding(entry: &CodeEntry, (verdict, cause, message): Answer, file: &str) -> Result<Finding, BuildError> {

@@ -109,7 +109,8 @@ impl Selection {
         !self.is_by_comment() && self.is_encrypted(&scope)
     }
 
-    fn is_by_comment(&self) -> bool {
+    /// Whether comments tell what is encrypted.
+    pub(crate) fn is_by_comment(&self) -> bool {
         matches!(self.rule, Rule::UnencryptedCommentRegex(_) | Rule::EncryptedCommentRegex(_))
     }
 

@@ -281,7 +281,9 @@ fn a_secret_in_clear_is_one_whose_rule_encrypts_a_value_that_it_has() {
         assert_eq!(verdict(clear, "{}"), Verdict::Fail);
         assert_eq!(verdict(clear, "{encrypted_regex: ^(data|stringData)$}"), Verdict::Fail);
         assert_eq!(verdict(clear, "{encrypted_regex: ^password$}"), Verdict::Pass);
-        assert_eq!(verdict(clear, "{encrypted_comment_regex: sops}"), Verdict::Pass);
+        // Whether a comment says so is not read.
+        assert_eq!(verdict(clear, "{encrypted_comment_regex: sops}"), Verdict::Unknown);
+        assert_eq!(verdict(clear, "{unencrypted_comment_regex: clear}"), Verdict::Unknown);
     }
     assert_eq!(verdict("stringData: {host_unencrypted: a}\n", "{}"), Verdict::Pass);
 }

@@ -46,19 +46,20 @@ async fn the_time_that_is_given_bounds_every_command_as_a_whole() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_written_is_told_when_the_time_is_over_and_when_the_lease_is_lost() {
     let (site, proxy) = proxied("cut").await;
-    for number in 0..60 {
+    for number in 0..20 {
         site.write(&format!("app/{number}.yaml"), &config(&format!("c{number:02}"), "1"));
     }
     let slowly = || {
         proxy.fault(
             Match::path("force=false&fieldValidation=Strict").method("PATCH"),
-            Fault::Delay(Duration::from_millis(150)),
+            Fault::Delay(Duration::from_secs(2)),
             None,
         );
     };
     proxy.fault(Match::path("dryRun"), Fault::Delay(Duration::ZERO), None);
     slowly();
-    let output = site.run_async(&["apply", "--yes", "--timeout", "5s"]).await;
+    // Writes alone are slow: there is time for some of them on a busy machine, too, and never for all.
+    let output = site.run_async(&["apply", "--yes", "--timeout", "12s"]).await;
     assert_eq!(output.code, Some(5), "{}{}", output.stdout, output.stderr);
     let said = " written, 0 deleted before it stopped; the time of the command is over";
     assert!(output.stdout.contains(said), "{}{}", output.stdout, output.stderr);

@@ -255,6 +255,9 @@ async fn suspended_is_not_applied_until_it_is_resumed_and_destroy_suspends() {
     assert_eq!(site.run(&["destroy", "--yes"]).code, Some(0));
     assert!(site.api().get(&site.config_map("a")).await.is_err());
     assert!(site.inventory("app").await.is_empty());
+    let status = site.run(&["status"]);
+    assert!(status.stdout.contains("suspended") && !status.stdout.contains("pending"), "{}", status.stdout);
+    assert_eq!(status.code, Some(0), "{}", status.stdout);
     let again = site.run(&["apply", "--yes"]);
     assert_eq!(again.code, Some(1), "what was destroyed does not come back: {}", again.stdout);
     assert!(site.api().get(&site.config_map("a")).await.is_err());
@@ -353,6 +356,9 @@ async fn whether_a_platform_is_suspended_is_never_guessed() {
     let output = site.run(&["apply", "--yes"]);
     assert_eq!(output.code, Some(1), "{}{}", output.stdout, output.stderr);
     assert!(output.stdout.contains("restore the ConfigMap"), "{}", output.stdout);
+    let status = site.run(&["status"]);
+    assert_eq!(status.code, Some(5), "nor is it well: {}", status.stdout);
+    assert!(status.stdout.contains("failed"), "{}", status.stdout);
     assert!(site.api().get(&site.config_map("a")).await.is_err(), "what was destroyed does not come back");
 }
 

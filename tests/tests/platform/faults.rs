@@ -136,6 +136,23 @@ async fn a_kind_that_alone_cannot_be_listed_is_named_with_the_answer_and_what_to
     assert!(output.stdout.contains("the API server fails at it: the proxy answers 500"), "{}", output.stdout);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_busy_api_server_answers_is_waited_out_and_else_told() {
+    let (site, proxy) = proxied("busy").await;
+    manifests(&site, &[("a", "1")]);
+    for code in [429, 503, 504] {
+        proxy.fault(Match::path("/configmaps/a").method("PATCH"), Fault::Answer(code), Some(2));
+        proxy.fault(Match::path("/configmaps?labelSelector"), Fault::Answer(code), Some(2));
+    }
+    let output = site.run_async(&["apply", "--yes"]).await;
+    assert_eq!(output.code, Some(0), "{}{}", output.stdout, output.stderr);
+    proxy.fault(Match::path("/configmaps?labelSelector"), Fault::Answer(503), None);
+    let output = site.run_async(&["plan"]).await;
+    assert_eq!(output.code, Some(5), "{}{}", output.stdout, output.stderr);
+    assert!(output.stderr.contains("it answers 503: the proxy answers 503"), "{}", output.stderr);
+    assert!(!output.stderr.contains("no answer"), "{}", output.stderr);
+}
+
 #[tokio::test]
 async fn a_definition_that_never_establishes_is_waited_for_in_vain_and_told() {
     let site = Site::new("never").await;

@@ -19,12 +19,12 @@ pub(crate) fn configuration(site: &Site) -> Value {
     })
 }
 
-async fn keeping(site: &Site) -> Daemon {
+pub(crate) async fn keeping(site: &Site) -> Daemon {
     started(site, &configuration(site)).await
 }
 
 /// A daemon of this configuration, with the namespace that its lease is in.
-async fn started(site: &Site, configuration: &Value) -> Daemon {
+pub(crate) async fn started(site: &Site, configuration: &Value) -> Daemon {
     let own = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "portreeve-system"}});
     let _there = site.api().create(&own).await;
     let mut daemon = Daemon::configured(configuration, &[]);
@@ -37,23 +37,23 @@ fn value(object: &Value) -> Option<&str> {
 }
 
 /// Waits until a ConfigMap of the component has this value.
-async fn until_value(site: &Site, name: &str, wanted: &str) {
+pub(crate) async fn until_value(site: &Site, name: &str, wanted: &str) {
     let probe = |object: &Value| (value(object) == Some(wanted)).then_some(());
     site.api().wait_for(&site.config_map(name), wanted, probe).await;
 }
 
 /// The open finding of a code about the component.
-async fn finding(daemon: &Daemon, code: &str) -> Value {
+pub(crate) async fn finding(daemon: &Daemon, code: &str) -> Value {
     daemon.wait_for(&format!("code={code}"), "a finding about the component", |found| found.first().cloned()).await
 }
 
 /// Waits until there is no open finding of a code.
-async fn resolved(daemon: &Daemon, code: &str) {
+pub(crate) async fn resolved(daemon: &Daemon, code: &str) {
     let none = |found: &[Value]| found.is_empty().then_some(());
     daemon.wait_for(&format!("code={code}"), "no finding any more", none).await;
 }
 
-fn message(finding: &Value) -> &str {
+pub(crate) fn message(finding: &Value) -> &str {
     finding["message"].as_str().unwrap_or_default()
 }
 
@@ -122,34 +122,6 @@ async fn drift_is_only_said_where_the_mode_is_warn_and_never_fought_over() {
     assert!(message(&found).contains("data.value is tests's"), "{found}");
     resolved(&daemon, "PR-5005").await;
     assert_eq!(value(&site.api().get(&site.config_map("a")).await.unwrap()), Some("operator"));
-}
-
-#[tokio::test]
-async fn of_a_secret_too_a_change_of_the_manifest_is_told_from_drift() {
-    let site = Site::new("told").await;
-    site.component("drift: warn");
-    let secret =
-        |value: &str| format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: s}}\nstringData: {{k: '{value}'}}\n");
-    let path = format!("/api/v1/namespaces/{}/secrets/s", site.namespace);
-    let until = async |wanted: &str| {
-        let probe = |object: &Value| (object["data"]["k"] == *wanted).then_some(());
-        site.api().wait_for(&path, wanted, probe).await;
-    };
-    site.write("app/s.yaml", &secret("one"));
-    let daemon = keeping(&site).await;
-    until("b25l").await;
-    site.write("app/s.yaml", &secret("two"));
-    until("dHdv").await;
-    site.api().merge(&path, &json!({"stringData": {"k": "drifted"}})).await.unwrap();
-    let found = finding(&daemon, "PR-5005").await;
-    assert!(message(&found).contains("Secret/s is modified (data.k"), "{found}");
-    until("ZHJpZnRlZA==").await;
-    // Somebody asks for it.
-    assert_eq!(site.run_async(&["apply", "--yes"]).await.code, Some(0));
-    until("dHdv").await;
-    resolved(&daemon, "PR-5005").await;
-    site.write("app/s.yaml", &secret("three"));
-    until("dGhyZWU=").await;
 }
 
 #[tokio::test]
@@ -420,28 +392,6 @@ async fn exceptions_about_a_platform_are_not_unused_where_none_is_kept() {
     let daemon = started(&site, &configuration).await;
     let found = daemon.wait_for("code=PR-0002", "an audit", |found| found.first().map(|_| found.to_vec())).await;
     assert!(found.len() == 1 && message(&found[0]).contains("e-c-0057"), "{found:#?}");
-}
-
-#[tokio::test]
-async fn a_platform_whose_lease_has_no_namespace_says_so() {
-    let site = Site::new("leaseless").await;
-    site.write("app/a.yaml", &config("a", "1"));
-    let mut configuration = configuration(&site);
-    let lease_namespace = format!("{}-lease", site.name);
-    configuration["leader"]["namespace"] = json!(lease_namespace);
-    let mut daemon = Daemon::configured(&configuration, &[]);
-    daemon.start().await;
-    let found = finding(&daemon, "PR-5003").await;
-    assert!(message(&found).contains("nothing of the platform is applied or corrected"), "{found}");
-    assert!(
-        message(&found)
-            .contains(&format!("\"{lease_namespace}\" not found; create the namespace, or set 'leader.namespace'")),
-        "{found}"
-    );
-    assert!(daemon.log().contains("the platform is not kept"), "{}", daemon.log());
-    site.plane.create_namespace(&lease_namespace).await;
-    until_value(&site, "a", "1").await;
-    resolved(&daemon, "PR-5003").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,10 @@
 //! What the daemon may read, and what it says of what it may not.
 
+use portreeve_tests::api_proxy::{ApiProxy, Fault, Match};
 use portreeve_tests::chart::{NAMESPACE, of_kind};
-use portreeve_tests::daemon::summaries;
+use portreeve_tests::daemon::{Daemon, summaries};
+use portreeve_tests::desk::Desk;
+use portreeve_tests::process::START;
 use serde_json::{Value, json};
 
 use crate::site::{Site, configured, one, pod};
@@ -61,4 +64,51 @@ async fn a_kind_that_may_not_be_read_is_unknown_until_it_may_and_the_others_are_
     let none = |found: &[Value]| found.iter().all(|finding| finding["subject"]["kind"] == "Secret").then_some(());
     daemon.wait_for("code=PR-0006", "the granted rights are noticed", none).await;
     daemon.wait_for(&query, "the CronJob", |found| one(found, "unseen").cloned()).await;
+}
+
+/// Exceptions that nothing needs: of a credential, of an encrypted file, and of an object.
+fn unneeded() -> String {
+    let exception = |(name, code, kind): (&str, &str, &str)| {
+        format!(
+            "apiVersion: portreeve.dev/v1alpha1\nkind: ClusterException\nmetadata: {{name: {name}}}\nspec: {{codes: [{code}], \
+             subjects: {{kinds: [{kind}], names: [none]}}, owner: o, reason: r, expires: 2999-01-31}}\n"
+        )
+    };
+    let all =
+        [("of-credential", "PR-4001", "Credential"), ("of-file", "PR-3001", "File"), ("of-object", "C-0057", "Pod")];
+    all.map(exception).join("---\n")
+}
+
+/// The names of those that are told as unused.
+fn told_as_unused(findings: &[Value]) -> Vec<&'static str> {
+    let unused: Vec<_> =
+        findings.iter().filter(|it| it["code"] == "PR-0002" && it["verdict"] == "fail").map(Value::to_string).collect();
+    let is_told = |name: &&str| unused.iter().any(|finding| finding.contains(name));
+    ["of-credential", "of-file", "of-object"].into_iter().filter(is_told).collect()
+}
+
+#[tokio::test]
+async fn an_exception_for_what_could_not_be_read_is_not_told_as_unused() {
+    let site = Site::shared().await;
+    let proxy = ApiProxy::start(site.plane).await;
+    let config = json!({"cluster": {"kubeconfig": proxy.kubeconfig()}, "secrets": {"clusterRead": "full"},
+        "exceptions": ["exceptions.yaml"]});
+    let desk = Desk::new();
+    desk.file("portreeve.yaml", config.to_string());
+    desk.file("exceptions.yaml", unneeded());
+    let check = async || {
+        let report = desk.run_measured(&["check", "--format", "json", "cluster"], START).await.output.json();
+        told_as_unused(report["findings"].as_array().unwrap())
+    };
+    assert_eq!(check().await, ["of-credential", "of-object"], "an API server has no encrypted files");
+    proxy.fault(Match::path("/api/v1/secrets"), Fault::Answer(403), None);
+    assert_eq!(check().await, ["of-object"]);
+    proxy.heal();
+    proxy.fault(Match::path("/api/v1/configmaps"), Fault::Answer(403), None);
+    assert_eq!(check().await, ["of-object"]);
+
+    let mut daemon = Daemon::configured(&config, &[("exceptions.yaml".to_owned(), unneeded())]);
+    daemon.start().await;
+    let audited = |found: &[Value]| Some(told_as_unused(found)).filter(|told| !told.is_empty());
+    assert_eq!(daemon.wait_for("code=PR-0002", "an audit", audited).await, ["of-object"]);
 }

@@ -9,7 +9,8 @@ use portreeve_policies::image_contract::contents::{ImageContents, InvalidPlatfor
 use portreeve_policies::image_contract::read::{self, Blobs, Descriptor, Listed, Manifest};
 use portreeve_policies::image_contract::rules::{Budgets, KIND_LABEL, Kind, Wanted};
 use portreeve_policies::layers::{Caps, Problem};
-use portreeve_reports::gate::ExitCode;
+use portreeve_reports::Cause;
+use portreeve_reports::gate::{self, ExitCode};
 use portreeve_trust::evidence::Lookup;
 
 use super::super::args::{self, GlobalArgs, RegistryArgs, ThresholdArgs};
@@ -110,20 +111,34 @@ pub(super) fn run(args: &CheckArgs, global: &GlobalArgs) -> Outcome {
     let deadline = Deadline::after(global.timeout_of_images());
     let options = JudgeOptions { now: Timestamp::now(), deadline };
     let targets = args.images.iter().map(|image| target(image)).collect::<Result<Vec<_>, _>>()?;
-    let mut check =
-        Check { args, options, caps: Caps::default(), contracts: Contracts::default(), inventories: Vec::new() };
+    let mut check = Check {
+        args,
+        options,
+        caps: Caps::default(),
+        contracts: Contracts::default(),
+        missing: Contracts::default(),
+        inventories: Vec::new(),
+    };
     let mut nothing = Vec::new();
     for target in &targets {
         nothing.extend(check.target(target, judge.registry())?);
     }
     let mut judged = judge.contracts(check.contracts, &options);
     judged.findings.extend(judge.audit_exceptions(&judged.usage, options.now, &Asked::default()));
-    let report = judge.report(judged, 0);
+    // One that does not exist is as unknown as at every door; that there is nothing to check is a matter of the exit.
+    let present = judge.report(judged, 0);
+    let missing = judge.contracts(check.missing, &options);
+    let mut report = present.clone();
+    report.findings.extend(missing.findings);
+    report.images.extend(missing.images);
     let anchor = targets.iter().find_map(Target::file).or(loaded.file.as_deref());
     let to = (global, output::anchor(anchor));
     let written = args.inventory.as_deref().map(|file| inventory(file, &check.inventories));
     nothing.iter().for_each(|line| output::say(line));
-    let mut exits = vec![output::finish(&report, &args.output, &args.fail.threshold(&loaded.config), to)?];
+    let mut exits = output::render(&report, &args.output, to)?;
+    let decision = gate::decide(&present, &args.fail.threshold(&loaded.config));
+    output::say(&decision.why);
+    exits.push(decision.code);
     exits.extend((!nothing.is_empty()).then_some(ExitCode::NothingToCheck));
     if let Some(Err(failure)) = written {
         output::complain(&failure.message);
@@ -179,6 +194,8 @@ struct Check<'a> {
     options: JudgeOptions,
     caps: Caps,
     contracts: Contracts,
+    /// Of images that the registry does not have.
+    missing: Contracts,
     inventories: Vec<Inventory>,
 }
 
@@ -206,7 +223,13 @@ impl Check<'_> {
         };
         match pulled.root() {
             Lookup::Found(root) => Ok(self.root(&pulled, &root, looked(Some(root.digest.clone())))),
-            Lookup::Absent => Ok(vec![format!("no such image: {text}")]),
+            Lookup::Absent => {
+                let message = "the registry has no such image; correct the reference, or push the image".to_owned();
+                let (looked, image) = (looked(None), read::unread(Problem { cause: Cause::Unreachable, message }));
+                let wanted = self.wanted(&looked, &image);
+                self.missing.add(&looked, &image, &wanted);
+                Ok(vec![format!("no such image: {text}")])
+            }
             Lookup::Indeterminate(cause, message) => {
                 self.unread(&looked(None), Problem { cause, message });
                 Ok(Nothing::new())

@@ -10,7 +10,7 @@ use crate::cluster::key::ObjectKey;
 use crate::platform::deploy::Applied;
 use crate::platform::diff;
 use crate::platform::health::{Health, health};
-use crate::platform::inventory::{Entry, Inventory};
+use crate::platform::inventory::{Entry, Inventory, WHOLE};
 use crate::platform::keep::{Look, Outcome, State, Stop};
 use crate::platform::plan::{self, Action, ComponentPlan, Planned};
 use crate::platform::prune::Fate;
@@ -35,7 +35,7 @@ pub(super) fn plan(look: &Look<'_>, outcomes: &[Outcome]) -> String {
         let component = &outcome.component;
         let _ = writeln!(text, "{} ({}): {}", component.name, place(outcome), headline(outcome));
         if let Some(plan) = &outcome.plan {
-            plan.objects.iter().for_each(|planned| object(&mut text, planned));
+            plan.objects.iter().for_each(|planned| object(&mut text, planned, outcome.stop.as_ref()));
             leftovers(&mut text, plan);
         }
         for (key, health) in &outcome.unhealthy {
@@ -113,7 +113,16 @@ fn stop_words(stop: &Stop) -> String {
     }
 }
 
-fn object(text: &mut String, planned: &Planned) {
+/// Why an object is left as it is, unless the component's headline says so.
+fn why_left(planned: &Planned, stop: Option<&Stop>) -> Option<String> {
+    match (&planned.action, stop) {
+        (Action::Refused(_), Some(Stop::Refused(_))) | (Action::Foreign(_), Some(Stop::Foreign(_))) => None,
+        (Action::Refused(failure), _) => Some(failure.to_string()),
+        _ => plan::foreign(planned),
+    }
+}
+
+fn object(text: &mut String, planned: &Planned, stop: Option<&Stop>) {
     let key = &planned.wanted.address.key;
     let mark = match &planned.action {
         Action::Create { .. } => '+',
@@ -126,7 +135,8 @@ fn object(text: &mut String, planned: &Planned) {
         Action::Move(component) => format!(" (from {component})"),
         _ => String::new(),
     };
-    let _ = writeln!(text, "  {mark} {} {key}{from}", planned.action.as_str());
+    let why = why_left(planned, stop).map_or_else(String::new, |why| format!(": {why}"));
+    let _ = writeln!(text, "  {mark} {} {key}{from}{why}", planned.action.as_str());
     let told = planned.changes.iter().map(|told| (told, "")).chain(planned.yields.iter().map(|told| (told, "left: ")));
     for (told, word) in told {
         let value = |value: Option<&Value>| diff::shown(&key.kind, &told.change.path, value);
@@ -262,9 +272,14 @@ impl Row {
     pub(super) async fn of(look: &Look<'_>, component: &Component, applier: &Applier) -> Result<Self, ApiFailure> {
         let name = &component.name;
         let (unhealthy, waits_for) = (Vec::new(), Vec::new());
-        let mut row = Self { name: name.clone(), state: State::Pending, objects: 0, unhealthy, waits_for };
-        let Some(known) = look.inventories.get(name) else { return Ok(row) };
-        let Ok(inventory) = known else { return Ok(Self { state: State::Failed, ..row }) };
+        // What was destroyed has no inventory any more, and does not come back.
+        let state = if look.is_suspended(name) { State::Suspended } else { State::Pending };
+        let mut row = Self { name: name.clone(), state, objects: 0, unhealthy, waits_for };
+        let is_damaged = |name: &str| matches!(look.inventories.get(name), Some(Err(_)));
+        if is_damaged(WHOLE) || is_damaged(name) {
+            return Ok(Self { state: State::Failed, ..row });
+        }
+        let Some(Ok(inventory)) = look.inventories.get(name) else { return Ok(row) };
         row.objects = inventory.entries().len();
         row.state = State::Healthy;
         for Entry { address, .. } in inventory.entries() {

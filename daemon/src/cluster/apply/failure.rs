@@ -5,13 +5,12 @@ use std::time::Duration;
 use portreeve_reports::Cause;
 use portreeve_reports::source::shown;
 
+use super::words::{Words, cut};
 use crate::runtime::errors::chain;
 use crate::runtime::leader::LeadershipLost;
 
-/// Most conflicts and words that are told.
+/// Most conflicts that are told.
 const MAX_TOLD: usize = 20;
-/// Longest text of the server that is passed on.
-const MAX_WORDS: usize = 400;
 
 /// A field that another manager owns.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,61 +137,21 @@ impl ApiFailure {
     }
 }
 
-/// Whether the server's words may be passed on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Words {
-    /// They are told, cut.
-    Told,
-    /// They are about a Secret, and may quote its values.
-    Withheld,
-}
-
-impl Words {
-    fn of(self, text: &str) -> String {
-        match self {
-            Self::Told => words(text),
-            Self::Withheld if is_of_rights(text) => words(text),
-            Self::Withheld => format!("{}{WITHHELD}", hint(text)),
-        }
-    }
-}
-
-const WITHHELD: &str = "the API server's words are left out, they may quote a value of the Secret";
-
-/// Whether it says which right is missing, and quotes nothing of what was sent.
-fn is_of_rights(text: &str) -> bool {
-    text.starts_with("secrets ") && text.contains(" is forbidden: User \"") && !text.contains("denied request")
-}
-
-/// What can be said of a Secret without the server's words.
-fn hint(text: &str) -> String {
-    // The name of a webhook is in its configuration.
-    let webhook = text.split_once("failed calling webhook \"").and_then(|(_, rest)| rest.split('"').next());
-    if let Some(webhook) = webhook {
-        return format!("the webhook {} could not be asked; ", shown(webhook));
-    }
-    if ["base64", "unmarshal", "typed patch"].iter().any(|word| text.contains(word)) {
-        return "look for a value that is no text or no base64; ".to_owned();
-    }
-    // The one thing that a caller decides by.
-    if text.contains("immutable") { "it is immutable; ".to_owned() } else { String::new() }
-}
-
 impl ApiFailure {
     pub(super) fn of(error: kube::Error, told: Words) -> Self {
         let status = match error {
             kube::Error::Api(status) => status,
-            other => return Self::Unreachable(words(&chain(&other))),
+            other => return Self::Unreachable(cut(&chain(&other))),
         };
         // Where an object is not there, or has changed, the server itself names it and nothing else.
         let is_name_only = matches!(status.code, 404 | 409) && !status.message.starts_with("admission webhook");
-        let message = if is_name_only { Words::Told } else { told }.of(&status.message);
+        let message = if is_name_only { Words::Told } else { told }.of(&status);
         let causes = status.details.iter().flat_map(|details| &details.causes);
         // Causes name managers and fields, no values.
         let owned: Vec<FieldConflict> = causes
             .filter(|cause| cause.reason == "FieldManagerConflict")
             .take(MAX_TOLD)
-            .map(|cause| FieldConflict { field: shown(&cause.field), owner: words(&cause.message) })
+            .map(|cause| FieldConflict { field: shown(&cause.field), owner: cut(&cause.message) })
             .collect();
         match (status.code, status.reason.as_str()) {
             (401 | 403, _) => Self::Forbidden(message),
@@ -205,7 +164,7 @@ impl ApiFailure {
             (500, _) if is_mistake(&status.message) => Self::Invalid(message),
             (500, _) => Self::Failed(message),
             (429, _) => Self::RateLimited(message),
-            (code, _) => Self::Unreachable(format!("{code} {message}")),
+            (code, _) => Self::Unreachable(format!("it answers {code}: {message}")),
         }
     }
 }
@@ -220,12 +179,6 @@ fn told(conflicts: &[FieldConflict]) -> String {
     list.join(", ")
 }
 
-/// The server's words may quote what was sent to it: cut, and without what moves a cursor.
-fn words(text: &str) -> String {
-    let cut: String = text.chars().take(MAX_WORDS).map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if text.chars().nth(MAX_WORDS).is_some() { cut + "…" } else { cut }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -233,20 +186,6 @@ mod tests {
     fn of_secret(code: u16, message: &str) -> ApiFailure {
         let status = kube::core::Status { code, message: message.to_owned(), ..kube::core::Status::default() };
         ApiFailure::of(kube::Error::Api(Box::new(status)), Words::Withheld)
-    }
-
-    #[test]
-    fn of_a_secret_only_what_quotes_no_value_is_told_and_a_hint_where_it_fits() {
-        let rights = r#"secrets "s" is forbidden: User "jane" cannot patch resource "secrets" in API group """#;
-        assert_eq!(of_secret(403, rights), ApiFailure::Forbidden(rights.to_owned()));
-        let policy = r#"secrets "s" is forbidden: User "jane" denied request: the password hunter2 is weak"#;
-        let said = of_secret(403, policy).to_string();
-        assert!(!said.contains("hunter2") && !said.contains("base64"), "{said}");
-        let webhook = r#"Internal error occurred: failed calling webhook "a.example.org": Post hunter2"#;
-        let said = of_secret(500, webhook).to_string();
-        assert!(said.contains("the webhook a.example.org could not be asked") && !said.contains("hunter2"), "{said}");
-        let said = of_secret(500, "Internal error occurred: illegal base64 data at input byte 4");
-        assert!(matches!(&said, ApiFailure::Invalid(words) if words.contains("no base64")), "{said}");
     }
 
     #[test]

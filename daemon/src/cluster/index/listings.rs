@@ -2,7 +2,7 @@
 
 use portreeve_policies::world::RelatedKind;
 use portreeve_reports::Cause;
-use portreeve_secrets::credentials::Values;
+use portreeve_secrets::credentials::{self, Values};
 
 use super::Index;
 use super::anchors::Anchor;
@@ -37,6 +37,12 @@ impl Index {
     /// Whether all objects of a kind are known.
     pub fn is_kind_listed(&self, group: &str, kind: &str) -> bool {
         WatchedKind::find(group, kind).is_some_and(|kind| self.is_listed(Some(kind)))
+    }
+
+    /// Whether all that may hold credentials was listed, and its values may be looked into.
+    pub fn are_credentials_read(&self) -> bool {
+        let mut holders = KINDS.iter().filter(|kind| credentials::holds_credentials(kind.group, kind.kind));
+        holders.all(|kind| self.is_listed(Some(kind)) && !self.hidden_values.contains(kind.plural))
     }
 
     /// Whether all kinds with images were listed and all files read, so that an image nobody uses is proven to be

@@ -3,6 +3,7 @@ use portreeve_policies::world::Known;
 use portreeve_reports::Verdict;
 
 use super::*;
+use crate::config::valid::ClusterRead;
 
 /// Objects as an API server says them: without files.
 fn items(yaml: &str) -> Vec<Item> {
@@ -258,4 +259,20 @@ fn a_workload_kind_that_is_hidden_hides_all_owners() {
     assert!(matches!(index.world().owner_template(&pod), Known::Hidden(Cause::Forbidden)));
     index.listed(kind("ReplicaSet"));
     assert!(matches!(index.world().owner_template(&pod), Known::Absent));
+}
+
+#[test]
+fn credentials_are_read_when_all_kinds_that_hold_them_are_listed_with_their_values() {
+    let mut index = Index::new();
+    assert!(!index.are_credentials_read());
+    KINDS.iter().for_each(|kind| drop(index.listed(kind)));
+    assert!(index.are_credentials_read());
+    for holder in ["ConfigMap", "Secret"] {
+        index.hide(kind(holder), Cause::Forbidden, "no");
+        assert!(!index.are_credentials_read(), "{holder}");
+        index.listed(kind(holder));
+    }
+    assert!(index.are_credentials_read());
+    index.listed(kind("Secret").read_as(ClusterRead::Metadata).unwrap());
+    assert!(!index.are_credentials_read());
 }

@@ -54,6 +54,11 @@ impl RawObject {
         }
     }
 
+    /// The version; empty when it has none.
+    pub(super) fn version(&self) -> String {
+        self.metadata.resource_version.clone().unwrap_or_default()
+    }
+
     /// The object, or why it cannot be read. Items of lists state no kind: it is the one that was asked for.
     pub(super) fn into_item(mut self, kind: &WatchedKind) -> Item {
         let key = self.key(kind);

@@ -1,8 +1,6 @@
-use kube::runtime::watcher::Event as Watched;
 use serde_json::json;
 
 use super::*;
-use crate::cluster::key::ObjectKey;
 
 fn pods() -> &'static WatchedKind {
     WatchedKind::find("", "Pod").unwrap()
@@ -39,32 +37,6 @@ fn a_bad_object_is_data_with_the_key_of_its_delete() {
         assert_eq!(unreadable.identity.unwrap().name, "web");
     }
     assert_eq!(raw(json!(7)).key(pods()).name, "".into());
-}
-
-#[test]
-fn a_list_is_handed_over_when_it_is_complete() {
-    let mut listed = None;
-    assert!(fold(pods(), Watched::Init, &mut listed).is_none());
-    assert!(fold(pods(), Watched::InitApply(raw(pod("a"))), &mut listed).is_none());
-    assert!(fold(pods(), Watched::InitApply(raw(pod("b"))), &mut listed).is_none());
-    let Some(Event::Listed(kind, items)) = fold(pods(), Watched::InitDone, &mut listed) else { panic!("no list") };
-    assert_eq!((kind.kind, items.len()), ("Pod", 2));
-    // A list that was broken off is forgotten with the next one.
-    fold(pods(), Watched::Init, &mut listed);
-    fold(pods(), Watched::InitApply(raw(pod("a"))), &mut listed);
-    fold(pods(), Watched::Init, &mut listed);
-    let Some(Event::Listed(_, items)) = fold(pods(), Watched::InitDone, &mut listed) else { panic!("no list") };
-    assert!(items.is_empty());
-}
-
-#[test]
-fn changes_and_deletes_name_their_object() {
-    let key = ObjectKey { group: "".into(), kind: "Pod".into(), namespace: "dev".into(), name: "web".into() };
-    let applied = fold(pods(), Watched::Apply(raw(pod("web"))), &mut None);
-    assert!(matches!(applied, Some(Event::Applied(item)) if item.key() == key));
-    let deleted =
-        fold(pods(), Watched::Delete(raw(json!({"metadata": {"name": "web", "namespace": "dev"}}))), &mut None);
-    assert!(matches!(deleted, Some(Event::Deleted(deleted)) if deleted == key));
 }
 
 /// An API server that answers the n-th request for pods with the n-th answer, and holds all later ones open.
@@ -148,6 +120,67 @@ async fn a_refused_kind_is_hidden_and_listed_when_it_is_granted() {
     })
     .await;
     assert_eq!(restarts, 2);
+}
+
+fn list(version: &str, names: &[&str], more: &str) -> (u16, String) {
+    let items: Vec<_> = names.iter().map(|name| pod(name)).collect();
+    let metadata = json!({"resourceVersion": version, "continue": more});
+    (200, json!({"kind": "PodList", "apiVersion": "v1", "metadata": metadata, "items": items}).to_string())
+}
+
+async fn next_list(events: &mut mpsc::Receiver<Event>) -> Vec<String> {
+    match events.recv().await {
+        Some(Event::Listed(_, items)) => items.iter().map(|item| item.key().name.to_string()).collect(),
+        other => panic!("no list, but {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_list_is_handed_over_when_it_is_complete() {
+    let answers = vec![
+        refusal(422, "no streaming"),
+        list("7", &["a"], "more"),
+        refusal(500, "broken off"),
+        list("7", &["b"], "more"),
+        list("7", &["c"], ""),
+    ];
+    let restarts = watched(answers, async |events| assert_eq!(next_list(events).await, ["b", "c"])).await;
+    assert_eq!(restarts, 2);
+}
+
+#[tokio::test]
+async fn a_forgotten_version_is_listed_anew_and_a_list_of_the_past_is_none() {
+    let answers = vec![
+        refusal(422, "no streaming"),
+        list("7", &["a"], ""),
+        refusal(410, "too old resource version"),
+        list("6", &[], ""),
+        list("9", &["b"], ""),
+        (200, watch_line("MODIFIED", &pod("b"))),
+    ];
+    let restarts = watched(answers, async |events| {
+        assert_eq!(next_list(events).await, ["a"]);
+        assert_eq!(next_list(events).await, ["b"], "the version after the one that is known");
+        assert!(matches!(events.recv().await, Some(Event::Applied(item)) if *item.key().name == *"b"));
+    })
+    .await;
+    assert_eq!(restarts, 3);
+}
+
+#[tokio::test]
+async fn an_error_within_a_watch_is_no_event_that_is_passed_over() {
+    let status = serde_json::from_str(&refusal(500, "etcd is away").1).unwrap();
+    let answers = vec![
+        refusal(422, "no streaming"),
+        list("7", &["a"], ""),
+        (200, watch_line("ERROR", &status)),
+        list("9", &["b"], ""),
+    ];
+    watched(answers, async |events| {
+        assert_eq!(next_list(events).await, ["a"]);
+        assert_eq!(next_list(events).await, ["b"]);
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use futures::FutureExt as _;
-use portreeve_api::platform::{CODES, DRIFT, SUSPENDED, UNHEALTHY};
+use portreeve_api::platform::{CODES, DRIFT, NOT_APPLIED, SUSPENDED, UNHEALTHY};
 use portreeve_reports::{FindingBuilder, Location};
 
 use super::*;
@@ -137,6 +137,23 @@ async fn a_question_without_an_answer_or_with_an_unknown_one_makes_no_exception_
 }
 
 #[tokio::test]
+async fn a_question_that_does_not_apply_to_a_component_makes_no_exception_unused() {
+    Site::with(async |site| {
+        let tenure = tenure(1);
+        let leading = tenure.leading().unwrap();
+        site.except("[PR-5003]");
+        let not_applied = |verdict| found(|entry| if entry.code == NOT_APPLIED.code { verdict } else { Verdict::Pass });
+        site.found(&tenure, not_applied(Verdict::NotApplicable)).await;
+        site.ledger.looked(&leading).await;
+        assert_eq!(site.audit(), Verdict::NotApplicable, "what is suspended is not applied");
+        site.found(&tenure, not_applied(Verdict::Pass)).await;
+        site.ledger.looked(&leading).await;
+        assert_eq!(site.audit(), Verdict::Fail);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_the_store_did_not_take_is_known_and_recorded_again() {
     Site::with(async |site| {
         site.store.fence(Epoch::new(5)).await.unwrap();
@@ -154,15 +171,62 @@ async fn what_the_store_did_not_take_is_known_and_recorded_again() {
 }
 
 #[tokio::test]
+async fn what_nobody_waited_for_is_recorded_again() {
+    Site::with(async |site| {
+        let tenure = tenure(1);
+        assert!(site.found(&tenure, drifted()).await);
+        assert!(site.found(&tenure, found(|_| Verdict::Pass)).now_or_never().is_none(), "the store is waited for");
+        assert!(site.ledger.entries.values().all(|entry| !entry.is_stored));
+        site.ledger.lay_again(&tenure.leading().unwrap()).await;
+        assert!(site.ledger.entries.values().all(|entry| entry.is_stored));
+        assert_eq!(site.open().await, []);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn why_there_is_no_term_is_told_beside_what_was_found_in_the_last_one_and_exceptions_count() {
+    Site::with(async |site| {
+        let hub = subject("p", "hub").key();
+        let refused = |verdict| found(|_| verdict).into_iter().find(|it| it.code == NOT_APPLIED.code()).unwrap();
+        site.found(&tenure(1), drifted()).await;
+        assert!(site.ledger.found_without_term(hub.clone(), refused(Verdict::Fail)).await);
+        let mut open = site.open().await;
+        open.sort_by(|a, b| a.0.cmp(&b.0));
+        assert_eq!(open, [NOT_APPLIED, DRIFT].map(|entry| (entry.code.to_owned(), Verdict::Fail)));
+        site.except("[PR-5003]");
+        site.ledger.rules_changed().await;
+        assert!(site.ledger.found_without_term(hub.clone(), refused(Verdict::Fail)).await);
+        assert!(site.ledger.rules_changed().now_or_never().is_none(), "these are laid over it");
+        assert!(site.open().await.contains(&(NOT_APPLIED.code.to_owned(), Verdict::Excepted)));
+        assert!(site.ledger.found_without_term(hub, refused(Verdict::Pass)).await);
+        assert_eq!(site.open().await, [(DRIFT.code.to_owned(), Verdict::Fail)]);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn the_first_look_of_a_keeper_is_waited_for_a_bounded_time() {
     let needs = Needs::default();
     assert!(!needs.are_awaited(), "there is no keeper");
     let waits_since = Instant::now().checked_sub(FIRST_LOOK - Duration::from_millis(200)).unwrap();
-    needs.told().insert(Keeper::Secrets, Told::Since(waits_since));
+    needs.await_from(Keeper::Secrets, waits_since);
     assert!(needs.are_awaited());
     needs.news().await;
     assert!(!needs.are_awaited(), "it never looks");
     needs.tell(Keeper::Secrets, Need { version: 0, usage: Usage::default(), asked: BTreeSet::new() });
     needs.news().await;
     assert!(needs.news().now_or_never().is_none(), "nothing is new");
+}
+
+#[tokio::test]
+async fn an_audit_that_is_owed_is_not_lost_while_its_task_does_something_else() {
+    let needs = Needs::default();
+    let waits_since = Instant::now().checked_sub(FIRST_LOOK - Duration::from_millis(200)).unwrap();
+    needs.await_from(Keeper::Secrets, waits_since);
+    assert!(needs.news().now_or_never().is_none(), "the first look is waited for");
+    // Another branch of the loop is at work when the time is over.
+    tokio::time::sleep_until(waits_since + FIRST_LOOK).await;
+    assert!(needs.news().now_or_never().is_some());
+    assert!(needs.news().now_or_never().is_none(), "once");
 }

@@ -12,6 +12,8 @@ use crate::platform::build::{Part, Validated};
 use crate::platform::keep::State;
 use crate::runtime::supervisor::blocking;
 
+/// Why nothing can be said of components.
+pub(super) const NOT_LOOKED_AT: &str = "NotLookedAt";
 /// Most components that a condition names.
 const MAX_NAMED: usize = 20;
 
@@ -122,19 +124,24 @@ fn built(validated: Validated, of: About) -> Loaded {
     Loaded { validated, parts, of }
 }
 
-/// Whether all components are healthy; else the worst state as a reason, and what is not healthy.
-pub(super) fn summary<'a>(states: impl Iterator<Item = (&'a str, State)>) -> (bool, &'static str, String) {
-    let states: Vec<(&str, State)> = states.collect();
-    let is_off = |(_, state): &&(&str, State)| *state != State::Healthy;
-    let off: Vec<&(&str, State)> = states.iter().filter(is_off).collect();
+/// Whether all components are healthy; else the worst state as a reason, and what is not healthy. A component that was
+/// not looked at is not healthy either: after a failure it may be waited with.
+pub(super) fn summary<'a>(states: impl Iterator<Item = (&'a str, Option<State>)>) -> (bool, &'static str, String) {
+    let states: Vec<(&str, Option<State>)> = states.collect();
+    let is_off = |(_, state): &&(&str, Option<State>)| *state != Some(State::Healthy);
+    let off: Vec<&(&str, Option<State>)> = states.iter().filter(is_off).collect();
     let badness = |state: State| State::ALL.iter().position(|known| *known == state);
-    let worst = off.iter().map(|(_, state)| *state).max_by_key(|state| badness(*state));
+    let worst = off.iter().filter_map(|(_, state)| *state).max_by_key(|state| badness(*state));
     let healthy = format!("{} of {} components are healthy", states.len() - off.len(), states.len());
-    let named = off.iter().take(MAX_NAMED).map(|(name, state)| format!("; {name} is {}", state.as_str()));
+    let named = off.iter().take(MAX_NAMED).map(|(name, state)| match state {
+        Some(state) => format!("; {name} is {}", state.as_str()),
+        None => format!("; {name} was not looked at yet"),
+    });
     let more = off.len().saturating_sub(MAX_NAMED);
     let more = (more > 0).then(|| format!("; and {more} more are not"));
     let message = std::iter::once(healthy).chain(named).chain(more).collect();
-    (worst.is_none(), worst.map_or("Healthy", reason), message)
+    let otherwise = if off.is_empty() { "Healthy" } else { NOT_LOOKED_AT };
+    (off.is_empty(), worst.map_or(otherwise, reason), message)
 }
 
 fn reason(state: State) -> &'static str {
@@ -179,13 +186,21 @@ mod tests {
 
     #[test]
     fn a_platform_is_ready_when_all_its_components_are_healthy_and_else_says_which_are_not() {
-        let healthy = [("a", State::Healthy), ("b", State::Healthy)];
+        let healthy = [("a", Some(State::Healthy)), ("b", Some(State::Healthy))];
         assert_eq!(summary(healthy.into_iter()), (true, "Healthy", "2 of 2 components are healthy".to_owned()));
-        let mixed = [("a", State::KeptBack), ("b", State::Healthy), ("c", State::Progressing)];
+        let mixed = [("a", Some(State::KeptBack)), ("b", Some(State::Healthy)), ("c", Some(State::Progressing))];
         let said = "1 of 3 components are healthy; a is kept-back; c is progressing".to_owned();
         assert_eq!(summary(mixed.into_iter()), (false, "KeptBack", said));
         let names: Vec<String> = (0..200).map(|number| format!("c{number}")).collect();
-        let (_, _, said) = summary(names.iter().map(|name| (name.as_str(), State::Failed)));
+        let (_, _, said) = summary(names.iter().map(|name| (name.as_str(), Some(State::Failed))));
         assert!(said.len() < 1_000 && said.ends_with("; and 180 more are not"), "{said}");
+    }
+
+    #[test]
+    fn a_component_that_was_not_looked_at_makes_no_platform_ready() {
+        let said = "0 of 1 components are healthy; db was not looked at yet".to_owned();
+        assert_eq!(summary([("db", None)].into_iter()), (false, "NotLookedAt", said));
+        let (is_ready, reason, _) = summary([("a", None), ("b", Some(State::Failed))].into_iter());
+        assert_eq!((is_ready, reason), (false, "Failed"));
     }
 }

@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use portreeve_api::platform::NOT_APPLIED;
 use portreeve_reports::{Finding, FindingBuilder, Location, Verdict};
 
-use super::{Memory, PlatformController};
+use super::{Ledger, Memory, PlatformController};
 use crate::platform::findings;
 use crate::runtime::leader::Leading;
-use crate::store::{Record, SubjectFindings};
 
 /// How long the lease is waited for before that is told and counted: a start has its order, and a command that asks for
 /// the lease gives it back soon.
@@ -20,50 +18,55 @@ const RETRY: Duration = Duration::from_secs(5);
 impl PlatformController {
     /// Waits until this process leads. One that does not looks at no component, and counts none.
     pub(super) async fn leading(&self, memory: &mut Memory) -> Leading {
-        let mut leading = std::pin::pin!(self.led());
+        let mut turn = self.leadership.clone();
         tokio::select! {
-            leading = &mut leading => return leading,
+            leading = turn.leading() => return leading,
             () = tokio::time::sleep(PATIENCE) => self.not_looked_at(None, memory),
         }
-        leading.await
+        self.led(&mut memory.books.ledger).await
     }
 
     /// Waits until this process leads. Where the API server refuses the lease nobody keeps the platform, here or
-    /// elsewhere, and that is a finding; while somebody else has it, they say what becomes of the platform.
-    async fn led(&self) -> Leading {
+    /// elsewhere, and that is a finding until the lease is refused no more; while somebody else has it, they say what
+    /// becomes of the platform.
+    async fn led(&self, ledger: &mut Ledger) -> Leading {
         let (mut turn, mut refusals) = (self.leadership.clone(), self.leadership.clone());
-        let mut refused = None;
+        let (mut refused, mut told, mut pause) = (None, None, PATIENCE);
         loop {
             tokio::select! {
                 leading = turn.leading() => return leading,
-                now = refusals.other_refusal(refused.as_deref()) => refused = now,
-            }
-            let Some(why) = refused.clone() else { continue };
-            tokio::select! {
-                leading = turn.leading() => return leading,
-                _ = refusals.other_refusal(Some(&why)) => continue,
-                () = tokio::time::sleep(PATIENCE) => {}
-            }
-            tracing::warn!(platform = self.declaration.shown(), "the platform is not kept: {why}");
-            while !self.told_refusal(&why).await {
-                tokio::select! {
-                    leading = turn.leading() => return leading,
-                    () = tokio::time::sleep(RETRY) => {}
+                now = refusals.other_refusal(refused.as_deref()) => {
+                    pause = if now.is_some() { PATIENCE } else { Duration::ZERO };
+                    refused = now;
+                    continue;
                 }
+                () = ledger.rules_changed(), if refused.is_some() && told == refused => {}
+                () = tokio::time::sleep(pause), if told != refused => {}
             }
+            let is_told = tokio::select! {
+                leading = turn.leading() => return leading,
+                is_told = self.tell_refusal(ledger, refused.as_deref()) => is_told,
+            };
+            if is_told {
+                told.clone_from(&refused);
+            }
+            pause = RETRY;
         }
     }
 
-    /// Records why the platform is not kept. Of a store that is shared only the leader writes the findings.
-    async fn told_refusal(&self, why: &str) -> bool {
+    /// Records why the platform is not kept, or that nothing keeps it from that. Of a store that is shared only the leader
+    /// writes the findings.
+    async fn tell_refusal(&self, ledger: &mut Ledger, why: Option<&str>) -> bool {
+        let (shown, file) = (self.declaration.shown(), self.declaration.file());
         if self.store.is_shared() {
+            if let Some(why) = why {
+                tracing::warn!(platform = shown, "the platform is not kept: {why}");
+            }
+            ledger.pass_over();
             return true;
         }
-        let (shown, file) = (self.declaration.shown(), self.declaration.file());
-        let findings = finding(&shown, file.as_deref(), Some(why)).into_iter().collect();
-        let (subject, at) = (findings::subject(&shown, "").key(), Timestamp::now());
-        let told = Record::Findings(SubjectFindings { subject, findings, at });
-        self.recorder.send_when_room(told).await.committed().await.is_ok()
+        let Some(finding) = finding(&shown, file.as_deref(), why) else { return true };
+        ledger.found_without_term(findings::subject(&shown, "").key(), finding).await
     }
 }
 

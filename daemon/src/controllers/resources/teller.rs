@@ -93,7 +93,7 @@ impl Teller {
             match ack.committed().await {
                 Ok(_) => told.was_told(&topic, heard),
                 Err(error) => {
-                    tracing::warn!(%error, "what became of a custom resource was not stored; telling it again later");
+                    tracing::debug!(%error, "what became of a custom resource was not stored; telling it again later");
                     is_all_stored = false;
                 }
             }

@@ -8,7 +8,7 @@ use portreeve_trust::evidence::Lookup;
 use super::fixture::*;
 use crate::registry::{Credentials, DockerConfig, HostOptions, RegistryClient, RegistryOptions};
 
-const BASIC: &str = "Basic bWU6aHVudGVyMg==";
+pub(super) const BASIC: &str = "Basic bWU6aHVudGVyMg==";
 
 fn password() -> Option<Credentials> {
     Some(Credentials::Basic { username: "me".into(), password: "hunter2".into() })
@@ -18,17 +18,17 @@ fn with_password(registry: &Registry) -> HostOptions {
     HostOptions { credentials: password(), ..registry.plain() }
 }
 
-fn bearer_challenge(realm: &str) -> Reply {
+pub(super) fn bearer_challenge(realm: &str) -> Reply {
     let challenge = format!("Bearer realm=\"{realm}\",service=\"s\",scope=\"repository:other/private:pull,push\"");
     Reply::Answer(401, vec![("WWW-Authenticate", challenge)], vec![])
 }
 
-fn manifest() -> Reply {
+pub(super) fn manifest() -> Reply {
     ok(MANIFEST_TYPE, &manifest_of(&[]))
 }
 
 /// A registry with its token endpoint on the same origin; the token is `t0ken`.
-async fn with_own_realm() -> Registry {
+pub(super) async fn with_own_realm() -> Registry {
     Registry::start(|seen| match seen.authorization.as_deref() {
         _ if seen.target.starts_with("/token") => ok("application/json", br#"{"token":"t0ken","expires_in":300}"#),
         Some("Bearer t0ken") => manifest(),
@@ -102,17 +102,6 @@ async fn a_listed_token_host_gets_the_password() {
     let client = client(vec![HostOptions { token_hosts: vec![tokens.host()], ..with_password(&registry) }]);
     assert!(matches!(client.resolve(&registry.image(":1"), later()).await, Lookup::Found(_)));
     assert_eq!(tokens.seen()[0].authorization.as_deref(), Some(BASIC));
-}
-
-#[tokio::test]
-async fn an_identity_token_is_posted_and_never_in_a_url() {
-    let registry = with_own_realm().await;
-    let host = HostOptions { credentials: Some(Credentials::IdentityToken("refr&sh".into())), ..registry.plain() };
-    assert!(matches!(client(vec![host]).resolve(&registry.image(":1"), later()).await, Lookup::Found(_)));
-    let asked: Vec<_> = registry.seen().into_iter().filter(|seen| seen.target.starts_with("/token")).collect();
-    assert_eq!((asked.len(), asked[0].method.as_str(), asked[0].target.as_str()), (1, "POST", "/token"));
-    assert!(asked[0].body.contains("grant_type=refresh_token"), "{asked:?}");
-    assert!(asked[0].body.contains("refresh_token=refr%26sh"), "{asked:?}");
 }
 
 #[tokio::test]
@@ -210,21 +199,25 @@ async fn a_registry_that_never_accepts_its_own_token_is_asked_twice() {
 }
 
 #[tokio::test]
-async fn a_docker_config_is_used_for_the_hosts_it_names_and_helpers_are_refused_by_name() {
+async fn a_registry_that_never_accepts_the_password_is_asked_twice() {
+    let registry =
+        Registry::start(|_| Reply::Answer(401, vec![("WWW-Authenticate", "Basic realm=\"r\"".to_owned())], vec![]))
+            .await;
+    let client = client(vec![with_password(&registry)]);
+    assert_eq!(cause(&client.resolve(&registry.image(":1"), later()).await), Cause::Forbidden);
+    let sent: Vec<_> = registry.seen().into_iter().map(|seen| seen.authorization).collect();
+    assert_eq!(sent, [None, Some(BASIC.to_owned())]);
+}
+
+#[tokio::test]
+async fn a_docker_config_is_used_for_the_hosts_it_names() {
     let registry = with_own_realm().await;
     let config = format!(r#"{{"auths":{{"{}":{{"username":"me","password":"hunter2"}}}}}}"#, registry.host());
-    let helper = format!(r#"{{"credHelpers":{{"{}":"ecr-login"}}}}"#, registry.host());
-    let with_config = |text: String| {
-        let docker_config = Some(Arc::new(DockerConfig::parse(text.as_bytes()).unwrap()));
-        let options = RegistryOptions { hosts: vec![registry.plain()], docker_config, ..RegistryOptions::default() };
-        RegistryClient::new(options).unwrap()
-    };
-    let client = with_config(config);
+    let docker_config = Some(Arc::new(DockerConfig::parse(config.as_bytes()).unwrap()));
+    let options = RegistryOptions { hosts: vec![registry.plain()], docker_config, ..RegistryOptions::default() };
+    let client = RegistryClient::new(options).unwrap();
     assert!(matches!(client.resolve(&registry.image(":1"), later()).await, Lookup::Found(_)));
     assert!(registry.seen().iter().any(|seen| seen.authorization.as_deref() == Some(BASIC)));
-    let answer = with_config(helper).resolve(&registry.image(":1"), later()).await;
-    assert_eq!(cause(&answer), Cause::Forbidden);
-    assert!(message(&answer).contains("'ecr-login'"), "{answer:?}");
 }
 
 #[tokio::test]

@@ -147,7 +147,7 @@ async fn the_recorder_tells_of_what_was_lost_in_a_finding_and_a_later_scan_resol
     let store = fixture.store.clone();
     let (recorder, handle) = recorder(store.clone(), Retention::default());
     let told = async {
-        for n in 0..3 {
+        for n in [0, 1, 2, 0, 0] {
             limit_pages(&store, Some(2)).await;
             let ack = handle.send(Record::Findings(large(&format!("d-{n}"), 1)));
             assert!(matches!(ack.committed().await, Err(NotRecorded::Failed(_))));
@@ -171,6 +171,19 @@ async fn the_recorder_tells_of_what_was_lost_in_a_finding_and_a_later_scan_resol
         drop(handle);
     };
     tokio::join!(recorder.run(CancellationToken::new()), told);
+}
+
+#[tokio::test]
+async fn why_records_are_not_stored_is_said_once_until_it_is_something_else_or_over() {
+    let fixture = Fixture::new(Engine::Sqlite).await;
+    let (mut recorder, _handle) = recorder(fixture.store.clone(), Retention::default());
+    let full = || Err(NotRecorded::Failed("full".to_owned()));
+    assert_eq!(recorder.news(&[full(), full()]), full().err());
+    assert_eq!(recorder.news(&[full()]), None);
+    assert_eq!(recorder.news(&[Ok(Changes::default()), full()]), None);
+    assert_eq!(recorder.news(&[Err(NotRecorded::Fenced)]), Some(NotRecorded::Fenced));
+    assert_eq!(recorder.news(&[Ok(Changes::default())]), None);
+    assert_eq!(recorder.news(&[full()]), full().err());
 }
 
 on_both_engines! {

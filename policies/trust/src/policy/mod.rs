@@ -170,6 +170,24 @@ impl ImagePolicy {
         Self::new(Mode::Enforce, NoMatch::Deny, Vec::new())
     }
 
+    /// The policy in whose place one with mistakes stands: what its rules name is denied until it is mended, in their own
+    /// modes, and so is what no rule of another names. Its rules may be the strictest of all.
+    pub fn standing_in(spec: &ImagePolicySpec) -> Self {
+        let named = spec.rules.iter().filter(|rule| !rule.images.is_empty());
+        let rules = named.map(|rule| Rule {
+            name: rule.name.clone(),
+            images: rule.images.clone(),
+            namespaces: match rule.namespaces.as_slice() {
+                [] => vec![NamespacePattern::everything()],
+                patterns => patterns.to_vec(),
+            },
+            mode: rule.mode.unwrap_or(spec.mode),
+            basis: Basis::Deny { reason: "its image policy is not in force; see the policy's status".to_owned() },
+            attestations: Vec::new(),
+        });
+        Self::new(Mode::Enforce, NoMatch::Deny, rules.collect())
+    }
+
     /// The policies as one: all rules, of which the most specific counts as ever, and for images that no rule names
     /// the strictest answer. `None` without any. Ties across policies are for [`ImagePolicySpec::tie_with`] to find.
     pub fn together(policies: impl IntoIterator<Item = Self>) -> Option<Self> {

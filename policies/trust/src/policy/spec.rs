@@ -169,11 +169,11 @@ fn decode_rule(fields: &mut Fields<'_, '_>, roots: &[&str]) -> Option<RuleSpec> 
     let namespaces = decode_namespaces(fields);
     let mode = fields.optional_parsed("mode", Mode::parse);
     let basis = decode_basis(fields, roots);
-    let names: Option<Vec<&str>> = match &basis {
-        Some(BasisSpec::Authorities(spec)) => Some(spec.list.iter().map(|authority| authority.name.as_str()).collect()),
+    let authorities = match &basis {
+        Some(BasisSpec::Authorities(spec)) => Some(spec.list.as_slice()),
         Some(BasisSpec::Allow(_) | BasisSpec::Deny { .. }) | None => None,
     };
-    let attestations = attestations::decode(fields, names.as_deref());
+    let attestations = attestations::decode(fields, authorities);
     Some(RuleSpec {
         place: fields.place(),
         name: name.unwrap_or_default(),

@@ -205,13 +205,9 @@ rules:
 fn attestations_change_the_digest() {
     let rule = |attestation: &str| {
         let text = format!(
-            "rules:\n- name: a\n  images: ['**']\n  authorities: {{list: [{{name: k, key: {{file: a.pub}}}}, {{name: l, key: {{file: b.pub}}}}]}}\n  attestations: [{{{attestation}}}]\n"
+            "trustRoots: [{{name: r, embedded: sigstore}}]\nrules:\n- name: a\n  images: ['**']\n  authorities:\n    list:\n    - {{name: k, keyless: {{issuer: i, subject: k, trustRoot: r}}}}\n    - {{name: l, keyless: {{issuer: i, subject: l, trustRoot: r}}}}\n  attestations: [{{{attestation}}}]\n"
         );
-        let keys = BTreeMap::from([
-            ("a.pub".to_owned(), Ok(SAME_KEY.as_bytes().to_vec())),
-            ("b.pub".to_owned(), Ok(SAME_KEY.as_bytes().to_vec())),
-        ]);
-        ImagePolicy::build(&decode(&text).unwrap(), &keys, sound()).unwrap().digest().to_owned()
+        ImagePolicy::build(&decode(&text).unwrap(), &FileBytes::new(), sound()).unwrap().digest().to_owned()
     };
     let written = "name: p, predicateType: 'a:b', authorities: [k], maxAge: 90d, cel: predicate.x == 1";
     for (from, to) in [
@@ -484,6 +480,32 @@ fn policies_together_have_all_rules_and_the_strictest_answer_to_what_none_names(
     let unreadable = ImagePolicy::together([of("allow", "audit", "quay.io/a"), ImagePolicy::unreadable()]).unwrap();
     assert_eq!((unreadable.mode, unreadable.no_match, unreadable.rules.len()), (Mode::Enforce, NoMatch::Deny, 1));
     assert!(ImagePolicy::together([]).is_none());
+}
+
+#[test]
+fn a_policy_with_mistakes_denies_what_it_names_and_leaves_no_other_to_say_more() {
+    let text = r#"
+mode: warn
+rules:
+  - {name: strict, images: ["quay.io/prod/**"], namespaces: [prod], mode: enforce, authorities: {list: [{name: k, kee: {}}]}}
+  - {name: rest, images: ["quay.io/rest"]}
+"#;
+    let document = yaml::read(text.as_bytes(), &Limits::default()).remove(0).unwrap();
+    let mut problems = sound();
+    let spec = Fields::of(&document, "spec", &mut problems).and_then(|map| map.finish_with(ImagePolicySpec::decode));
+    let lax = built(&rules(&[("lax", "'**'", "'*'")]).replace("mode: enforce", "mode: audit"));
+    let together = ImagePolicy::together([lax, ImagePolicy::standing_in(&spec.unwrap())]).unwrap();
+    for (image, namespace, rule, mode) in [
+        ("quay.io/prod/app", "prod", "strict", Mode::Enforce),
+        ("quay.io/prod/app", "dev", "lax", Mode::Audit),
+        ("quay.io/rest", "dev", "rest", Mode::Warn),
+    ] {
+        let image = ImageReference::parse(image).unwrap();
+        let Selection::Rule(chosen) = together.rule_for(&image.repository, Some(namespace)) else { panic!("no rule") };
+        assert_eq!((chosen.name(), chosen.mode()), (rule, mode));
+        assert!(matches!(chosen.basis(), Basis::Deny { .. }));
+    }
+    assert_eq!(together.no_match, NoMatch::Deny);
 }
 
 #[test]

@@ -45,7 +45,7 @@ impl Found {
             _ => None,
         });
         let missing = missing.iter().map(|rule| format!("no '{}' ({})", rule.name, rule.predicate_type));
-        Err(ImageFact::Unattested(missing.chain(reasons).collect()))
+        Err(ImageFact::Unattested(reasons.chain(missing).collect()))
     }
 }
 
@@ -120,6 +120,9 @@ impl Checker<'_> {
         };
         if let Some((predicate_type, statement)) = signature.statement() {
             return self.account_for_attestation(place, (predicate_type, statement), &signature, found);
+        }
+        if place.is_of_attestations() {
+            return Accounted::of(place, Outcome::NotASignature("a signature, in the place of attestations".into()));
         }
         match self.words(&signature) {
             Ok(words) => {
@@ -245,7 +248,7 @@ fn notes(signature: &Signature, words: &[(usize, Word)]) -> Vec<String> {
         if is_checked {
             notes.push(format!("{what} checked"));
         } else if is_there {
-            notes.push(format!("a {what} is present and was not checked: the policy has no trust root for it"));
+            notes.push(format!("a {what} is present and was not checked: no trust root of the rule can"));
         }
     }
     notes

@@ -8,6 +8,7 @@ use portreeve_policies::engine::Condition;
 use portreeve_reports::source::decode::{did_you_mean, duration};
 use portreeve_reports::source::{Fields, Place};
 
+use super::authorities::{AuthoritySpec, TrustSpec};
 use crate::attestation::VARIABLES;
 
 /// Names that cosign gives to types, for who writes one of them.
@@ -35,8 +36,8 @@ pub(in crate::policy) struct AttestationSpec {
     pub(in crate::policy) condition: Option<Arc<Condition>>,
 }
 
-/// Decodes `attestations`; `authorities` are the names of the rule's, `None` where it has none.
-pub(super) fn decode(fields: &mut Fields<'_, '_>, authorities: Option<&[&str]>) -> Vec<AttestationSpec> {
+/// Decodes `attestations`; `authorities` are the rule's, `None` where it has none.
+pub(super) fn decode(fields: &mut Fields<'_, '_>, authorities: Option<&[AuthoritySpec]>) -> Vec<AttestationSpec> {
     let Some(node) = fields.optional("attestations") else { return Vec::new() };
     if authorities.is_none() {
         let message =
@@ -52,12 +53,15 @@ pub(super) fn decode(fields: &mut Fields<'_, '_>, authorities: Option<&[&str]>) 
     list
 }
 
-fn decode_one(fields: &mut Fields<'_, '_>, known: &[&str]) -> Option<AttestationSpec> {
+fn decode_one(fields: &mut Fields<'_, '_>, known: &[AuthoritySpec]) -> Option<AttestationSpec> {
     let place = fields.place();
     let name = fields.required_str("name").map(str::to_owned);
     let predicate_type = fields.required_parsed("predicateType", predicate_type);
     let authorities = decode_authorities(fields, known);
     let max_age = fields.optional_parsed("maxAge", max_age);
+    if max_age.is_some() {
+        no_age_of_keys(fields, known, authorities.as_deref());
+    }
     let condition = fields.optional_parsed("cel", |text| Condition::compile(text, VARIABLES).map(Arc::new));
     let (name, predicate_type) = (name.unwrap_or_default(), predicate_type.unwrap_or_default());
     Some(AttestationSpec { place, name, predicate_type, authorities, max_age, condition })
@@ -77,7 +81,21 @@ fn max_age(text: &str) -> Result<Duration, String> {
     age.ok_or_else(|| format!("'{text}' is not a duration such as 90d or 12h"))
 }
 
-fn decode_authorities(fields: &mut Fields<'_, '_>, known: &[&str]) -> Option<Vec<String>> {
+/// Whoever has a signature by a key can have it logged and timestamped anew, without the times it had: it is as young as
+/// they like. A certificate lives for minutes.
+fn no_age_of_keys(fields: &mut Fields<'_, '_>, known: &[AuthoritySpec], named: Option<&[String]>) {
+    let is_named = |authority: &AuthoritySpec| named.is_none_or(|names| names.contains(&authority.name));
+    let is_key = |authority: &&AuthoritySpec| matches!(authority.trust, TrustSpec::Key(_)) && is_named(authority);
+    if let (Some(node), Some(key)) = (fields.optional("maxAge"), known.iter().find(is_key)) {
+        let path = fields.path_of("maxAge");
+        let message =
+            format!("'{path}': the age of what '{}' signs proves nothing, it is a key; name identities", key.name);
+        fields.problem(node.place, message);
+    }
+}
+
+fn decode_authorities(fields: &mut Fields<'_, '_>, known: &[AuthoritySpec]) -> Option<Vec<String>> {
+    let known: Vec<&str> = known.iter().map(|authority| authority.name.as_str()).collect();
     let path = fields.path_of("authorities");
     let node = fields.optional("authorities")?;
     let names = fields.optional_strings("authorities")?;
@@ -85,7 +103,7 @@ fn decode_authorities(fields: &mut Fields<'_, '_>, known: &[&str]) -> Option<Vec
         fields.problem(node.place, format!("'{path}' needs at least one name; leave it out for all of the rule's"));
     }
     for name in names.iter().filter(|name| !known.contains(name)) {
-        let hint = did_you_mean(name, known).map_or_else(String::new, |near| format!(" (did you mean '{near}'?)"));
+        let hint = did_you_mean(name, &known).map_or_else(String::new, |near| format!(" (did you mean '{near}'?)"));
         fields.problem(node.place, format!("'{path}': the rule has no authority '{name}'{hint}"));
     }
     Some(names.into_iter().map(str::to_owned).collect())

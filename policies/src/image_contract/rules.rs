@@ -203,10 +203,14 @@ impl<'a> Case<'a> {
         Some(prefix.trim_end_matches('/').to_owned())
     }
 
-    /// The kept text of a file; `Err` where it is there and was too large to be kept.
+    /// The kept text of a file; `Err` where it is there and was too large to be kept, or is a link that leads nowhere.
     fn text(&self, path: &str) -> Result<Option<(&'a Entry, String)>, Answer> {
         match self.image.tree.get(path) {
             Some((_, entry)) if entry.node == Node::File => Ok(Some((entry, self.content(path, entry)?))),
+            None if self.image.tree.entry(path).is_some() => {
+                let message = format!("/{path} is a link to what is not in the image");
+                Err(Answer::unknown(&super::codes::READABLE, Cause::Unreadable, message))
+            }
             _ => Ok(None),
         }
     }

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 /// Most links on the way to a file (`ELOOP`).
 const HOPS: usize = 40;
-/// Most names on the way to a file, those of links included.
+/// Most links on the way to where a runtime puts a file: containerd follows them itself, and follows more.
+const PLACING_HOPS: usize = 255;
+/// Most names on the way to a file, those of links included. Placing has a bound for all files together.
 const STEPS: usize = 1024;
 /// Bytes that an entry costs beside its name.
 pub(super) const ENTRY_BYTES: usize = 160;
@@ -103,6 +105,16 @@ enum Above {
     IsRoot,
 }
 
+/// How far is gone.
+#[derive(Clone, Copy)]
+struct Most {
+    hops: usize,
+    steps: usize,
+}
+
+const READING: Most = Most { hops: HOPS, steps: STEPS };
+const PLACING: Most = Most { hops: PLACING_HOPS, steps: usize::MAX };
+
 /// How a name is hidden.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Whiteout {
@@ -191,10 +203,10 @@ impl Tree {
     /// Where a path leads and whether it led out of the image; what is odd about it is told, unless it is already.
     fn resolve_in(&mut self, path: &[u8], follow_last: bool, name: &[u8], is_told: bool) -> Option<(Path, bool)> {
         let mut steps = 0;
-        let mut found = self.walk(path, follow_last, Above::Escapes, &mut steps);
+        let mut found = self.walk(path, follow_last, Above::Escapes, PLACING, &mut steps);
         let odd = found.as_ref().err().copied();
         if odd == Some(Oddity::Escape) {
-            found = self.walk(path, follow_last, Above::IsRoot, &mut steps);
+            found = self.walk(path, follow_last, Above::IsRoot, PLACING, &mut steps);
         }
         self.steps += steps;
         if let Some(oddity) = odd.filter(|oddity| *oddity != Oddity::Escape || !is_told) {
@@ -315,7 +327,7 @@ impl Tree {
 
     /// The same for a path that need not be text.
     pub fn get_bytes(&self, path: &[u8]) -> Option<(Path, &Entry)> {
-        let at = self.walk(path, true, Above::IsRoot, &mut 0).ok()?;
+        let at = self.walk(path, true, Above::IsRoot, READING, &mut 0).ok()?;
         self.entries.get(&at).map(|entry| (at, entry))
     }
 
@@ -336,15 +348,22 @@ impl Tree {
     }
 
     /// Where a path leads, links on the way followed, the last one only where `follow_last`.
-    fn walk(&self, path: &[u8], follow_last: bool, above: Above, steps: &mut usize) -> Result<Path, Oddity> {
+    fn walk(
+        &self,
+        path: &[u8],
+        follow_last: bool,
+        above: Above,
+        most: Most,
+        steps: &mut usize,
+    ) -> Result<Path, Oddity> {
         let mut todo: Vec<Vec<u8>> = components(path).map(<[u8]>::to_vec).collect();
         todo.reverse();
         let mut at: Vec<u8> = Vec::new();
         let mut hops = 0;
-        let most = *steps + STEPS;
+        let last_step = steps.saturating_add(most.steps);
         while let Some(component) = todo.pop() {
             *steps += 1;
-            if *steps > most {
+            if *steps > last_step {
                 return Err(Oddity::Circle);
             }
             if component == b".." {
@@ -358,7 +377,7 @@ impl Tree {
             match self.entries.get(&next).map(|entry| &entry.node) {
                 Some(Node::Link(target)) if follow_last || !todo.is_empty() => {
                     hops += 1;
-                    if hops > HOPS {
+                    if hops > most.hops {
                         return Err(Oddity::Circle);
                     }
                     if target.starts_with(b"/") {

@@ -37,6 +37,7 @@ fn accounts() {
     assert_eq!(accounts("root:x:0:0::/:\nadmin:x:0:0::/:\n", ""), ["fail"]);
     assert_eq!(accounts("root::0:0::/:/bin/sh\n", ""), ["fail"]);
     assert_eq!(accounts("root:x:0:0::/:\nodd:x:12a:0::/:\n", ""), ["fail"]);
+    assert_eq!(generic(with(Tar::default().link("etc/passwd", "/run/passwd")), user::accounts), ["unknown"]);
     let large = with(Tar::default().file("etc/shadow", 0o640, vec![b'x'; 5 << 20]));
     assert_eq!(generic(large, user::accounts), ["unknown"]);
 }

@@ -203,10 +203,10 @@ impl Tree {
     /// Where a path leads and whether it led out of the image; what is odd about it is told, unless it is already.
     fn resolve_in(&mut self, path: &[u8], follow_last: bool, name: &[u8], is_told: bool) -> Option<(Path, bool)> {
         let mut steps = 0;
-        let mut found = self.walk(path, follow_last, Above::Escapes, PLACING, &mut steps);
+        let mut found = self.walk(path, follow_last, (Above::Escapes, PLACING), &mut steps);
         let odd = found.as_ref().err().copied();
         if odd == Some(Oddity::Escape) {
-            found = self.walk(path, follow_last, Above::IsRoot, PLACING, &mut steps);
+            found = self.walk(path, follow_last, (Above::IsRoot, PLACING), &mut steps);
         }
         self.steps += steps;
         if let Some(oddity) = odd.filter(|oddity| *oddity != Oddity::Escape || !is_told) {
@@ -327,7 +327,7 @@ impl Tree {
 
     /// The same for a path that need not be text.
     pub fn get_bytes(&self, path: &[u8]) -> Option<(Path, &Entry)> {
-        let at = self.walk(path, true, Above::IsRoot, READING, &mut 0).ok()?;
+        let at = self.walk(path, true, (Above::IsRoot, READING), &mut 0).ok()?;
         self.entries.get(&at).map(|entry| (at, entry))
     }
 
@@ -352,8 +352,7 @@ impl Tree {
         &self,
         path: &[u8],
         follow_last: bool,
-        above: Above,
-        most: Most,
+        (above, most): (Above, Most),
         steps: &mut usize,
     ) -> Result<Path, Oddity> {
         let mut todo: Vec<Vec<u8>> = components(path).map(<[u8]>::to_vec).collect();

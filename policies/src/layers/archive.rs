@@ -226,11 +226,27 @@ impl<R: Read> Archive<R> {
         Ok(Some(block))
     }
 
-    /// Two empty blocks end an archive; what follows a single one, some read and some do not.
+    /// Two empty blocks end an archive; what follows one or two, some read and some do not. Padding is empty.
     fn end(&mut self) -> Result<Option<Header>, Problem> {
         match self.block()? {
             Some(block) if block.iter().any(|byte| *byte != 0) => Err(broken("a single empty block with more behind")),
-            _ => Ok(None),
+            None => Ok(None),
+            Some(_) => self.only_padding().map(|()| None),
+        }
+    }
+
+    fn only_padding(&mut self) -> Result<(), Problem> {
+        let mut padding = [0; 8192];
+        loop {
+            match self.source.read(&mut padding) {
+                Ok(0) => return Ok(()),
+                Ok(count) if padding[..count].iter().any(|byte| *byte != 0) => {
+                    return Err(broken("more behind its end, which some unpack"));
+                }
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
         }
     }
 }

@@ -210,6 +210,8 @@ fn damaged_archives_are_unreadable_and_never_empty() {
     let cases = [
         (flipped, "sum is wrong"),
         (hidden, "single empty block"),
+        ([good.clone(), good.clone()].concat(), "more behind its end"),
+        ([good.clone(), b"-----BEGIN".to_vec()].concat(), "more behind its end"),
         (good[..300].to_vec(), "header that breaks off"),
         (good[..515].to_vec(), "breaks off"),
         (truncated, "breaks off or is damaged"),

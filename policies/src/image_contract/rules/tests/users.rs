@@ -72,7 +72,7 @@ fn what_everybody_can_write() {
 #[test]
 fn home_and_access() {
     assert_eq!(lab(with(Tar::default().file("home/jovyan/.bashrc", 0o644, "")), user::home), ["pass"]);
-    assert_eq!(lab(with(Tar::default().file("home/jovyan/work/x.ipynb", 0o644, "")), user::home), ["fail"]);
+    assert_eq!(lab(with(Tar::default().file("home/jovyan/notes/x.ipynb", 0o644, "")), user::home), ["fail"]);
     assert_eq!(generic(with(Tar::default().file("home/me/x", 0o644, "")), user::home), ["not-applicable"]);
     let closed = |mode| {
         let files = Tar::default().folder("usr/bin", 0o755).file("usr/bin/jupyterhub-singleuser", mode, "");

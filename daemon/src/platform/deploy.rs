@@ -129,7 +129,8 @@ impl Deployer<'_> {
         self.delete(&plan.leftovers, (plan.component.prune, plan.component.retain), inventory, applied).await?;
         if inventory.entries().len() == 0 && inventory.version.is_some() {
             let address = self.inventory();
-            if let Some(live) = self.applier.get(&address).await? {
+            let live = self.applier.get(&address).await.map_err(|failure| failure.at(&address.key))?;
+            if let Some(live) = live {
                 self.applier.delete(self.leading, &address, &live).await?;
             }
             inventory.version = None;
@@ -359,7 +360,8 @@ impl Deployer<'_> {
                 }
                 Ok(Deletion::Ending) => now = Fate::Ending,
                 Err(ApiFailure::Changed(_)) => {
-                    let live = self.applier.get(&entry.address).await?;
+                    let live = self.applier.get(&entry.address).await;
+                    let live = live.map_err(|failure| failure.at(&entry.address.key))?;
                     // Nobody claimed it when it was planned; what was taken since has lost our label.
                     now = fate(self.whose, entry, live.as_ref(), &Claims::default(), rules);
                 }

@@ -59,6 +59,33 @@ async fn until_unusable(daemon: &Daemon, words: &str) {
     daemon.wait_for("code=PR-5001", words, |found| found.iter().find(is_whole).map(drop)).await;
 }
 
+/// A mistake changes nothing, and is said of its generation.
+async fn mistakes_change_nothing_and_are_told(api: &Api, daemon: &Daemon, demo: &Value) {
+    for (mistake, words) in [
+        (json!({"dependsOn": ["app"]}), "'app' depends on itself"),
+        (json!({"namespace": "kube-system"}), "'kube-system' belongs to the cluster"),
+        (json!({"source": {"folder": "../app"}}), "the folder '../app' is not inside"),
+    ] {
+        api.merge(&path_of(demo), &with_component(demo, &mistake)).await.unwrap();
+        let said = until_ready(api, demo, "NotAccepted").await;
+        let accepted = condition(&said, "Accepted");
+        assert!(accepted["reason"] == "Invalid" && accepted["message"].to_string().contains(words), "{said}");
+        let found = daemon.wait_for("code=PR-5001", words, |found| (!found.is_empty()).then(|| found.to_vec())).await;
+        let is_of_object = |it: &Value| it["subject"]["kind"] == "Platform" && it["subject"]["name"] == "demo";
+        assert!(found.len() == 1 && is_of_object(&found[0]), "one finding, about the object: {found:#?}");
+    }
+    // It is a failure like others to exceptions, from when there is one and until there is none.
+    let exception = json!({"apiVersion": API_VERSION, "kind": "ClusterException", "metadata": {"name": "mistaken"},
+        "spec": {"codes": ["PR-5001"], "subjects": {"kinds": ["Platform"], "names": ["demo"]}, "owner": "team",
+            "reason": "accepted for the test", "expires": "2099-01-31"}});
+    let is =
+        |verdict: &'static str| move |found: &[Value]| found.iter().any(|it| it["verdict"] == verdict).then_some(());
+    api.create(&exception).await.unwrap();
+    daemon.wait_for("code=PR-5001", "it is excepted", is("excepted")).await;
+    api.delete(&path_of(&exception)).await.unwrap();
+    daemon.wait_for("code=PR-5001", "it fails again", is("fail")).await;
+}
+
 #[tokio::test]
 async fn a_platform_of_the_cluster_is_kept_and_says_what_became_of_it() {
     let plane = ControlPlane::start().await;
@@ -92,30 +119,7 @@ async fn a_platform_of_the_cluster_is_kept_and_says_what_became_of_it() {
     assert!(condition(&said, "Accepted")["message"].to_string().contains("names the Platform 'demo'"), "{said}");
     api.delete(&path_of(&other)).await.unwrap();
 
-    // A mistake changes nothing, and is said of its generation.
-    for (mistake, words) in [
-        (json!({"dependsOn": ["app"]}), "'app' depends on itself"),
-        (json!({"namespace": "kube-system"}), "'kube-system' belongs to the cluster"),
-        (json!({"source": {"folder": "../app"}}), "the folder '../app' is not inside"),
-    ] {
-        api.merge(&path_of(&demo), &with_component(&demo, &mistake)).await.unwrap();
-        let said = until_ready(api, &demo, "NotAccepted").await;
-        let accepted = condition(&said, "Accepted");
-        assert!(accepted["reason"] == "Invalid" && accepted["message"].to_string().contains(words), "{said}");
-        let found = daemon.wait_for("code=PR-5001", words, |found| (!found.is_empty()).then(|| found.to_vec())).await;
-        let is_of_object = |it: &Value| it["subject"]["kind"] == "Platform" && it["subject"]["name"] == "demo";
-        assert!(found.len() == 1 && is_of_object(&found[0]), "one finding, about the object: {found:#?}");
-    }
-    // It is a failure like others to exceptions, from when there is one and until there is none.
-    let exception = json!({"apiVersion": API_VERSION, "kind": "ClusterException", "metadata": {"name": "mistaken"},
-        "spec": {"codes": ["PR-5001"], "subjects": {"kinds": ["Platform"], "names": ["demo"]}, "owner": "team",
-            "reason": "accepted for the test", "expires": "2099-01-31"}});
-    let is =
-        |verdict: &'static str| move |found: &[Value]| found.iter().any(|it| it["verdict"] == verdict).then_some(());
-    api.create(&exception).await.unwrap();
-    daemon.wait_for("code=PR-5001", "it is excepted", is("excepted")).await;
-    api.delete(&path_of(&exception)).await.unwrap();
-    daemon.wait_for("code=PR-5001", "it fails again", is("fail")).await;
+    mistakes_change_nothing_and_are_told(api, &daemon, &demo).await;
     let of_other = |it: &Value| it["subject"]["name"] == "other";
     let all = daemon.findings("code=PR-5001&state=all").await;
     assert!(!all.iter().any(of_other), "nothing in it is wrong: {all:#?}");

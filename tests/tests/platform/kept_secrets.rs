@@ -5,17 +5,27 @@ use serde_json::{Value, json};
 use crate::kept::{finding, keeping, message, resolved};
 use crate::site::Site;
 
+/// The Secret `s` with a value of `k`.
+fn secret(value: &str) -> String {
+    format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: s}}\nstringData: {{k: '{value}'}}\n")
+}
+
+fn path_of(site: &Site) -> String {
+    format!("/api/v1/namespaces/{}/secrets/s", site.namespace)
+}
+
+/// Waits until `k` has a value, in base64.
+async fn until_value(site: &Site, wanted: &str) {
+    let probe = |object: &Value| (object["data"]["k"] == *wanted).then_some(());
+    site.api().wait_for(&path_of(site), wanted, probe).await;
+}
+
 #[tokio::test]
 async fn of_a_secret_too_a_change_of_the_manifest_is_told_from_drift() {
     let site = Site::new("told").await;
     site.component("drift: warn");
-    let secret =
-        |value: &str| format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: s}}\nstringData: {{k: '{value}'}}\n");
-    let path = format!("/api/v1/namespaces/{}/secrets/s", site.namespace);
-    let until = async |wanted: &str| {
-        let probe = |object: &Value| (object["data"]["k"] == *wanted).then_some(());
-        site.api().wait_for(&path, wanted, probe).await;
-    };
+    let path = path_of(&site);
+    let until = async |wanted: &str| until_value(&site, wanted).await;
     site.write("app/s.yaml", &secret("one"));
     let daemon = keeping(&site).await;
     until("b25l").await;
@@ -37,13 +47,7 @@ async fn of_a_secret_too_a_change_of_the_manifest_is_told_from_drift() {
 async fn who_writes_a_secret_under_our_name_has_changed_it_and_is_not_fought_for_ever() {
     let site = Site::new("disguise").await;
     site.component("drift: correct");
-    let secret =
-        |value: &str| format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: s}}\nstringData: {{k: '{value}'}}\n");
-    let path = format!("/api/v1/namespaces/{}/secrets/s", site.namespace);
-    let until = async |wanted: &str| {
-        let probe = |object: &Value| (object["data"]["k"] == *wanted).then_some(());
-        site.api().wait_for(&path, wanted, probe).await;
-    };
+    let until = async |wanted: &str| until_value(&site, wanted).await;
     site.write("app/s.yaml", &secret("one"));
     let daemon = keeping(&site).await;
     until("b25l").await;

@@ -66,7 +66,7 @@ async fn mistakes_change_nothing_and_are_told(api: &Api, daemon: &Daemon, demo: 
         (json!({"namespace": "kube-system"}), "'kube-system' belongs to the cluster"),
         (json!({"source": {"folder": "../app"}}), "the folder '../app' is not inside"),
     ] {
-        api.merge(&path_of(demo), &with_component(demo, &mistake)).await.unwrap();
+        api.merge(&path_of(demo), &with_component(demo, &mistake)).await.or_fail("the API server takes it");
         let said = until_ready(api, demo, "NotAccepted").await;
         let accepted = condition(&said, "Accepted");
         assert!(accepted["reason"] == "Invalid" && accepted["message"].to_string().contains(words), "{said}");
@@ -80,9 +80,9 @@ async fn mistakes_change_nothing_and_are_told(api: &Api, daemon: &Daemon, demo: 
             "reason": "accepted for the test", "expires": "2099-01-31"}});
     let is =
         |verdict: &'static str| move |found: &[Value]| found.iter().any(|it| it["verdict"] == verdict).then_some(());
-    api.create(&exception).await.unwrap();
+    api.create(&exception).await.or_fail("the API server takes it");
     daemon.wait_for("code=PR-5001", "it is excepted", is("excepted")).await;
-    api.delete(&path_of(&exception)).await.unwrap();
+    api.delete(&path_of(&exception)).await.or_fail("the API server takes it");
     daemon.wait_for("code=PR-5001", "it fails again", is("fail")).await;
 }
 
